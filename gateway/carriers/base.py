@@ -1,0 +1,255 @@
+"""What a carrier is: the protocol, its capabilities, and the values that go in and out.
+
+A carrier is one file with a configuration model, a class derived from `Carrier`, and a literal status table. What it
+does not override raises `Unsupported`. Carriers see values only: no database, no other part of the gateway; what they
+need (a clock, an HTTP client, a folder, a rasteriser) is handed over in `Tools`.
+
+Errors of `submit`, and nothing else, decide about a second call: `CarrierRefused` (permanent), `CarrierUnavailable`
+(certainly not sent), `CarrierUncertain` (perhaps sent). A plain exception counts as uncertain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.errors import Outcome, Unsupported
+from gateway.fax import AttemptState
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class CarrierConfig(BaseModel):
+    """Keys every `[carrier.NAME]` section has; an adapter derives its own from this."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What one carrier can do. Shown by `faxgate carriers` and in the README's table."""
+
+    cancels: bool = False
+    finds: bool = False
+    """`find` can look an attempt up by our reference."""
+    absence_proves_unsent: bool = False
+    """When `find` does not find it after `listing_lag`, it was certainly not sent."""
+    listing_lag: float = 0.0
+    """Seconds until a submitted fax is certainly listed."""
+    signs_callbacks: bool = False
+    polls: bool = True
+    receives: bool = False
+    sub_addresses: bool = False
+    writes_header: bool = False
+    """The carrier prints the fax header line; ours is off."""
+    redials: bool = False
+    """The carrier redials by itself and cannot be told not to: we do not."""
+    final_results: bool = True
+    max_pages: int | None = None
+    max_bytes: int | None = None
+    submit_limit: float = 60.0
+    """Seconds after which `submit` has certainly ended, one way or another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One fax to be sent."""
+
+    reference: str
+    """Ours; unique; given to the carrier wherever it takes one."""
+    number: str
+    """E.164."""
+    sub_address: str = ""
+    caller: str = ""
+    """Our line, E.164, or ""."""
+    document: Path
+    """PDF, cover page included."""
+    pages: int
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The carrier has taken an order. The fax is *not* sent yet."""
+
+    carrier_ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One statement of a carrier about one outgoing fax, in our words, with the raw form kept."""
+
+    key: str
+    """Unique within the carrier for this statement: a repeated callback has the same key."""
+    carrier_ref: str = ""
+    reference: str = ""
+    """Ours, if the carrier echoes it. One of the two is given."""
+    state: AttemptState
+    """SUBMITTED (progress), DELIVERED, FAILED or CANCELLED."""
+    outcome: Outcome | None = None
+    """Given when the state is final."""
+    carrier_code: str = ""
+    text: str = ""
+    pages_sent: int = 0
+    station_id: str = ""
+    seconds: float | None = None
+    at: datetime
+    raw: bytes = b""
+    believed: bool = True
+    """False: unsigned, a hint only; the transmission must be read again from the carrier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """The carrier says that a fax arrived for one of our lines."""
+
+    carrier_ref: str
+    line: str
+    caller: str = ""
+    station_id: str = ""
+    sub_address: str = ""
+    pages: int = 0
+    complete: bool = True
+    seconds: float | None = None
+    received_at: datetime
+    document: bytes | None = None
+    """Only where the callback carries it."""
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRequest:
+    """An HTTP request from a carrier, as it came."""
+
+    method: str
+    url: str
+    """The public URL that was called, with query, as the carrier signed it."""
+    path: str
+    """What follows the secret in the path."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackAnswer:
+    """What we say back after storing."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One outgoing fax in a carrier's own list."""
+
+    carrier_ref: str
+    reference: str
+    number: str
+    pages: int
+    submitted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the daemon hands to an adapter."""
+
+    name: str
+    """The carrier's name in the configuration."""
+    now: Callable[[], datetime]
+    http: httpx.AsyncClient
+    folder: Path
+    """The adapter's own folder in the spool; it may not exist yet."""
+    callback_url: str
+    """`https://…/callback/NAME/SECRET`, "" when there is no HTTP listener."""
+    lines: Callable[[], Awaitable[Sequence[str]]]
+    """Numbers of our lines at this carrier, E.164."""
+    rasterise: Callable[[bytes], Awaitable[bytes]]
+    """PDF -> PDF of 1-bit pages as a fax machine would print them."""
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class Carrier:
+    """One carrier. Every method not overridden raises Unsupported."""
+
+    tools: Tools
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    Config: ClassVar[type[CarrierConfig]] = CarrierConfig
+    config: CarrierConfig = field(repr=False)
+
+    async def start(self) -> None:
+        """Called once before anything else; read own state, check nothing remote."""
+
+    async def stop(self) -> None:
+        """Called once at the end."""
+
+    async def open(self, order: Order) -> str:
+        """Get the carrier's id before anything can be sent, where it has such a step; else ""."""
+        return ""
+
+    async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
+        """Hand one fax over. Raises CarrierRefused, CarrierUnavailable, CarrierUncertain."""
+        raise Unsupported("This carrier does not send faxes.")
+
+    async def poll(self, carrier_ref: str) -> Sequence[Event]:
+        """What the carrier says about one fax now. Raises CarrierUnavailable; CarrierRefused if it knows no such fax."""
+        raise Unsupported("This carrier cannot be asked for the state of a fax.")
+
+    async def find(self, reference: str) -> Receipt | None:
+        """Look an order up by our reference; None = not there. Raises CarrierUnavailable."""
+        raise Unsupported("This carrier cannot look up a fax by reference.")
+
+    async def listing(self, since: datetime) -> Sequence[Listed]:
+        """Outgoing faxes submitted at or after `since`."""
+        raise Unsupported("This carrier cannot list its faxes.")
+
+    async def cancel(self, carrier_ref: str) -> bool:
+        """Ask to stop. True = the carrier confirms that it will not be (or was not) sent."""
+        raise Unsupported("This carrier cannot cancel a fax.")
+
+    def verify_callback(self, request: CallbackRequest) -> None:
+        """Raise CallbackRejected unless the request is authentic beyond its secret URL."""
+
+    def parse_callback(self, request: CallbackRequest) -> tuple[Sequence[Event | Announcement], CallbackAnswer]:
+        """Events and announcements in one callback. Raises CallbackRejected if it makes no sense at all."""
+        raise Unsupported("This carrier sends no callbacks.")
+
+    async def list_inbound(self) -> Sequence[Announcement]:
+        """Received faxes the carrier still holds."""
+        raise Unsupported("This carrier receives no faxes.")
+
+    async def fetch_inbound(self, carrier_ref: str) -> bytes:
+        """The document of one received fax: PDF or TIFF bytes. CarrierRefused = it no longer exists."""
+        raise Unsupported("This carrier receives no faxes.")
+
+    async def forget_inbound(self, carrier_ref: str) -> None:
+        """We have it safely: the carrier's copy may go. Default: leave it."""
+
+    async def own_lines(self) -> Sequence[str]:
+        """Numbers we hold there, E.164."""
+        raise Unsupported("This carrier cannot list lines.")
+
+    async def area_codes(self, state: str) -> Sequence[str]:
+        """Area codes in which a number can be bought."""
+        raise Unsupported("This carrier sells no numbers.")
+
+    async def buy_line(self, area: str) -> str:
+        """Buy a number; returns it, E.164."""
+        raise Unsupported("This carrier sells no numbers.")
+
+    async def release_line(self, number: str) -> None:
+        """Give a number back."""
+        raise Unsupported("This carrier sells no numbers.")
+
+    async def price(self, number: str, pages: int) -> str | None:
+        """Price of a fax in words, e.g. "0.07 EUR"; None = not known."""
+        return None

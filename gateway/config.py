@@ -1,0 +1,434 @@
+"""`gateway.toml` read into frozen models. Wrong means: refuse to start, naming file and key.
+
+Every key is documented where it is defined, with unit and default. Durations are written "90s", "15m", "20h", "30d";
+sizes "500kB", "40MB". A key nobody knows is an error that names the nearest known one. Nothing else in the gateway
+reads the environment; there is no reload.
+
+Carrier sections are kept as they are: their models belong to the adapters (`carriers.build`), which use `validated`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from gateway import number
+from gateway.errors import ConfigError, Outcome, Refused
+from gateway.lifecycle import TRAITS, Kind, Retry
+
+M = TypeVar("M", bound=BaseModel)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
+_SIZES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+
+
+def _duration(value: object) -> timedelta:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdy])", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError('a duration is written like "90s", "15m", "20h" or "30d"')
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def _size(value: object) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB)", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError('a size is written like "500kB" or "40MB"')
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def _filled(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _zone(value: object) -> str:
+    try:
+        ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError('not a time zone; write one like "America/New_York" or "UTC"') from error
+    return str(value)
+
+
+def _endpoint(value: object) -> object:
+    """`host:port`, `[v6]:port` or an absolute path of a Unix socket."""
+    if isinstance(value, str) and value.startswith("/"):
+        return value
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+):([0-9]{1,5})", value) if isinstance(value, str) else None
+    if not match or int(match[2]) > 65535:
+        raise ValueError('write an address like "127.0.0.1:2525" or "[::]:25"')
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Size = Annotated[int, BeforeValidator(_size)]
+Text = Annotated[str, BeforeValidator(_filled)]
+Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
+Zone = Annotated[str, BeforeValidator(_zone)]
+Mail = Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Smtp(Section):
+    """`[smtp]`: where mail comes in."""
+
+    listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
+    """Addresses to listen on. At least one."""
+    tls_cert: Path | None = None
+    """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
+    tls_key: Path | None = None
+    max_size: Size = 50_000_000
+    """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
+    max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
+    """Recipients of one mail."""
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Connections at the same time; further ones are answered 421."""
+    timeout: Duration = timedelta(minutes=5)
+    """A client that says nothing for this long is cut off."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Smtp:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        if self.max_size < 65536:
+            raise ValueError("max_size must be at least 64 KiB (65536 B)")
+        if not self.listen:
+            raise ValueError("listen needs at least one address")
+        return self
+
+
+class Http(Section):
+    """`[http]`: callbacks, health, metrics."""
+
+    listen: Endpoint = "127.0.0.1:8025"
+    public_url: str = ""
+    """How carriers reach it from outside, e.g. "https://fax.example.com". Default: http:// and the listen address."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _web(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/\s]+", value):
+            raise ValueError('write it like "https://fax.example.com"')
+        return value.rstrip("/")
+
+
+class MailOut(Section):
+    """`[mail]`: where reports and received faxes are handed over."""
+
+    smarthost: Text = "smtp://127.0.0.1:25"
+    """`smtp://host:port` (STARTTLS when offered), `smtp+starttls://` (required) or `smtps://`."""
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    from_: Annotated[Mail, Field(alias="from")]
+    """Sender shown in reports; answers to it should reach a person."""
+    operator: Mail
+    """Postmaster, alarms, and what nobody else may be told."""
+    give_up: Duration = timedelta(days=5)
+    """A report that cannot be handed over for this long is given up, and the operator told."""
+
+    @field_validator("smarthost")
+    @classmethod
+    def _scheme(cls, value: str) -> str:
+        if not re.fullmatch(r"(smtp|smtp\+starttls|smtps)://(\[[0-9a-fA-F:]+\]|[^/:@\s\[\]]+)(:[0-9]{1,5})?/?", value):
+            raise ValueError('write it like "smtp://127.0.0.1:25"; user and password have keys of their own')
+        return value
+
+
+class Pages(Section):
+    """`[pages]`: how mail becomes pages."""
+
+    paper: Literal["letter", "a4"] | None = None
+    """Default: letter in North America, A4 elsewhere (by `region`)."""
+    max_pages: Annotated[int, Field(ge=1, le=5000)] = 200
+    """Longest fax, with cover page."""
+    time_limit: Duration = timedelta(seconds=60)
+    """For the conversion of one mail."""
+    memory: Size = 1_000_000_000
+    """For the conversion of one mail."""
+
+
+class Work(Section):
+    """`[work]`: how much is done at the same time."""
+
+    convert: Annotated[int, Field(ge=1, le=256)] = 2
+    """Conversions at once."""
+    calls: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Hand-overs at once for each carrier."""
+    mails: Annotated[int, Field(ge=1, le=256)] = 4
+    """Mails sent at once."""
+    lease: Duration = timedelta(minutes=3)
+    """How long a claim on a fax lasts; work of a dead process is taken up again after this. More than a carrier's
+    time limit for one hand-over."""
+    poll: Duration = timedelta(seconds=30)
+    """First wait before a carrier is asked for a result that no callback brought; it doubles up to 15 minutes."""
+    drain: Duration = timedelta(seconds=20)
+    """How long a stop waits for work in hand."""
+
+
+class AccountSection(Section):
+    """`[[account]]`: who may fax."""
+
+    name: Text
+    login: str = ""
+    """For SMTP AUTH; needs a password."""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    senders: tuple[Text, ...] = ()
+    """Mail addresses, or patterns like "*@example.com"."""
+    networks: tuple[Text, ...] = ()
+    """CIDR; a listed sender from here needs no other proof."""
+    countries: tuple[Text, ...]
+    """ISO codes of the countries it may fax, e.g. ["US", "CA"]."""
+
+    @field_validator("networks")
+    @classmethod
+    def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("countries")
+    @classmethod
+    def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for country in value:
+            if country not in phonenumbers.SUPPORTED_REGIONS:
+                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
+        return value
+
+
+class LineSection(Section):
+    """`[[line]]`: a fax number we hold."""
+
+    number: Text
+    account: Text
+    carrier: Text
+    mailbox: tuple[Mail, ...] = ()
+    """Who gets what arrives here; empty: the operator."""
+
+    @field_validator("number")
+    @classmethod
+    def _e164(cls, value: str) -> str:
+        if not value.startswith("+"):
+            raise ValueError('write it with + and country code, like "+14155550100"')
+        try:
+            return number.parse(value, "US").e164
+        except Refused as error:
+            raise ValueError(error.text) from error
+
+
+def _default_waits() -> dict[str, tuple[timedelta, ...]]:
+    def minutes(*values: int) -> tuple[timedelta, ...]:
+        return tuple(timedelta(minutes=value) for value in values)
+
+    return {
+        "busy": minutes(1, 2, 5, 10, 20, 40),
+        "no_answer": minutes(5, 30),
+        "line_trouble": minutes(1, 5, 15),
+        "carrier_trouble": minutes(1, 5, 15, 30),
+    }
+
+
+class RetrySection(Section):
+    """`[retry]`: waits before the next attempt, by outcome. The last one done = failed."""
+
+    busy: tuple[Duration, ...] = _default_waits()["busy"]
+    no_answer: tuple[Duration, ...] = _default_waits()["no_answer"]
+    line_trouble: tuple[Duration, ...] = _default_waits()["line_trouble"]
+    carrier_trouble: tuple[Duration, ...] = _default_waits()["carrier_trouble"]
+    give_up: Duration = timedelta(hours=4)
+    """After this age no further attempt begins."""
+
+    def schedule(self) -> Retry:
+        """The same as `lifecycle` wants it."""
+        temporary = [outcome for outcome in Outcome if TRAITS[outcome].kind is Kind.TEMPORARY]
+        return Retry(waits={outcome: getattr(self, outcome.value) for outcome in temporary}, give_up=self.give_up)
+
+
+class Config(Section):
+    """The whole file."""
+
+    domain: tuple[Text, ...]
+    """Mail to NUMBER@ this domain (or one of a list) is faxed."""
+    region: Text
+    """ISO country: national numbers are read as dialled from here."""
+    zone: Zone = "UTC"
+    """Time zone of cover pages, header lines and reports."""
+    spool: Path
+    """Folder of the documents and the SQLite database."""
+    database: str = ""
+    """SQLAlchemy or libpq URL. Default: SQLite in the spool."""
+    templates: Path | None = None
+    """Looked up before the built-in ones."""
+    hostname: str = ""
+    """Our name in SMTP greetings and reports. Default: the first domain."""
+    log_numbers: Literal["masked", "full"] = "masked"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    smtp: Smtp = Smtp()
+    http: Http = Http()
+    mail: MailOut
+    pages: Pages = Pages()
+    work: Work = Work()
+    account: tuple[AccountSection, ...] = ()
+    line: tuple[LineSection, ...] = ()
+    carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}})
+    """Any here is TOML as it came; the adapter's own model gives it types. The first carrier is the default one."""
+    retry: RetrySection = RetrySection()
+    file: str = Field(default="gateway.toml", exclude=True)
+    """Where it was read."""
+
+    @field_validator("domain", mode="before")
+    @classmethod
+    def _domains(cls, value: object) -> object:
+        domains = [value] if isinstance(value, str) else value
+        if not isinstance(domains, list) or not domains:
+            raise ValueError("needs one domain or a list of them")
+        return tuple(domain.lower() if isinstance(domain, str) else domain for domain in domains)
+
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if value not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError(f'"{value}" is not a country code; write "US", "DE" …')
+        return value
+
+    @property
+    def host(self) -> str:
+        return self.hostname or self.domain[0]
+
+    @property
+    def paper(self) -> str:
+        return self.pages.paper or ("letter" if self.region in ("US", "CA", "MX", "PH", "CL", "CO", "VE") else "a4")
+
+    @property
+    def public_url(self) -> str:
+        return self.http.public_url or f"http://{self.http.listen}"
+
+    def secret(self, section: MailOut | AccountSection) -> str:
+        """The password of a section, "" if it has none; read at start, so that a bad file stops it."""
+        if section.password_file is not None:
+            return _read_secret(self.file, section.password_file)
+        return section.password.get_secret_value() if section.password else ""
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file. Raises ConfigError naming file and key."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "", "is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(path), "", f"is not TOML: {error}") from error
+    return parse(data, str(path))
+
+
+def parse(data: Mapping[str, Any], file: str) -> Config:
+    """Check what was read from `file`. Raises ConfigError."""
+    if "file" in data:
+        raise ConfigError(file, "file", "unknown key")
+    config = validated(Config, {**data, "file": file}, file, "")
+    _check_references(config)
+    return config
+
+
+def validated(model: type[M], data: Mapping[str, Any], file: str, where: str) -> M:
+    """`model` from one section; the first fault becomes a ConfigError with the full key."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise _config_error(model, error.errors()[0], file, where) from None
+
+
+def _config_error(model: type[BaseModel], fault: ErrorDetails, file: str, where: str) -> ConfigError:
+    key = where
+    for part in fault["loc"]:
+        key = f"{key}[{part + 1}]" if isinstance(part, int) else f"{key}.{part}" if key else str(part)
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(model, fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        return ConfigError(file, key, f"unknown key; {hint}")
+    if fault["type"] == "missing":
+        return ConfigError(file, key, "is missing")
+    text = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "string_pattern_mismatch":
+        text = "is not a mail address like fax@example.com"
+    return ConfigError(file, key, text)
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Names of the keys that are allowed at `path`."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, int) or current is None:
+            continue
+        info = current.model_fields.get(part)
+        candidates = [] if info is None else [info.annotation, *getattr(info.annotation, "__args__", ())]
+        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    return [info.alias or name for name, info in current.model_fields.items() if name != "file"] if current else []
+
+
+def _check_references(config: Config) -> None:
+    """What one section says about another, and every secret file."""
+    names, logins = set[str](), set[str]()
+    for n, account in enumerate(config.account, 1):
+        key = f"account[{n}]"
+        if account.name in names:
+            raise ConfigError(config.file, f"{key}.name", f'there are two accounts called "{account.name}"')
+        if account.login and account.login.lower() in logins:
+            raise ConfigError(config.file, f"{key}.login", f'two accounts sign in as "{account.login}"')
+        names.add(account.name)
+        logins.add(account.login.lower())
+        if account.login and not config.secret(account):
+            raise ConfigError(config.file, f"{key}.password_file", "is missing: an account with a login needs a password")
+        if not account.countries:
+            raise ConfigError(config.file, f"{key}.countries", 'must not be empty; write e.g. ["US"]')
+    for n, line in enumerate(config.line, 1):
+        if line.account not in names:
+            raise ConfigError(config.file, f"line[{n}].account", f'there is no account "{line.account}"')
+        if line.carrier not in config.carrier:
+            raise ConfigError(config.file, f"line[{n}].carrier", f"there is no [carrier.{line.carrier}]")
+    if len({line.number for line in config.line}) < len(config.line):
+        raise ConfigError(config.file, "line", "two lines have the same number")
+    for name, section in config.carrier.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
+        if not isinstance(section.get("kind"), str):
+            raise ConfigError(config.file, f"carrier.{name}.kind", "is missing")
+    if not config.carrier:
+        raise ConfigError(config.file, "carrier", "needs at least one carrier")
+    config.secret(config.mail)
+
+
+def _read_secret(file: str, path: Path) -> str:
+    """One line from a secret file. `$CREDENTIALS_DIRECTORY` (systemd) may stand in its path."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    real = Path(str(path).replace("$CREDENTIALS_DIRECTORY", folder))
+    if not real.is_absolute():
+        real = Path(file).parent / real
+    try:
+        secret = real.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(file, "password_file", f"{path} cannot be read ({why})") from error
+    if not secret:
+        raise ConfigError(file, "password_file", f"{path} is empty")
+    return secret

@@ -1,0 +1,1 @@
+"""The counter behind every door: identity, admission, submit, steer."""

@@ -1,0 +1,281 @@
+"""The nouns: what an account, a line, a submission, a transmission, an attempt, a document and an inbound fax are.
+
+Values only, all frozen. The rules of moving between states are in `lifecycle`, the tables in `spool.schema`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from gateway.errors import Outcome
+
+AccountId = NewType("AccountId", str)
+SubmissionId = NewType("SubmissionId", str)
+TransmissionId = NewType("TransmissionId", str)
+AttemptId = NewType("AttemptId", str)
+InboundId = NewType("InboundId", str)
+OutboxId = NewType("OutboxId", str)
+Sha256 = NewType("Sha256", str)
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: str) -> str:
+    """A time-ordered id that a person can read out on the phone: prefix, `_`, 26 characters.
+
+    Crockford's base 32 of a UUIDv7 (48 bits of milliseconds, version, 74 random bits).
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | (7 << 76)  # version 7
+    value = value & ~(0x3 << 62) | (2 << 62)  # variant
+    return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+class Door(StrEnum):
+    """A way in."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+    IMAP = "imap"
+    COMMAND = "command"
+    HELLOFAX = "hellofax"
+    PAMFAX = "pamfax"
+    WEB = "web"
+
+
+class TransmissionState(StrEnum):
+    """Where a fax is. `lifecycle.MOVES` has the only legal moves."""
+
+    ACCEPTED = "accepted"  #: durable, not yet pages
+    READY = "ready"  #: pages made, waiting to be sent
+    SENDING = "sending"  #: an attempt is open at a carrier
+    DEFERRED = "deferred"  #: will be tried again by itself
+    HELD = "held"  #: waits for a person
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AttemptState(StrEnum):
+    """Where one try at one carrier is."""
+
+    OPENING = "opening"  #: written down before the carrier is called
+    SUBMITTED = "submitted"  #: the carrier has it
+    UNCERTAIN = "uncertain"  #: perhaps the carrier has it
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class InboundState(StrEnum):
+    """Where a received fax is."""
+
+    ANNOUNCED = "announced"  #: the carrier said so
+    FETCHED = "fetched"  #: the document is ours
+    HELD = "held"  #: waits for a person
+    MAILED = "mailed"  #: the mailboxes' server took it
+    UNDELIVERED = "undelivered"  #: the mailboxes' server gave it back
+    REFUSED = "refused"  #: not wanted
+    FAILED = "failed"  #: the carrier no longer has it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who may fax, and who pays."""
+
+    id: AccountId
+    name: str
+    login: str = ""
+    """"" where it cannot sign in."""
+    password_hash: str = field(default="", repr=False)
+    """argon2id; "" where it cannot sign in."""
+    senders: tuple[str, ...] = ()
+    """Mail addresses, or patterns like `*@example.com`."""
+    networks: tuple[str, ...] = ()
+    """Client networks (CIDR) from which a listed sender needs no other proof."""
+    countries: tuple[str, ...] = ()
+    """ISO 3166 regions it may fax."""
+    declared: bool = False
+    """Declared in the configuration file, which wins: read-only elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A fax number we hold at a carrier."""
+
+    number: str
+    """E.164."""
+    account: AccountId
+    carrier: str
+    """The carrier's name in the configuration, e.g. "main"."""
+    mailbox: tuple[str, ...] = ()
+    """Mail addresses that get what arrives here."""
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One immutable file, named by its SHA-256."""
+
+    sha256: Sha256
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """A fax number as written and as called, with what the sender wished for it."""
+
+    written: str
+    """The address exactly as it was given (RCPT path without brackets, or the argument of a call)."""
+    number: str
+    """E.164."""
+    sub_address: str = ""
+    cover_name: str = ""
+    """Whom the cover page names."""
+    organisation: str = ""
+    tag: str = ""
+    """A reference of the sender's own, never dialled."""
+    options: tuple[tuple[str, str], ...] = ()
+    """Other `/keyword=value` elements, kept unchanged."""
+    notify: tuple[str, ...] = ()
+    """RFC 3461 NOTIFY, upper case; empty = not given."""
+    original_recipient: str = ""
+    """RFC 3461 ORCPT, decoded, case kept; "" = not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the door knows about one mail beside its content."""
+
+    door: Door
+    sender: str
+    """MAIL FROM; "" for the empty return path."""
+    client: str = ""
+    """Address of the client, "" for a local one."""
+    helo: str = ""
+    login: str = ""
+    """Who signed in; "" when nobody did."""
+    tls: bool = False
+    envelope_id: str = ""
+    """RFC 3461 ENVID, decoded."""
+    ret: str = ""
+    """RFC 3461 RET: FULL, HDRS or ""."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One accepted mail or call: one document set, one or more recipients."""
+
+    id: SubmissionId
+    account: AccountId
+    envelope: Envelope
+    message_id: str
+    resent_message_id: str
+    content_hash: str
+    subject: str
+    from_header: str
+    """The decoded From header."""
+    references: str
+    """Message-IDs for threading, oldest first, separated by spaces."""
+    auto_submitted: bool
+    """The mail said that a program wrote it: confirmations are kept back, failures are not."""
+    document: Sha256
+    """The mail as received (or the posted file)."""
+    content_type: str
+    """`message/rfc822` for mail."""
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transmission:
+    """One document to one recipient; the thing that has a state."""
+
+    id: TransmissionId
+    submission: SubmissionId
+    account: AccountId
+    number: str
+    sub_address: str
+    carrier: str
+    caller: str
+    """Our line it is sent from, E.164, or ""."""
+    state: TransmissionState
+    outcome: Outcome | None
+    """Of the last attempt; final once the state is."""
+    reason: str
+    """Plain words beside the outcome: the name of a bad part, why it is held."""
+    document: Sha256 | None
+    """The fax pages as one PDF; None before they are made."""
+    pages: int
+    """With the cover page; 0 before they are made."""
+    pages_sent: int
+    """Confirmed by the carrier."""
+    attempts: int
+    manifest: str
+    """JSON: what became of each part of the mail."""
+    accepted_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    due_at: datetime | None
+    """When it is tried next, while deferred."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try at one carrier. Written down before the carrier is called."""
+
+    id: AttemptId
+    transmission: TransmissionId
+    n: int
+    """1 for the first."""
+    carrier: str
+    reference: str
+    """Ours, given to the carrier."""
+    carrier_ref: str
+    """The carrier's, "" while unknown; never parsed."""
+    state: AttemptState
+    outcome: Outcome | None
+    carrier_code: str
+    """The carrier's own word for the outcome."""
+    text: str
+    pages_sent: int
+    station_id: str
+    """What the far end calls itself: a claim, made printable."""
+    seconds: float | None
+    """Length of the call."""
+    opened_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundFax:
+    """A fax received for one of our lines."""
+
+    id: InboundId
+    carrier: str
+    carrier_ref: str
+    line: str
+    """The called number, E.164."""
+    caller: str
+    """The network's word for who called, E.164 or ""."""
+    station_id: str
+    sub_address: str
+    state: InboundState
+    document: Sha256 | None
+    """As PDF."""
+    original: Sha256 | None
+    """As the carrier gave it, when that was not a PDF."""
+    pages: int
+    complete: bool
+    """False: the call broke off, this is what arrived."""
+    seconds: float | None
+    received_at: datetime
+    """When the carrier says it arrived."""
+    reason: str

@@ -1,0 +1,1 @@
+"""1. Mail comes in: listeners, recipient addresses, who sent it."""

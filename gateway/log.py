@@ -1,0 +1,106 @@
+"""The two logs: the operator's log, and the fax log with one line per attempt.
+
+Fax numbers are masked to the last four digits unless `log_numbers = "full"`. Never logged: document content, mail
+bodies, credentials, callback secrets, query strings. Every line about a fax has an `action` from `ACTIONS`, for
+programs; the text is for people.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import datetime
+
+from gateway import number
+
+#: Every `action` value; each is used in one place.
+ACTIONS = frozenset(
+    {
+        "accepted",
+        "alarm",
+        "attempt",
+        "callback_rejected",
+        "conversion_failed",
+        "duplicate",
+        "event_late",
+        "inbound_fetched",
+        "inbound_announced",
+        "lease_lost",
+        "mailed",
+        "mail_deferred",
+        "mail_given_up",
+        "refused",
+        "started",
+        "steered",
+        "step_failed",
+        "stopped",
+        "submit_uncertain",
+    }
+)
+
+_fax_log = logging.getLogger("faxgate.fax")
+
+
+class _Masking:
+    """Whether numbers are shown in full; set once by `setup`."""
+
+    full = False
+
+
+def setup(level: str, *, full_numbers: bool) -> None:
+    """Write both logs to stderr; systemd and Docker take them from there."""
+    _Masking.full = full_numbers
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # aiosmtpd writes every line of DATA at debug, httpx whole URLs with secrets at info.
+    for noisy, floor in (("mail.log", logging.WARNING), ("httpx", logging.WARNING), ("httpcore", logging.WARNING)):
+        logging.getLogger(noisy).setLevel(max(floor, root.level))
+    for library in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "asyncio", "fontTools"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
+
+
+def shown(fax_number: str) -> str:
+    """A number as it may stand in a log."""
+    return fax_number if _Masking.full else number.mask(fax_number)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """Text from outside on one line of printable ASCII (rows SMT-26, DSN-30)."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:limit]
+
+
+def attempt(
+    *,
+    transmission: str,
+    attempt_id: str,
+    sender: str,
+    called: str,
+    carrier: str,
+    carrier_ref: str,
+    pages: int,
+    pages_sent: int,
+    accepted_at: datetime,
+    opened_at: datetime,
+    ended_at: datetime,
+    outcome: str,
+    text: str,
+) -> None:
+    """The one line per attempt: first identity, then time in each stage, then outcome."""
+    fields = {
+        "id": transmission,
+        "attempt": attempt_id,
+        "from": printable(sender),
+        "to": shown(called),
+        "carrier": carrier,
+        "ref": printable(carrier_ref),
+        "pages": pages,
+        "pages_sent": pages_sent,
+        "wait": f"{(opened_at - accepted_at).total_seconds():.3f}",
+        "carrier_s": f"{(ended_at - opened_at).total_seconds():.3f}",
+        "outcome": outcome,
+    }
+    line = " ".join(f"{key}={value}" for key, value in fields.items())
+    _fax_log.info("%s text=%r", line, printable(text), extra={"action": "attempt", "transmission": transmission})

@@ -1,0 +1,238 @@
+"""A mail taken apart: facts only, no judgement about what is faxed.
+
+`headers` reads the header block alone and is cheap; `parse` reads the whole mail and belongs in the fence, because the
+content is hostile. Both survive any bytes. Sources: RFC 5322, 2045-2047, 2231, 3834.
+"""
+
+from __future__ import annotations
+
+import email.errors
+import email.header
+import email.message
+import email.parser
+import email.policy
+import email.utils
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+_HEADER_LIMIT = 256 * 1024
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
+_WORD_GAP = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headers:
+    """What the header block says. Texts are decoded and on one line; "" where a field is missing."""
+
+    subject: str
+    from_header: str
+    """Decoded, e.g. `Ann Doe <ann@corp.example>`."""
+    from_addresses: tuple[str, ...]
+    """Mail addresses of every From field, as written. Anything but exactly one is suspicious (AUT-09)."""
+    from_name: str
+    """Display name of the first From address."""
+    reply_to: str
+    message_id: str
+    """With its angle brackets."""
+    resent_message_id: str
+    references: tuple[str, ...]
+    """References, else In-Reply-To: oldest first."""
+    date: datetime | None
+    """Aware; None when missing or unreadable."""
+    auto_submitted: str
+    """The word before any parameter or comment, lower case: "no", "auto-generated", "auto-replied"."""
+    precedence: str
+    list_id: str
+    received: int
+    """How many Received fields there are."""
+    loop_marks: tuple[str, ...]
+    """Values of X-Faxgate-Loop, our own mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One leaf or container of the MIME tree."""
+
+    position: str
+    """Like "1.2": the second child of the first child; "" for the mail itself."""
+    content_type: str
+    """Lower case, as declared."""
+    charset: str
+    name: str
+    """File name as the sender wrote it, decoded, on one line. Data, never a path. "" when there is none."""
+    disposition: str
+    """"inline", "attachment" or ""."""
+    content_id: str
+    """Without angle brackets."""
+    parameters: tuple[tuple[str, str], ...]
+    """Other Content-Type parameters, names in lower case."""
+    children: tuple[Part, ...]
+    _leaf: email.message.Message | None = field(repr=False, default=None)
+
+    @property
+    def content(self) -> bytes:
+        """The decoded bytes of a leaf; for `message/rfc822` the inner mail."""
+        if self._leaf is None:
+            return b""
+        if self._leaf.is_multipart():  # message/rfc822 is parsed as a container by the library
+            inner = self._leaf.get_payload()
+            return b"".join(part.as_bytes() for part in inner if isinstance(part, email.message.Message))
+        payload = self._leaf.get_payload(decode=True)
+        return payload if isinstance(payload, bytes) else b""
+
+    @property
+    def title(self) -> str:
+        """How a person recognises the part: its name, else its type and position."""
+        return self.name or f"{self.content_type} (part {self.position or '1'})"
+
+    def walk(self) -> Iterator[Part]:
+        """This part and everything below it, in the order of the mail."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One mail."""
+
+    headers: Headers
+    root: Part
+
+
+def headers(data: bytes) -> Headers:
+    """Read the header block of a mail. Never raises."""
+    end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
+    block = bytes(data[: end.end() if end else _HEADER_LIMIT])
+    return _headers(email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(block))
+
+
+def parse(data: bytes) -> Message:
+    """Read a whole mail. Never raises; what makes no sense is left as it stands."""
+    mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data)
+    return Message(headers=_headers(mail), root=_part(mail, ""))
+
+
+def content_hash(data: bytes) -> str:
+    """SHA-256 that stays the same when a mail is sent again by another route.
+
+    Over the body and the fields that shape the fax (From, Subject, Content-Type); trace fields differ by route.
+    """
+    end = _END_OF_HEADERS.search(data)
+    split = end.end() if end else len(data)
+    block = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(bytes(data[:split]))
+    digest = hashlib.sha256()
+    for name in ("From", "Subject", "Content-Type", "Content-Transfer-Encoding"):
+        for value in block.get_all(name, []):
+            digest.update(f"{name}: {str(value).strip()}\n".encode("utf-8", "surrogateescape"))
+    digest.update(b"\n")
+    digest.update(memoryview(data)[split:])
+    return digest.hexdigest()
+
+
+def decoded(value: object) -> str:
+    """A header value with its encoded words read, on one line, without control characters (CNT-19)."""
+    text = str(value)
+    try:
+        text = str(email.header.make_header(email.header.decode_header(value)))  # type: ignore[arg-type]  # str or Header
+    except (LookupError, ValueError, email.errors.HeaderParseError):
+        text = text.encode("ascii", "replace").decode("ascii")
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = "".join(c if c.isprintable() or c == "\t" else " " for c in text)
+    return _WORD_GAP.sub(" ", text).strip()
+
+
+def _headers(mail: email.message.Message) -> Headers:
+    def first(name: str) -> str:
+        return decoded(mail.get(name, ""))
+
+    def raw(name: str) -> str:
+        return _WORD_GAP.sub(" ", str(mail.get(name, ""))).strip()
+
+    froms = [decoded(value) for value in mail.get_all("From", [])]
+    addresses = email.utils.getaddresses([str(value) for value in mail.get_all("From", [])])
+    return Headers(
+        subject=first("Subject"),
+        from_header=", ".join(froms),
+        from_addresses=tuple(address for _, address in addresses if address),
+        from_name=decoded(addresses[0][0]) if addresses else "",
+        reply_to=first("Reply-To"),
+        message_id=_first_id(raw("Message-ID")),
+        resent_message_id=_first_id(raw("Resent-Message-ID")),
+        references=tuple(_MESSAGE_ID.findall(raw("References")) or _MESSAGE_ID.findall(raw("In-Reply-To"))),
+        date=_date(raw("Date")),
+        auto_submitted=re.split(r"[;\s(]", raw("Auto-Submitted").lower(), maxsplit=1)[0] or "no",
+        precedence=raw("Precedence").lower(),
+        list_id=raw("List-Id") or raw("List-Unsubscribe"),
+        received=len(mail.get_all("Received", [])),
+        loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
+    )
+
+
+def _first_id(value: str) -> str:
+    found = _MESSAGE_ID.search(value)
+    return found.group(0) if found else ""
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000": the zone is not known
+
+
+def _part(mail: email.message.Message, position: str) -> Part:
+    try:
+        content_type = mail.get_content_type()
+    except (ValueError, LookupError, AttributeError):
+        content_type = "application/octet-stream"
+    children: list[Part] = []
+    container = mail.is_multipart() and mail.get_content_maintype() == "multipart"
+    if container:
+        for n, child in enumerate(mail.get_payload(), 1):
+            if isinstance(child, email.message.Message):
+                children.append(_part(child, f"{position}.{n}" if position else str(n)))
+    return Part(
+        position=position,
+        content_type=content_type,
+        charset=_charset(mail),
+        name=_name(mail),
+        disposition=_disposition(mail),
+        content_id=str(mail.get("Content-ID", "")).strip().strip("<>"),
+        parameters=_parameters(mail),
+        children=tuple(children),
+        _leaf=None if container else mail,
+    )
+
+
+def _charset(mail: email.message.Message) -> str:
+    try:
+        return str(mail.get_content_charset() or "")
+    except (LookupError, ValueError, UnicodeError):
+        return ""
+
+
+def _name(mail: email.message.Message) -> str:
+    try:
+        name = mail.get_filename()
+    except (LookupError, ValueError, UnicodeError, TypeError):
+        name = None
+    return decoded(name)[:200] if name else ""
+
+
+def _disposition(mail: email.message.Message) -> str:
+    word = str(mail.get("Content-Disposition", "")).split(";", 1)[0].strip().lower()
+    return word if word in ("inline", "attachment") else ""
+
+
+def _parameters(mail: email.message.Message) -> tuple[tuple[str, str], ...]:
+    try:
+        found = mail.get_params([], header="content-type")[1:]
+    except (LookupError, ValueError, UnicodeError, TypeError):
+        return ()
+    return tuple((name.lower(), value if isinstance(value, str) else "") for name, value in found)

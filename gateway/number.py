@@ -1,0 +1,124 @@
+"""Fax numbers: reading, E.164, dialling rules, masking.
+
+Promises a number in E.164 or a `BadAddress` that says what to do. Does not know who may fax where: that is
+`desk.admission`. libphonenumber calls real fax numbers invalid, so its *possible* lengths are asked, not its
+allocation tables (DESIGN section 10). Sources: RFC 3191, RFC 3601, reference/internet-fax-standards.md section 16
+(rows ADR-03, ADR-23, ADR-26, ADR-27 and rule 3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from gateway.errors import BadAddress, NotAdmitted
+
+_SEPARATORS = re.compile(r"[-. ()]")
+_DIGITS = re.compile(r"[0-9]+\Z")
+#: Kinds of number that cost the caller extra, everywhere and always refused (ADR-26).
+_NEVER = {PhoneNumberType.PREMIUM_RATE: "a premium-rate number", PhoneNumberType.SHARED_COST: "a shared-cost number"}
+
+
+@dataclass(frozen=True, slots=True)
+class FaxNumber:
+    """A complete fax number."""
+
+    e164: str
+    """`+` and 7 to 15 ASCII digits."""
+
+    def __str__(self) -> str:
+        return self.e164
+
+    @property
+    def country(self) -> str:
+        """ISO 3166 region, "" where the number belongs to none (satellite, international freephone)."""
+        region = phonenumbers.region_code_for_number(_known(self.e164))
+        if region and region != "001":
+            return region
+        # A number outside the allocated ranges still has a country code; several share +1 and the main one is named.
+        main = phonenumbers.region_code_for_country_code(_known(self.e164).country_code or 0)
+        return "" if main in ("ZZ", "001") else main
+
+    @property
+    def readable(self) -> str:
+        """International form with spaces, as printed on covers and in reports."""
+        return phonenumbers.format_number(_known(self.e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def _known(e164: str) -> phonenumbers.PhoneNumber:
+    return phonenumbers.parse(e164)
+
+
+def parse(text: str, region: str) -> FaxNumber:
+    """Read a number as a person wrote it, seen from `region` (ISO 3166, e.g. "US").
+
+    A leading `+` means complete: nothing is added or taken away. Raises BadAddress.
+    """
+    compact = text.strip()
+    if compact.startswith("+") and "(0)" in compact:
+        compact = compact.replace("(0)", "", 1)  # "+44 (0)20 …": the zero is the trunk prefix, rule 3
+    complete = compact.startswith("+")
+    digits = _SEPARATORS.sub("", compact[1:] if complete else compact)
+    if not _DIGITS.match(digits):
+        raise BadAddress("A fax number has digits only, for example +14155550123.")
+    e164 = "+" + digits if complete else _from_national(digits, region)
+    return _checked(e164)
+
+
+def _from_national(digits: str, region: str) -> str:
+    """Rule 3 of the grammar: the national reading wins over the international one."""
+    if region in ("US", "CA"):
+        if digits.startswith("011"):
+            return "+" + digits[3:]
+        if len(digits) == 10 and digits[0] in "23456789":
+            return "+1" + digits
+        if len(digits) == 11 and digits[0] == "1":
+            return "+" + digits
+        if len(digits) >= 11 and digits[0] in "23456789":
+            return "+" + digits
+        raise BadAddress("The number is not complete: write it with country code, for example +14155550123.")
+    if digits.startswith("00"):
+        return "+" + digits[2:]
+    try:
+        national = phonenumbers.parse(digits, region)
+    except phonenumbers.NumberParseException as error:
+        raise BadAddress("The number is not complete: write it with country code, for example +442079460123.") from error
+    if phonenumbers.is_possible_number(national) and (digits.startswith("0") or phonenumbers.is_valid_number(national)):
+        return phonenumbers.format_number(national, phonenumbers.PhoneNumberFormat.E164)
+    return "+" + digits
+
+
+def _checked(e164: str) -> FaxNumber:
+    digits = e164[1:]
+    if not 7 <= len(digits) <= 15 or digits[0] == "0":
+        raise BadAddress("After the + there must be 7 to 15 digits and no leading 0, for example +14155550123.")
+    try:
+        number = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException as error:
+        raise BadAddress("The country code of this number does not exist.") from error
+    if str(number.country_code) + (phonenumbers.national_significant_number(number)) != digits:
+        raise BadAddress("This is not a complete international number.")
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
+        raise BadAddress("The number is too short or too long for its country.")
+    if number.country_code == 1 and not re.match(r"[2-9][0-9]{2}[2-9]", digits[1:]):
+        raise BadAddress("There is no such area code or exchange in North America.")
+    kind = phonenumbers.number_type(number)
+    if kind in _NEVER:
+        raise NotAdmitted(f"This is {_NEVER[kind]}; such numbers are never faxed.")
+    return FaxNumber(e164)
+
+
+def mask(number: str) -> str:
+    """All but the last four digits hidden, for logs: `+14155550123` -> `+*******0123`."""
+    digits = sum(c.isascii() and c.isdigit() for c in number)
+    hide, out = max(0, digits - 4), []
+    for c in number:
+        if c.isascii() and c.isdigit() and hide > 0:
+            hide -= 1
+            c = "*"
+        out.append(c)
+    return "".join(out)

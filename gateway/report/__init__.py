@@ -1,0 +1,1 @@
+"""7. People are told: outcome and template become a mail. Values in, values out; no database."""

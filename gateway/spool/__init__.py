@@ -1,0 +1,1 @@
+"""2. It is made durable: the database, the documents, the committer."""

@@ -1,0 +1,1 @@
+"""Alembic migrations of the spool; applied when a service starts."""

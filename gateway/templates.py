@@ -1,0 +1,43 @@
+"""Finds a template: the operator's folder first, then the built-in ones. Text or HTML by the file's name.
+
+In a checkout the built-in templates are in `templates/` beside the package, in an installed wheel in
+`gateway/_templates`. An operator overrides single files. Undefined names are errors, not blanks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+_HERE = Path(__file__).resolve().parent
+_PACKAGED, _CHECKOUT = _HERE / "_templates", _HERE.parent / "templates"
+
+
+def built_in() -> Path:
+    """The folder of the built-in templates."""
+    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+
+class Templates:
+    """Jinja2 over the operator's folder and the built-in one."""
+
+    def __init__(self, operators: Path | None = None) -> None:
+        folders = [folder for folder in (operators, built_in()) if folder is not None]
+        self.folders = folders
+        self._jinja = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(folders),
+            autoescape=lambda name: bool(name) and str(name).endswith(".html"),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=False,
+        )
+
+    def render(self, name: str, **values: object) -> str:
+        """The template `name` (e.g. "mail/delivered-subject.txt") filled in."""
+        return self._jinja.get_template(name).render(**values)
+
+    def names(self, below: str) -> list[str]:
+        """Every template whose name starts with `below`."""
+        return [name for name in self._jinja.list_templates() if name.startswith(below)]

@@ -1,0 +1,1 @@
+"""6. Answers come back by HTTP: carrier callbacks, health, metrics."""
