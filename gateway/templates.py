@@ -27,7 +27,7 @@ class Templates:
         self.folders = folders
         self._jinja = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folders),
-            autoescape=lambda name: bool(name) and str(name).endswith(".html"),
+            autoescape=jinja2.select_autoescape(enabled_extensions=("html",), default=False),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
