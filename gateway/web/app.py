@@ -1,0 +1,201 @@
+"""The HTTP listener: health, readiness, metrics, and whatever routes are handed in.
+
+Runs uvicorn inside the event loop that is already there: no thread, no signal handlers, no access log (paths and query
+strings hold secrets). What is public at `[http] listen` is public to all who reach it: a proxy in front should pass on
+`/callback/` only and leave `/healthz`, `/readyz` and `/metrics` to the house.
+
+Limits: the request line and all headers together may have 64 KiB (else 400); an idle kept-alive connection is closed
+after 5 s; more than 500 connections are answered 503. uvicorn has no time limit for a client that sends its headers
+slowly: on the open Internet put a proxy in front, as TLS needs one anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.config import Http
+from gateway.errors import GatewayError, Unavailable
+from gateway.metrics import REGISTRY
+
+Check = Callable[[], Awaitable[None]]
+"""Returns when all is well; raises a GatewayError whose text may be shown to strangers."""
+Refresh = Callable[[], Awaitable[None]]
+"""Brings gauges up to date before they are shown."""
+
+_CHECK_LIMIT = 5.0  #: seconds after which a readiness check counts as failed
+_DRAIN = 10  #: seconds that requests in hand get when the listener stops
+_HEADERS = 65536  #: bytes of request line and headers
+_CONNECTIONS = 500
+_log = logging.getLogger(__name__)
+
+
+class WebDoor:
+    """One HTTP listener. `start` returns when it accepts connections, `stop` when the requests in hand are answered."""
+
+    def __init__(
+        self,
+        http: Http,
+        routes: Sequence[BaseRoute] = (),
+        *,
+        checks: Mapping[str, Check] | None = None,
+        refresh: Refresh | None = None,
+    ) -> None:
+        house = _House(checks or {}, refresh)
+        starlette = Starlette(routes=[*house.routes(), *routes])
+        starlette.router.redirect_slashes = False  # a redirect would repeat the secret path in an answer
+        self._http = http
+        self._server = _Server(_border(starlette))
+        self._address: tuple[str, int] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port it listens on; path and 0 for a Unix socket. Known after `start`."""
+        if self._address is None:
+            raise RuntimeError("the HTTP listener has not been started")
+        return self._address
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the address is taken or not ours."""
+        listening = _bind(self._http.listen)
+        name = listening.getsockname()
+        self._address = (name, 0) if isinstance(name, str) else (str(name[0]), int(name[1]))
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="http")
+        ready = asyncio.create_task(self._server.ready.wait())
+        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            await self._task
+
+    async def wait(self) -> None:
+        """Return when the listener has ended; raises what ended it. For whoever must not go on without it."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Take no new requests, answer those in hand (10 s at most), close."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        try:
+            await self._task
+        finally:
+            _remove_socket(self._http.listen)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hold on the process: signals belong to the daemon."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=_CONNECTIONS,
+                timeout_graceful_shutdown=_DRAIN,
+                h11_max_incomplete_event_size=_HEADERS,
+            )
+        )
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _bind(listen: str) -> socket.socket:
+    """A listening socket for `host:port`, `[v6]:port` (IPv4 too where the system can) or a path."""
+    if listen.startswith("/"):
+        _remove_socket(listen)  # left by a process that was killed
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unix.bind(listen)
+        Path(listen).chmod(0o666)  # who may reach it is decided by its folder
+        unix.listen()
+        return unix
+    host, _, port = listen.rpartition(":")
+    six = host.startswith("[")
+    return socket.create_server(
+        (host.strip("[]"), int(port)),
+        family=socket.AF_INET6 if six else socket.AF_INET,
+        dualstack_ipv6=six and socket.has_dualstack_ipv6(),
+    )
+
+
+def _remove_socket(listen: str) -> None:
+    if listen.startswith("/") and Path(listen).is_socket():
+        Path(listen).unlink()
+
+
+def _border(inner: ASGIApp) -> ASGIApp:
+    """Starlette has answered a bare 500 when an exception comes out of it; here it is logged and ends."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await inner(scope, receive, send)
+        except Exception:  # noqa: BLE001 - the border: nothing a request does may end the listener
+            _log.exception("a request to the HTTP listener failed")
+
+    return app
+
+
+class _House:
+    """What the house asks about itself."""
+
+    def __init__(self, checks: Mapping[str, Check], refresh: Refresh | None) -> None:
+        self._checks = checks
+        self._refresh = refresh
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/healthz", self._healthz), Route("/readyz", self._readyz), Route("/metrics", self._metrics)]
+
+    async def _healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def _readyz(self, request: Request) -> Response:
+        results = await asyncio.gather(*(_result(check) for check in self._checks.values()))
+        ready = all(result == "ok" for result in results)
+        content = {"ready": ready, "checks": dict(zip(self._checks, results, strict=True))}
+        return JSONResponse(content, status_code=200 if ready else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        if self._refresh is not None:
+            try:
+                await self._refresh()
+            except Unavailable as error:
+                # The counters are wanted most while the spool is down; /readyz says that it is.
+                _log.warning("gauges at /metrics are old: %s", error.text)
+        return Response(generate_latest(REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _result(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_LIMIT):
+            await check()
+    except TimeoutError:
+        return f"no answer within {_CHECK_LIMIT:.0f} s"
+    except GatewayError as error:
+        return error.text
+    return "ok"
