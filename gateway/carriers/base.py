@@ -10,6 +10,7 @@ Errors of `submit`, and nothing else, decide about a second call: `CarrierRefuse
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,16 +21,34 @@ from pydantic import BaseModel, ConfigDict
 
 from gateway.errors import Outcome, Unsupported
 from gateway.fax import AttemptState
+from gateway.log import printable
 
 if TYPE_CHECKING:
     import httpx
+
+_log = logging.getLogger(__name__)
+
+#: A literal and complete status table: each word of the carrier, and what it means in ours.
+Statuses = Mapping[str, tuple[AttemptState, Outcome | None]]
+
+
+def meaning(table: Statuses, word: str) -> tuple[AttemptState, Outcome | None]:
+    """What a carrier's status word means. A word nobody documented ends the attempt as `unknown`, and is logged.
+
+    It is never passed through and never redialled: the fax may have arrived.
+    """
+    if word not in table:
+        _log.warning("a carrier used a status word that its adapter does not know: %s", printable(word, 80))
+        return AttemptState.FAILED, Outcome.UNKNOWN
+    return table[word]
 
 
 class CarrierConfig(BaseModel):
     """Keys every `[carrier.NAME]` section has; an adapter derives its own from this."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     kind: str
+    """The adapter: a name from `carriers.CARRIERS`, or of an entry point in the group `gateway.carriers`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +148,13 @@ class CallbackRequest:
     """An HTTP request from a carrier, as it came."""
 
     method: str
-    url: str
-    """The public URL that was called, with query, as the carrier signed it."""
+    url: str = field(repr=False)
+    """The public URL that was called, with query, as the carrier signed it. Contains our secret."""
     path: str
     """What follows the secret in the path."""
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +187,7 @@ class Tools:
     http: httpx.AsyncClient
     folder: Path
     """The adapter's own folder in the spool; it may not exist yet."""
-    callback_url: str
+    callback_url: str = field(repr=False)
     """`https://…/callback/NAME/SECRET`, "" when there is no HTTP listener."""
     lines: Callable[[], Awaitable[Sequence[str]]]
     """Numbers of our lines at this carrier, E.164."""
@@ -177,14 +196,20 @@ class Tools:
     seed: int | None = None
 
 
-@dataclass(slots=True)
 class Carrier:
     """One carrier. Every method not overridden raises Unsupported."""
 
-    tools: Tools
     capabilities: ClassVar[Capabilities] = Capabilities()
     Config: ClassVar[type[CarrierConfig]] = CarrierConfig
-    config: CarrierConfig = field(repr=False)
+    tools: Tools
+    config: CarrierConfig
+
+    def __init__(self, tools: Tools, config: CarrierConfig) -> None:
+        self.tools = tools
+        self.config = config
+
+    def __repr__(self) -> str:
+        return f"<carrier {self.tools.name} ({self.config.kind})>"  # nothing else: configurations hold secrets
 
     async def start(self) -> None:
         """Called once before anything else; read own state, check nothing remote."""
