@@ -1,1 +1,28 @@
 """Alembic migrations of the spool; applied when a service starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+from gateway.errors import SpoolUnavailable
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables to the newest revision. Raises SpoolUnavailable if they are newer than this program."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    with engine.begin() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current == scripts.get_current_head():
+            return
+        if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+            raise SpoolUnavailable(f"The spool was written by a newer faxgate (schema {current}); upgrade this one.")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,64 @@
+"""Verbs of accounts and lines. What the configuration file declares wins and is read-only elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from gateway.fax import Account, Line
+from gateway.spool import rows, schema
+from gateway.spool.commit import Transaction
+
+
+def accounts(db: Connection) -> list[Account]:
+    """Every account, by name."""
+    return [rows.account(row) for row in db.execute(select(schema.account).order_by(schema.account.c.name))]
+
+
+def lines(db: Connection) -> list[Line]:
+    """Every line, by number."""
+    return [rows.line(row) for row in db.execute(select(schema.line).order_by(schema.line.c.number))]
+
+
+def save_account(t: Transaction, account: Account) -> None:
+    """Insert, or replace the one with the same id."""
+    values = rows.account_values(account)
+    changed = t.db.execute(update(schema.account).where(schema.account.c.id == account.id).values(**values))
+    if not changed.rowcount:
+        t.db.execute(insert(schema.account), {**values, "created_at": t.now})
+
+
+def remove_account(t: Transaction, name: str) -> bool:
+    """Remove an account and its lines. Its faxes stay. False: there is none."""
+    found = t.db.execute(select(schema.account.c.id).where(schema.account.c.name == name)).first()
+    if found is None:
+        return False
+    t.db.execute(delete(schema.line).where(schema.line.c.account_id == found.id))
+    t.db.execute(delete(schema.account).where(schema.account.c.id == found.id))
+    return True
+
+
+def save_line(t: Transaction, line: Line) -> None:
+    """Insert, or replace the one with the same number."""
+    t.db.execute(delete(schema.line).where(schema.line.c.number == line.number))
+    t.db.execute(insert(schema.line), rows.line_values(line))
+
+
+def remove_line(t: Transaction, number: str) -> bool:
+    """Remove a line. False: there is none."""
+    return t.db.execute(delete(schema.line).where(schema.line.c.number == number)).rowcount == 1
+
+
+def declare(t: Transaction, accounts: Sequence[Account], lines: Sequence[Line]) -> None:
+    """Make the declared accounts and lines exactly these.
+
+    Made ones with the same name or number become declared; what is declared no longer is removed.
+    """
+    names = [account.name for account in accounts]
+    t.db.execute(delete(schema.account).where(schema.account.c.declared.is_(True), schema.account.c.name.not_in(names)))
+    t.db.execute(delete(schema.line).where(schema.line.c.declared.is_(True)))
+    for account in accounts:
+        save_account(t, account)
+    for line in lines:
+        save_line(t, line)

@@ -1,0 +1,144 @@
+"""The committer: concurrent writes share one transaction, and each waits until it is on disk.
+
+A verb is a function of a `Transaction`. Whoever writes hands a verb over and waits; the committer takes all that wait,
+runs them in one transaction in its own thread, commits, and answers all. A verb that raises undoes its batch, which is
+then run one by one, so that a bad verb harms only its own caller. A caller that is cancelled does not undo its write:
+the committer is never cancelled, only closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, insert
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from gateway.errors import SpoolUnavailable
+from gateway.spool import schema
+
+T = TypeVar("T")
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a verb works with."""
+
+    db: Connection
+    now: datetime
+    """One time for everything in this transaction, UTC."""
+    node: str
+    woken: set[str] = field(default_factory=set)
+    """Lanes in which something became due."""
+
+    def insert_new(self, table: Table, values: dict[str, Any]) -> bool:
+        """Insert a row unless one with the same unique key is there. True = inserted.
+
+        The one statement that the two databases spell with different constructs.
+        """
+        dialect = postgresql if self.db.dialect.name == "postgresql" else sqlite
+        return self.db.execute(dialect.insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+
+    def note(self, subject: str, what: str, detail: str = "") -> None:
+        """One line in the history of a fax."""
+        self.db.execute(
+            insert(schema.history), {"subject": subject, "at": self.now, "node": self.node, "what": what, "detail": detail}
+        )
+
+
+@dataclass(slots=True)
+class _Waiting:
+    verb: Callable[[Transaction], Any]
+    answer: asyncio.Future[Any]
+
+
+class Committer:
+    """Runs verbs in shared transactions. `begin` opens one transaction as a context manager."""
+
+    def __init__(
+        self,
+        begin: Callable[[], contextlib.AbstractContextManager[Transaction]],
+        woken: Callable[[set[str]], None],
+    ) -> None:
+        self._begin, self._woken = begin, woken
+        self._waiting: list[_Waiting] = []
+        self._something = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="committer")
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self.transactions = 0
+        """How many transactions were committed."""
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="committer")
+
+    async def close(self) -> None:
+        """Write what waits, then stop."""
+        self._closing = True
+        self._something.set()
+        if self._task:
+            await self._task
+        self._thread.shutdown(wait=True)
+
+    async def write(self, verb: Callable[[Transaction], T]) -> T:
+        """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises."""
+        if self._closing:
+            raise SpoolUnavailable
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(verb, answer))
+        self._something.set()
+        return await answer
+
+    async def _work(self) -> None:
+        while True:
+            await self._something.wait()
+            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+            if not batch:
+                if self._closing:
+                    return
+                self._something.clear()
+                continue
+            results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+            for waiting, (value, error) in zip(batch, results, strict=True):
+                if waiting.answer.cancelled():
+                    continue
+                if error is not None:
+                    waiting.answer.set_exception(error)
+                else:
+                    waiting.answer.set_result(value)
+            if woken:
+                self._woken(woken)
+
+    def _commit(self, batch: list[_Waiting]) -> tuple[list[tuple[Any, Exception | None]], set[str]]:
+        """All in one transaction; if that fails, each in its own."""
+        try:
+            with self._begin() as transaction:
+                values = [waiting.verb(transaction) for waiting in batch]
+            self.transactions += 1
+            return [(value, None) for value in values], transaction.woken
+        except Exception as error:  # noqa: BLE001  # every verb's failure belongs to its caller, whatever it is
+            if len(batch) == 1:
+                return [(None, _named(error))], set()
+        results: list[tuple[Any, Exception | None]] = []
+        woken: set[str] = set()
+        for waiting in batch:
+            result, more = self._commit([waiting])
+            results += result
+            woken |= more
+        return results, woken
+
+
+def _named(error: Exception) -> Exception:
+    """A database that cannot be written now is our word for it; anything else is the verb's own error."""
+    if isinstance(error, DBAPIError) and type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError"):
+        unavailable = SpoolUnavailable("The spool's database cannot be written right now.")
+        unavailable.__cause__ = error
+        return unavailable
+    return error

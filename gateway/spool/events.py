@@ -1,0 +1,129 @@
+"""Verbs of carriers' statements about outgoing faxes: stored once by (carrier, key), applied by the lease holder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, or_, select, update
+
+from gateway.errors import Outcome
+from gateway.fax import AttemptState, TransmissionId, TransmissionState, new_id
+from gateway.lifecycle import FINAL
+from gateway.spool import schema, steps
+from gateway.spool.commit import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One statement of a carrier in our words. The shape of `carriers.base.Event`, which this room does not know."""
+
+    key: str
+    carrier_ref: str
+    reference: str
+    state: AttemptState
+    outcome: Outcome | None
+    carrier_code: str
+    text: str
+    pages_sent: int
+    station_id: str
+    seconds: float | None
+    at: datetime
+    believed: bool
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A statement as it lies in the spool."""
+
+    id: str
+    statement: Statement
+
+
+def store(t: Transaction, carrier: str, statement: Statement) -> bool:
+    """Keep a statement and have the fax it is about looked at. False: it was known already.
+
+    One about a fax that has ended is kept and flagged; nothing moves.
+    """
+    values = {
+        "id": new_id("ev"),
+        "carrier": carrier,
+        "event_key": statement.key,
+        "carrier_ref": statement.carrier_ref,
+        "reference": statement.reference,
+        "state": statement.state.value,
+        "outcome": statement.outcome.value if statement.outcome else None,
+        "carrier_code": statement.carrier_code,
+        "text": statement.text,
+        "pages_sent": statement.pages_sent,
+        "station_id": statement.station_id,
+        "seconds": statement.seconds,
+        "at": statement.at,
+        "believed": statement.believed,
+        "raw": statement.raw,
+        "received_at": t.now,
+        "late": False,
+    }
+    if not t.insert_new(schema.event, values):
+        return False
+    about = _transmission(t, carrier, statement)
+    if about is None:
+        return True
+    transmission, state = about
+    if state in FINAL:
+        late = statement.outcome is not None and statement.state.value != state.value
+        table = schema.event
+        t.db.execute(update(table).where(table.c.id == values["id"]).values(applied_at=t.now, late=late))
+        if late:
+            t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    else:
+        steps.nudge(t, transmission)
+    return True
+
+
+def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:
+    """Statements about one attempt that were not applied yet, in the order of their times."""
+    table = schema.event
+    about = [table.c.reference == reference]
+    if carrier_ref:
+        about.append(and_(table.c.carrier_ref == carrier_ref, table.c.carrier_ref != ""))
+    found = db.execute(
+        select(table)
+        .where(table.c.carrier == carrier, table.c.applied_at.is_(None), or_(*about))
+        .order_by(table.c.at, table.c.id)
+    )
+    names = Statement.__dataclass_fields__
+    return [
+        Stored(
+            id=row.id,
+            statement=Statement(
+                **{
+                    **{name: getattr(row, name) for name in names if name not in ("key", "state", "outcome")},
+                    "key": row.event_key,
+                    "state": AttemptState(row.state),
+                    "outcome": Outcome(row.outcome) if row.outcome else None,
+                }
+            ),
+        )
+        for row in found
+    ]
+
+
+def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
+    """These statements have had their effect."""
+    if wanted := list(ids):
+        t.db.execute(update(schema.event).where(schema.event.c.id.in_(wanted)).values(applied_at=t.now))
+
+
+def _transmission(t: Transaction, carrier: str, statement: Statement) -> tuple[TransmissionId, TransmissionState] | None:
+    attempt, transmission = schema.attempt, schema.transmission
+    by_ref = and_(attempt.c.carrier_ref == statement.carrier_ref, attempt.c.carrier_ref != "")
+    about = or_(by_ref, attempt.c.reference == statement.reference) if statement.reference else by_ref
+    row = t.db.execute(
+        select(transmission.c.id, transmission.c.state)
+        .join(attempt, attempt.c.transmission_id == transmission.c.id)
+        .where(attempt.c.carrier == carrier, about)
+    ).first()
+    return (TransmissionId(row.id), TransmissionState(row.state)) if row else None

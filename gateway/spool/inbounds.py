@@ -1,0 +1,128 @@
+"""Verbs of received faxes: announced -> fetched -> mailed. The carrier's copy may go only after that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from gateway.fax import InboundFax, InboundId, InboundState, Sha256, new_id
+from gateway.lifecycle import INBOUND_MOVES
+from gateway.spool import outbox, rows, schema, steps
+from gateway.spool.commit import Transaction
+from gateway.spool.steps import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a carrier says about one received fax. The shape of `carriers.base.Announcement`."""
+
+    carrier_ref: str
+    line: str
+    caller: str
+    station_id: str
+    sub_address: str
+    pages: int
+    complete: bool
+    seconds: float | None
+    received_at: datetime
+    document: Sha256 | None
+    """Stored already, where the callback carried it."""
+
+
+def announced(t: Transaction, carrier: str, news: News) -> bool:
+    """A new inbound fax, to be fetched. False: it was known already."""
+    values = {
+        "id": new_id("in"),
+        "carrier": carrier,
+        "carrier_ref": news.carrier_ref,
+        "line": news.line,
+        "caller": news.caller,
+        "station_id": news.station_id,
+        "sub_address": news.sub_address,
+        "state": InboundState.ANNOUNCED.value,
+        "original": news.document,
+        "pages": news.pages,
+        "complete": news.complete,
+        "seconds": news.seconds,
+        "received_at": news.received_at,
+        "announced_at": t.now,
+        "reason": "",
+    }
+    if not t.insert_new(schema.inbound, values):
+        return False
+    steps.add(t, str(values["id"]), "receive", steps.RECEIVE)
+    t.note(str(values["id"]), "announced", carrier)
+    return True
+
+
+def original_stored(t: Transaction, claim: Claim, original: Sha256) -> bool:
+    """The carrier's file is ours, as it came."""
+    if not steps.holds(t, claim):
+        return False
+    t.db.execute(update(schema.inbound).where(schema.inbound.c.id == claim.subject).values(original=original))
+    return True
+
+
+def fetched(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, pages: int, mailboxes: Sequence[str]) -> bool:
+    """announced -> fetched, and a mail is owed to each mailbox."""
+    if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
+        return False
+    _set(t, claim.subject, document=document, original=original, pages=pages)
+    t.note(claim.subject, "fetched", f"{pages} pages")
+    for mailbox in mailboxes:
+        outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
+    return steps.done(t, claim)
+
+
+def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm: str) -> bool:
+    """announced -> held or failed; the operator is told."""
+    if not steps.holds(t, claim) or not _move(t, claim.subject, state):
+        return False
+    _set(t, claim.subject, reason=reason)
+    t.note(claim.subject, state, reason)
+    outbox.alarm(t, about=claim.subject, what=alarm, text=reason)
+    return steps.done(t, claim)
+
+
+def mailed(t: Transaction, inbound: InboundId) -> bool:
+    """fetched -> mailed, once no mail about it is owed any more."""
+    if outbox.unsent(t.db, outbox.RECEIVED, inbound) or not _move(t, inbound, InboundState.MAILED):
+        return False
+    t.note(inbound, "mailed")
+    return True
+
+
+def undeliverable(t: Transaction, inbound: InboundId, reason: str) -> None:
+    """fetched -> held: a mailbox's server refused the mail for good. The document stays."""
+    if _move(t, inbound, InboundState.HELD):
+        _set(t, inbound, reason=reason)
+        t.note(inbound, "held", reason)
+
+
+def get(db: Connection, inbound: str) -> InboundFax | None:
+    """One received fax."""
+    row = db.execute(select(schema.inbound).where(schema.inbound.c.id == inbound)).first()
+    return rows.inbound(row) if row else None
+
+
+def by_carrier_ref(db: Connection, carrier: str, carrier_refs: Sequence[str]) -> dict[str, InboundState]:
+    """State of those of a carrier's received faxes that we know."""
+    table = schema.inbound
+    found = db.execute(
+        select(table.c.carrier_ref, table.c.state).where(table.c.carrier == carrier, table.c.carrier_ref.in_(carrier_refs))
+    )
+    return {row.carrier_ref: InboundState(row.state) for row in found}
+
+
+def _move(t: Transaction, inbound: str, to: InboundState) -> bool:
+    sources = [state.value for state, targets in INBOUND_MOVES.items() if to in targets]
+    table = schema.inbound
+    changed = t.db.execute(update(table).where(table.c.id == inbound, table.c.state.in_(sources)).values(state=to.value))
+    return changed.rowcount == 1
+
+
+def _set(t: Transaction, inbound: str, **values: object) -> None:
+    t.db.execute(update(schema.inbound).where(schema.inbound.c.id == inbound).values(**values))

@@ -1,0 +1,211 @@
+"""Rows become nouns, and nouns become rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from gateway.errors import Outcome
+from gateway.fax import (
+    Account,
+    Attempt,
+    AttemptState,
+    Door,
+    Envelope,
+    InboundFax,
+    InboundState,
+    Line,
+    Recipient,
+    Submission,
+    Transmission,
+    TransmissionState,
+)
+
+AnyRow = Row[Any]
+
+
+def _outcome(value: str | None) -> Outcome | None:
+    return Outcome(value) if value else None
+
+
+def account(row: AnyRow) -> Account:
+    return Account(
+        id=row.id,
+        name=row.name,
+        login=row.login or "",
+        password_hash=row.password_hash,
+        senders=tuple(json.loads(row.senders)),
+        networks=tuple(json.loads(row.networks)),
+        countries=tuple(json.loads(row.countries)),
+        declared=row.declared,
+    )
+
+
+def account_values(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.id,
+        "name": account.name,
+        "login": account.login.lower() or None,
+        "password_hash": account.password_hash,
+        "senders": json.dumps(account.senders),
+        "networks": json.dumps(account.networks),
+        "countries": json.dumps(account.countries),
+        "declared": account.declared,
+    }
+
+
+def line(row: AnyRow) -> Line:
+    return Line(
+        number=row.number,
+        account=row.account_id,
+        carrier=row.carrier,
+        mailbox=tuple(json.loads(row.mailbox)),
+        declared=row.declared,
+    )
+
+
+def line_values(line: Line) -> dict[str, Any]:
+    return {
+        "number": line.number,
+        "account_id": line.account,
+        "carrier": line.carrier,
+        "mailbox": json.dumps(line.mailbox),
+        "declared": line.declared,
+    }
+
+
+def envelope(text: str) -> Envelope:
+    values = json.loads(text)
+    return Envelope(**{**values, "door": Door(values["door"])})
+
+
+def submission(row: AnyRow) -> Submission:
+    return Submission(
+        id=row.id,
+        account=row.account_id,
+        envelope=envelope(row.envelope),
+        message_id=row.message_id,
+        resent_message_id=row.resent_message_id,
+        content_hash=row.content_hash,
+        subject=row.subject,
+        from_header=row.from_header,
+        references=row.thread,
+        auto_submitted=row.auto_submitted,
+        document=row.document,
+        content_type=row.content_type,
+        accepted_at=row.accepted_at,
+    )
+
+
+def submission_values(submission: Submission) -> dict[str, Any]:
+    return {
+        "id": submission.id,
+        "account_id": submission.account,
+        "envelope": json.dumps(dataclasses.asdict(submission.envelope)),
+        "message_id": submission.message_id,
+        "resent_message_id": submission.resent_message_id,
+        "content_hash": submission.content_hash,
+        "subject": submission.subject,
+        "from_header": submission.from_header,
+        "thread": submission.references,
+        "auto_submitted": submission.auto_submitted,
+        "document": submission.document,
+        "content_type": submission.content_type,
+        "accepted_at": submission.accepted_at,
+    }
+
+
+def recipient(row: AnyRow) -> Recipient:
+    return Recipient(
+        written=row.written,
+        number=row.number,
+        sub_address=row.sub_address,
+        cover_name=row.cover_name,
+        organisation=row.organisation,
+        tag=row.tag,
+        options=tuple((name, value) for name, value in json.loads(row.options)),
+        notify=tuple(json.loads(row.notify)),
+        original_recipient=row.original_recipient,
+    )
+
+
+def recipient_values(recipient: Recipient) -> dict[str, Any]:
+    return {
+        "written": recipient.written,
+        "number": recipient.number,
+        "sub_address": recipient.sub_address,
+        "cover_name": recipient.cover_name,
+        "organisation": recipient.organisation,
+        "tag": recipient.tag,
+        "options": json.dumps(recipient.options),
+        "notify": json.dumps(recipient.notify),
+        "original_recipient": recipient.original_recipient,
+    }
+
+
+def transmission(row: AnyRow) -> Transmission:
+    return Transmission(
+        id=row.id,
+        submission=row.submission_id,
+        account=row.account_id,
+        number=row.number,
+        sub_address=row.sub_address,
+        carrier=row.carrier,
+        caller=row.caller,
+        state=TransmissionState(row.state),
+        outcome=_outcome(row.outcome),
+        reason=row.reason,
+        document=row.document,
+        pages=row.pages,
+        pages_sent=row.pages_sent,
+        attempts=row.attempts,
+        manifest=row.manifest,
+        accepted_at=row.accepted_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+        due_at=row.due_at,
+    )
+
+
+def attempt(row: AnyRow) -> Attempt:
+    return Attempt(
+        id=row.id,
+        transmission=row.transmission_id,
+        n=row.n,
+        carrier=row.carrier,
+        reference=row.reference,
+        carrier_ref=row.carrier_ref or "",
+        state=AttemptState(row.state),
+        outcome=_outcome(row.outcome),
+        carrier_code=row.carrier_code,
+        text=row.text,
+        pages_sent=row.pages_sent,
+        station_id=row.station_id,
+        seconds=row.seconds,
+        opened_at=row.opened_at,
+        submitted_at=row.submitted_at,
+        finished_at=row.finished_at,
+    )
+
+
+def inbound(row: AnyRow) -> InboundFax:
+    return InboundFax(
+        id=row.id,
+        carrier=row.carrier,
+        carrier_ref=row.carrier_ref,
+        line=row.line,
+        caller=row.caller,
+        station_id=row.station_id,
+        sub_address=row.sub_address,
+        state=InboundState(row.state),
+        document=row.document,
+        original=row.original,
+        pages=row.pages,
+        complete=row.complete,
+        seconds=row.seconds,
+        received_at=row.received_at,
+        reason=row.reason,
+    )

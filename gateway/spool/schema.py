@@ -1,0 +1,282 @@
+"""The tables, in SQLAlchemy Core, the same on SQLite and PostgreSQL.
+
+Times are aware UTC: `timestamptz` on PostgreSQL; on SQLite text of fixed width, which sorts and which a person can
+read in the shell. Lists and small records are JSON text. Changes to this file need a migration.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeEngine
+
+_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+#: Due at this time = not due until somebody says so.
+PARKED = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).strftime(_FORM)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name == "postgresql":
+            return value.astimezone(UTC) if value else None
+        return datetime.strptime(value, _FORM).replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("login", String, unique=True),  # lower case; NULL: cannot sign in
+    Column("password_hash", String, nullable=False),
+    Column("senders", Text, nullable=False),
+    Column("networks", Text, nullable=False),
+    Column("countries", Text, nullable=False),
+    Column("declared", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+line = Table(
+    "line",
+    metadata,
+    Column("number", String(16), primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("carrier", String, nullable=False),
+    Column("mailbox", Text, nullable=False),
+    Column("declared", Boolean, nullable=False),
+)
+
+submission = Table(
+    "submission",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("envelope", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("resent_message_id", Text, nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("from_header", Text, nullable=False),
+    Column("thread", Text, nullable=False),
+    Column("auto_submitted", Boolean, nullable=False),
+    Column("document", String(64), nullable=False),
+    Column("content_type", String, nullable=False),
+    Column("accepted_at", Moment, nullable=False),
+)
+
+transmission = Table(
+    "transmission",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("submission_id", String(32), nullable=False, index=True),
+    Column("account_id", String(32), nullable=False),
+    Column("number", String(16), nullable=False),
+    Column("sub_address", String(20), nullable=False),
+    Column("carrier", String, nullable=False),
+    Column("caller", String(16), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("outcome", String(20)),
+    Column("reason", Text, nullable=False),
+    Column("document", String(64)),
+    Column("pages", Integer, nullable=False),
+    Column("pages_sent", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("accepted_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Column("due_at", Moment),
+    Index("ix_transmission_newest", "accepted_at", "id"),
+    Index("ix_transmission_state", "state", "accepted_at", "id"),
+)
+
+recipient = Table(
+    "recipient",
+    metadata,
+    Column("submission_id", String(32), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("transmission_id", String(32), nullable=False, index=True),
+    Column("written", Text, nullable=False),
+    Column("number", String(16), nullable=False),
+    Column("sub_address", String(20), nullable=False),
+    Column("cover_name", Text, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("notify", Text, nullable=False),
+    Column("original_recipient", Text, nullable=False),
+)
+
+#: What was accepted lately, so that a client that missed our 250 does not cause a second fax.
+seen = Table(
+    "seen",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("transmission_id", String(32), nullable=False),
+    Column("submission_id", String(32), nullable=False),
+    Column("seen_at", Moment, nullable=False, index=True),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("transmission_id", String(32), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("carrier", String, nullable=False),
+    Column("reference", String(32), nullable=False, unique=True),
+    Column("carrier_ref", Text),  # NULL while unknown
+    Column("state", String(12), nullable=False),
+    Column("outcome", String(20)),
+    Column("carrier_code", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("pages_sent", Integer, nullable=False),
+    Column("station_id", Text, nullable=False),
+    Column("seconds", Float),
+    Column("opened_at", Moment, nullable=False),
+    Column("submitted_at", Moment),
+    Column("finished_at", Moment),
+    UniqueConstraint("transmission_id", "n"),
+    UniqueConstraint("carrier", "carrier_ref"),
+)
+
+#: The next step of one transmission, inbound fax or outbox row. `due_at` is both schedule and end of the lease.
+step = Table(
+    "step",
+    metadata,
+    Column("subject", String(32), primary_key=True),
+    Column("kind", String(12), nullable=False),
+    Column("lane", String, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("age", Moment, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("token", String(32)),
+    Column("nudged", Boolean, nullable=False),
+    Index("ix_step_due", "lane", "due_at", "subject"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("carrier", String, nullable=False),
+    Column("event_key", Text, nullable=False),
+    Column("carrier_ref", Text, nullable=False),
+    Column("reference", String(32), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("outcome", String(20)),
+    Column("carrier_code", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("pages_sent", Integer, nullable=False),
+    Column("station_id", Text, nullable=False),
+    Column("seconds", Float),
+    Column("at", Moment, nullable=False),
+    Column("believed", Boolean, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("applied_at", Moment),
+    Column("late", Boolean, nullable=False),
+    UniqueConstraint("carrier", "event_key"),
+    Index("ix_event_ref", "carrier", "carrier_ref"),
+    Index("ix_event_reference", "reference"),
+)
+
+#: What a person asked for: cancel, hold, release, retry. Applied by whoever holds the lease.
+steering = Table(
+    "steering",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("transmission_id", String(32), nullable=False, index=True),
+    Column("verb", String(12), nullable=False),
+    Column("choice", String(12), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("applied_at", Moment),
+    Column("answer", Text, nullable=False),
+)
+
+inbound = Table(
+    "inbound",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("carrier", String, nullable=False),
+    Column("carrier_ref", Text, nullable=False),
+    Column("line", String(16), nullable=False),
+    Column("caller", String, nullable=False),
+    Column("station_id", Text, nullable=False),
+    Column("sub_address", String(20), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("document", String(64)),
+    Column("original", String(64)),
+    Column("pages", Integer, nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("seconds", Float),
+    Column("received_at", Moment, nullable=False),
+    Column("announced_at", Moment, nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("carrier", "carrier_ref"),
+    Index("ix_inbound_newest", "announced_at", "id"),
+)
+
+#: Mails we owe: results, received faxes, alarms. Sent only when the mail server said 250.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(12), nullable=False),
+    Column("about", String(40), nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("document", String(64)),
+    Column("state", String(12), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    UniqueConstraint("kind", "about", "recipient"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("subject", String(32), nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("node", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("detail", Text, nullable=False),
+)

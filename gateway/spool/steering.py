@@ -1,0 +1,63 @@
+"""Verbs of what a person asked for: stored by whoever hears it, applied only by the lease holder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from gateway.fax import TransmissionId, new_id
+from gateway.spool import schema, steps
+from gateway.spool.commit import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One thing a person asked for."""
+
+    id: str
+    verb: str
+    """cancel, hold, release, retry."""
+    choice: str
+    """Of a release: delivered, retry, fail or ""."""
+    asked_by: str
+
+
+def ask(t: Transaction, transmission: TransmissionId, verb: str, choice: str, asked_by: str) -> str:
+    """Store a wish and have the fax looked at. Returns the wish's id."""
+    wish = new_id("ask")
+    t.db.execute(
+        insert(schema.steering),
+        {
+            "id": wish,
+            "transmission_id": transmission,
+            "verb": verb,
+            "choice": choice,
+            "asked_by": asked_by,
+            "asked_at": t.now,
+            "answer": "",
+        },
+    )
+    t.note(transmission, f"asked to {verb}", f"{choice} by {asked_by}".strip())
+    steps.nudge(t, transmission)
+    return wish
+
+
+def pending(db: Connection, transmission: TransmissionId) -> list[Wish]:
+    """Wishes not answered yet, oldest first."""
+    table = schema.steering
+    rows = db.execute(
+        select(table).where(table.c.transmission_id == transmission, table.c.applied_at.is_(None)).order_by(table.c.id)
+    )
+    return [Wish(id=r.id, verb=r.verb, choice=r.choice, asked_by=r.asked_by) for r in rows]
+
+
+def answer(t: Transaction, wish: str, text: str) -> None:
+    """What came of a wish, in words."""
+    t.db.execute(update(schema.steering).where(schema.steering.c.id == wish).values(applied_at=t.now, answer=text))
+
+
+def answered(db: Connection, wish: str) -> str | None:
+    """The answer; None while nobody has looked."""
+    row = db.execute(select(schema.steering.c.applied_at, schema.steering.c.answer).where(schema.steering.c.id == wish)).first()
+    return str(row.answer) if row and row.applied_at else None

@@ -1,0 +1,153 @@
+"""The store: one database, its committer and its readers. Verbs and queries are in the modules beside it.
+
+    await store.write(submissions.accept, submission, calls)     durable when it returns
+    await store.read(queries.case, transmission_id)
+
+SQLite (WAL, synchronous=FULL, BEGIN IMMEDIATE, one writer) or PostgreSQL, by URL. On SQLite one process owns the
+spool: a lock file says so. Writes run in the committer's thread, reads in a few of their own, so that an fsync never
+stops the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from gateway.errors import GatewayError, SpoolUnavailable
+from gateway.spool import migrations
+from gateway.spool.commit import Committer, Transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SpoolBusy(GatewayError):
+    """Another process owns this spool."""
+
+
+class Store:
+    """The database of one spool."""
+
+    def __init__(self, spool: Path, url: str = "", *, now: Callable[[], datetime], node: str = "") -> None:
+        self._now = now
+        self.node = node or f"{socket.gethostname()}:{os.getpid()}"
+        self._spool = spool
+        self.embedded = not url
+        self._url = f"sqlite:///{spool / 'faxgate.db'}" if self.embedded else _sqlalchemy_url(url)
+        self._lock: int | None = None
+        self._writer = _engine(self._url, size=1)
+        self._reader = _engine(self._url, size=4)
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
+        self._committer = Committer(self._begin, self._wake)
+        self._woken: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def open(self) -> None:
+        """Take the spool, bring its tables up to date. Raises SpoolBusy, SpoolUnavailable, ConfigError."""
+        if self.embedded:
+            self._take()
+        try:
+            migrations.upgrade(self._writer)
+        except DBAPIError as error:
+            raise SpoolUnavailable(f"The database cannot be opened: {error.orig}") from error
+
+    def start(self) -> None:
+        """Begin to take writes; needs a running event loop."""
+        self._committer.start()
+
+    async def close(self) -> None:
+        """Write what waits, then let go of the spool."""
+        await self._committer.close()
+        self._readers.shutdown(wait=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let go of database and lock."""
+        self._writer.dispose()
+        self._reader.dispose()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def write(self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one verb in a transaction shared with others. On disk when this returns. Raises SpoolUnavailable."""
+        return await self._committer.write(lambda transaction: verb(transaction, *args, **kwargs))
+
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one query. Raises SpoolUnavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self._read(query, *args, **kwargs))
+
+    def woken(self, lane: str) -> asyncio.Event:
+        """Set when something became due in a lane."""
+        return self._woken[lane]
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were committed since the start."""
+        return self._committer.transactions
+
+    def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with self._reader.connect() as connection:
+                return query(connection, *args, **kwargs)
+        except DBAPIError as error:
+            raise SpoolUnavailable("The spool's database cannot be read right now.") from error
+
+    @contextlib.contextmanager
+    def _begin(self) -> Iterator[Transaction]:
+        with self._writer.begin() as connection:
+            yield Transaction(connection, self._now(), self.node)
+
+    def _wake(self, lanes: set[str]) -> None:
+        for lane in lanes:
+            self._woken[lane].set()
+
+    def _take(self) -> None:
+        try:
+            self._spool.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._spool / "faxgate.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SpoolBusy(f"Another process owns the spool {self._spool}: one faxgate serves one SQLite spool.") from error
+        except OSError as error:
+            raise SpoolUnavailable(f"The spool {self._spool} cannot be used ({error.strerror}).") from error
+
+
+def _sqlalchemy_url(url: str) -> str:
+    """`postgresql://` means psycopg 3 here."""
+    return "postgresql+psycopg://" + url.split("://", 1)[1] if url.startswith(("postgresql://", "postgres://")) else url
+
+
+def _engine(url: str, size: int) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"check_same_thread": False} if url.startswith("sqlite") else {},
+    )
+    if url.startswith("sqlite"):
+        event.listen(engine, "connect", _prepare_sqlite)
+        # The driver's own transaction handling begins too late and without IMMEDIATE.
+        event.listen(
+            engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE" if size == 1 else "BEGIN")
+        )
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "cache_size=-8000"):
+        connection.execute(f"PRAGMA {pragma}").close()
