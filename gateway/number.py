@@ -20,6 +20,11 @@ _SEPARATORS = re.compile(r"[-. ()]")
 _DIGITS = re.compile(r"[0-9]+\Z")
 #: Kinds of number that cost the caller extra, everywhere and always refused (ADR-26).
 _NEVER = {PhoneNumberType.PREMIUM_RATE: "a premium-rate number", PhoneNumberType.SHARED_COST: "a shared-cost number"}
+_NORTH_AMERICA = 1
+#: Area code and exchange of North America: neither begins with 0 or 1, and 211 to 911 are services, not places.
+_NANP = re.compile(r"[2-9](?!11)[0-9]{2}[2-9](?!11)[0-9]{2}")
+_NANP_PREMIUM = re.compile(r"900|[0-9]{3}976")
+_LONGEST = 60  # as written, with separators
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,12 @@ def _known(e164: str) -> phonenumbers.PhoneNumber:
 def parse(text: str, region: str) -> FaxNumber:
     """Read a number as a person wrote it, seen from `region` (ISO 3166, e.g. "US").
 
-    A leading `+` means complete: nothing is added or taken away. Raises BadAddress.
+    A leading `+` means complete: nothing is added or taken away. Raises BadAddress; NotAdmitted for numbers that cost
+    the caller extra.
     """
-    compact = text.strip()
+    compact = text.strip(" ")
+    if len(compact) > _LONGEST:
+        raise BadAddress("This is too long for a fax number.")
     if compact.startswith("+") and "(0)" in compact:
         compact = compact.replace("(0)", "", 1)  # "+44 (0)20 …": the zero is the trunk prefix, rule 3
     complete = compact.startswith("+")
@@ -70,25 +78,34 @@ def parse(text: str, region: str) -> FaxNumber:
 
 def _from_national(digits: str, region: str) -> str:
     """Rule 3 of the grammar: the national reading wins over the international one."""
-    if region in ("US", "CA"):
-        if digits.startswith("011"):
-            return "+" + digits[3:]
-        if len(digits) == 10 and digits[0] in "23456789":
-            return "+1" + digits
-        if len(digits) == 11 and digits[0] == "1":
-            return "+" + digits
-        if len(digits) >= 11 and digits[0] in "23456789":
-            return "+" + digits
-        raise BadAddress("The number is not complete: write it with country code, for example +14155550123.")
-    if digits.startswith("00"):
-        return "+" + digits[2:]
+    if phonenumbers.country_code_for_region(region) == _NORTH_AMERICA:
+        return _from_north_america(digits)
     try:
-        national = phonenumbers.parse(digits, region)
+        read = phonenumbers.parse(digits, region, keep_raw_input=True)
     except phonenumbers.NumberParseException as error:
         raise BadAddress("The number is not complete: write it with country code, for example +442079460123.") from error
-    if phonenumbers.is_possible_number(national) and (digits.startswith("0") or phonenumbers.is_valid_number(national)):
-        return phonenumbers.format_number(national, phonenumbers.PhoneNumberFormat.E164)
+    e164 = phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+    possible = phonenumbers.is_possible_number(read)
+    with_exit_code = read.country_code_source == phonenumbers.CountryCodeSource.FROM_NUMBER_WITH_IDD
+    if possible and with_exit_code and digits.endswith(e164[1:]):
+        return e164  # the country's own exit code: 00 nearly everywhere, 0011, 010, 810 in places
+    if digits.startswith("00"):
+        return "+" + digits[2:]
+    if possible and (digits.startswith("0") or phonenumbers.is_valid_number(read)):
+        return e164
     return "+" + digits
+
+
+def _from_north_america(digits: str) -> str:
+    if digits.startswith("011"):
+        return "+" + digits[3:]
+    if len(digits) == 10 and digits[0] in "23456789":
+        return "+1" + digits
+    if len(digits) == 11 and digits[0] == "1":
+        return "+" + digits
+    if len(digits) >= 11 and digits[0] in "23456789":
+        return "+" + digits
+    raise BadAddress("The number is not complete: write it with country code, for example +14155550123.")
 
 
 def _checked(e164: str) -> FaxNumber:
@@ -99,17 +116,42 @@ def _checked(e164: str) -> FaxNumber:
         number = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException as error:
         raise BadAddress("The country code of this number does not exist.") from error
-    if str(number.country_code) + (phonenumbers.national_significant_number(number)) != digits:
+    national = phonenumbers.national_significant_number(number)
+    if str(number.country_code) + national != digits:
         raise BadAddress("This is not a complete international number.")
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
         raise BadAddress("The number is too short or too long for its country.")
-    if number.country_code == 1 and not re.match(r"[2-9][0-9]{2}[2-9]", digits[1:]):
-        raise BadAddress("There is no such area code or exchange in North America.")
-    kind = phonenumbers.number_type(number)
-    if kind in _NEVER:
-        raise NotAdmitted(f"This is {_NEVER[kind]}; such numbers are never faxed.")
+    if number.country_code == _NORTH_AMERICA:
+        if not _NANP.match(national):
+            raise BadAddress("There is no such area code or exchange in North America.")
+        if _NANP_PREMIUM.match(national):
+            raise NotAdmitted("This is a premium-rate number; such numbers are never faxed.")
+    if kind := _costly(number, national):
+        raise NotAdmitted(f"This is {kind}; such numbers are never faxed.")
     return FaxNumber(e164)
+
+
+def _costly(number: phonenumbers.PhoneNumber, national: str) -> str:
+    """What kind of number that costs extra this is, "" for none.
+
+    A number the tables do not know may still lie in a costly range, a digit too short or too long for it: exchanges
+    connect such calls. So an unknown number is also tried at the lengths which costly numbers have.
+    """
+    kind = phonenumbers.number_type(number)
+    if kind != PhoneNumberType.UNKNOWN:
+        return _NEVER.get(kind, "")
+    for region in phonenumbers.region_codes_for_country_code(number.country_code or 0):
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        if metadata is None:
+            continue
+        for name, plan in zip(_NEVER.values(), (metadata.premium_rate, metadata.shared_cost), strict=True):
+            if plan is None or plan.national_number_pattern is None:
+                continue
+            pattern = re.compile(plan.national_number_pattern)
+            if any(pattern.fullmatch(national.ljust(n, "0")[:n]) for n in plan.possible_length if n > 0):
+                return name
+    return ""
 
 
 def mask(number: str) -> str:
