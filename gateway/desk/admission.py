@@ -1,0 +1,46 @@
+"""May this account fax this number now?
+
+Called where a recipient is named (RCPT, an API call), so that the answer comes in the dialogue and not by a bounce later,
+and once more by the desk when it stores the fax. Decides by values only; whether the mail's sender speaks for the account
+is the doors' question. Sources: RFC 6409 §6.2; reference/internet-fax-standards.md rows ADR-06, ADR-26, SUB-08, AUT-01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway import number
+from gateway.carriers.base import Capabilities
+from gateway.errors import NotAdmitted, Unsupported
+from gateway.fax import Account, Recipient
+
+
+class Admission:
+    """The rules, over what each carrier can do."""
+
+    def __init__(self, capabilities: Mapping[str, Capabilities]) -> None:
+        self._capabilities = capabilities  # by the carrier's name in the configuration
+
+    def check(self, account: Account, recipient: Recipient, carrier: str) -> None:
+        """Return if `account` may fax `recipient` through `carrier`.
+
+        Raises NotAdmitted (country, premium number), BadAddress (short or impossible number) or Unsupported (a wish
+        beyond the carrier).
+        """
+        called = number.parse(recipient.number, "US")  # complete, so the region does not matter; costly ones end here
+        _country(account, called)
+        if recipient.sub_address and not self._capabilities[carrier].sub_addresses:
+            raise Unsupported(
+                "A sub-address (/T33S=) cannot be sent from here; the fax would reach the wrong person without it."
+            )
+
+
+def _country(account: Account, called: number.FaxNumber) -> None:
+    country = called.country
+    if not country:
+        raise NotAdmitted("This number belongs to no country (satellite or international service); such numbers are not faxed.")
+    if country not in account.countries:
+        raise NotAdmitted(
+            f"This account may not fax to {country} (it may fax to {', '.join(account.countries) or 'no country'}); "
+            f"ask the operator of the gateway to allow {country}."
+        )
