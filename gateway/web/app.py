@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.config import Http
 from gateway.errors import GatewayError, Unavailable
@@ -115,6 +115,8 @@ class _Server(uvicorn.Server):
                 h11_max_incomplete_event_size=_HEADERS,
             )
         )
+        # `access_log=False` only takes its handlers away; a request's path and query must not be written by anybody.
+        logging.getLogger("uvicorn.access").disabled = True
         self.ready = asyncio.Event()
 
     @contextlib.contextmanager
@@ -150,11 +152,28 @@ def _remove_socket(listen: str) -> None:
 
 
 def _border(inner: ASGIApp) -> ASGIApp:
-    """Starlette has answered a bare 500 when an exception comes out of it; here it is logged and ends."""
+    """Around everything: faults end here, and an answer given before the whole request was read closes the connection.
+
+    Starlette has answered a bare 500 when an exception comes out of it. A client must not reuse a connection on which
+    its next request would be taken for the rest of this one's body (RFC 9112 section 9.3).
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        unread = any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+        async def reading() -> Message:
+            nonlocal unread
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            return message
+
+        async def answering(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
         try:
-            await inner(scope, receive, send)
+            await inner(scope, reading, answering)
         except Exception:  # noqa: BLE001 - the border: nothing a request does may end the listener
             _log.exception("a request to the HTTP listener failed")
 
