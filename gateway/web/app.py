@@ -4,9 +4,9 @@ Runs uvicorn inside the event loop that is already there: no thread, no signal h
 strings hold secrets). What is public at `[http] listen` is public to all who reach it: a proxy in front should pass on
 `/callback/` only and leave `/healthz`, `/readyz` and `/metrics` to the house.
 
-Limits: the request line and all headers together may have 64 KiB (else 400); an idle kept-alive connection is closed
-after 5 s; more than 500 connections are answered 503. uvicorn has no time limit for a client that sends its headers
-slowly: on the open Internet put a proxy in front, as TLS needs one anyway.
+Limits: request line and headers together may have 64 KiB, up to 320 KiB when they arrive at once, else 400; an idle
+kept-alive connection is closed after 5 s; more than 500 connections are answered 503. uvicorn has no time limit for a
+client that sends its headers slowly: on the open Internet put a proxy in front, as TLS needs one anyway.
 """
 
 from __future__ import annotations
@@ -133,9 +133,12 @@ def _bind(listen: str) -> socket.socket:
     if listen.startswith("/"):
         _remove_socket(listen)  # left by a process that was killed
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        unix.bind(listen)
-        Path(listen).chmod(0o666)  # who may reach it is decided by its folder
-        unix.listen()
+        try:
+            unix.bind(listen)
+            Path(listen).chmod(0o666)  # who may reach it is decided by its folder
+        except OSError:
+            unix.close()
+            raise
         return unix
     host, _, port = listen.rpartition(":")
     six = host.startswith("[")
