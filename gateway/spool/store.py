@@ -42,7 +42,7 @@ class Store:
     """The database of one spool."""
 
     def __init__(self, spool: Path, url: str = "", *, now: Callable[[], datetime], node: str = "") -> None:
-        self._now = now
+        self.now = now
         self.node = node or f"{socket.gethostname()}:{os.getpid()}"
         self._spool = spool
         self.embedded = not url
@@ -108,7 +108,7 @@ class Store:
     @contextlib.contextmanager
     def _begin(self) -> Iterator[Transaction]:
         with self._writer.begin() as connection:
-            yield Transaction(connection, self._now(), self.node)
+            yield Transaction(connection, self.now(), self.node)
 
     def _wake(self, lanes: set[str]) -> None:
         for lane in lanes:

@@ -1,0 +1,269 @@
+"""The control socket: the command line speaks to the running service over `spool/control.sock`.
+
+One JSON object a line each way. A request is `{"verb": "queue", …}`, an answer `{"ok": …}` or `{"error": "…"}`. Who may
+open the socket is decided by the file system: it belongs to the service's user, mode 0600. The same `Control` serves a
+command line that has opened the spool itself because nothing is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__, number
+from gateway.carriers.base import Capabilities
+from gateway.config import Config
+from gateway.desk.identity import Identity
+from gateway.desk.steer import steer
+from gateway.desk.submit import Desk
+from gateway.errors import GatewayError, NotAdmitted
+from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
+from gateway.spool import accounts, queries
+from gateway.spool.store import Store
+
+_log = logging.getLogger(__name__)
+_LINE_LIMIT = 200_000_000  # bytes of one request: a mail with its attachments in base64
+Json = dict[str, Any]
+"""What json reads and writes; checked where it is used."""
+
+
+class Control:
+    """The verbs an operator types."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: Store,
+        identity: Identity,
+        desk: Desk,
+        capabilities: Mapping[str, Capabilities],
+        running: bool,
+    ) -> None:
+        self._config, self._store, self._identity, self._desk = config, store, identity, desk
+        self._capabilities = capabilities
+        self._patience = 10.0 if running else 0.0
+        self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
+            "status": self._status,
+            "queue": self._queue,
+            "show": self._show,
+            "steer": self._steer,
+            "send": self._send,
+            "accounts": self._accounts,
+            "account-save": self._account_save,
+            "account-remove": self._account_remove,
+            "lines": self._lines,
+            "line-save": self._line_save,
+            "line-remove": self._line_remove,
+            "carriers": self._carriers,
+            "received": self._received,
+        }
+
+    async def call(self, request: Json) -> object:
+        """Do what a request asks. Raises GatewayError with the reason in words."""
+        verb = self._verbs.get(str(request.get("verb")))
+        if verb is None:
+            raise NotAdmitted(f"The service does not know “{request.get('verb')}”; it is version {__version__}.")
+        try:
+            return await verb(request)
+        except (KeyError, TypeError, ValueError) as error:
+            raise NotAdmitted(f"The request is not complete: {error}") from error
+
+    async def _status(self, _request: Json) -> object:
+        unfinished = await self._store.read(queries.unfinished)
+        return {"version": __version__, "unfinished": {str(state): count for state, (count, _) in unfinished.items()}}
+
+    async def _queue(self, request: Json) -> object:
+        states = [TransmissionState(state) for state in request.get("states", ())]
+        before = request.get("before")
+        after = (datetime.fromisoformat(before[0]), str(before[1])) if before else None
+        found = await self._store.read(queries.page, states=states, before=after, limit=int(request.get("limit", 50)))
+        return [asdict(transmission) for transmission in found]
+
+    async def _received(self, request: Json) -> object:
+        return [asdict(inbound) for inbound in await self._store.read(queries.received, int(request.get("limit", 50)))]
+
+    async def _show(self, request: Json) -> object:
+        wanted = await self._store.read(queries.find, str(request["id"]))
+        if not wanted:
+            raise NotAdmitted(f"There is no fax {request['id']}.")
+        if len(wanted) > 1 and request["id"] not in wanted:
+            raise NotAdmitted(f"“{request['id']}” begins more than one id: {', '.join(wanted)}")
+        identity = TransmissionId(wanted[0])
+        case = await self._store.read(queries.case, identity)
+        assert case is not None
+        history = await self._store.read(queries.history, identity)
+        submission = asdict(case.submission)
+        return {
+            "transmission": asdict(case.transmission),
+            "submission": submission,
+            "recipients": [asdict(recipient) for recipient in case.recipients],
+            "attempts": [asdict(attempt) for attempt in case.attempts],
+            "history": [asdict(entry) for entry in history],
+        }
+
+    async def _steer(self, request: Json) -> object:
+        return await steer(
+            self._store,
+            str(request["id"]),
+            str(request["do"]),
+            choice=str(request.get("choice", "")),
+            by=str(request.get("by", "operator")),
+            patience=self._patience,
+        )
+
+    async def _send(self, request: Json) -> object:
+        """A mail made by the command line, for one number."""
+        account = await self._account(str(request.get("account", "")))
+        called = number.parse(str(request["number"]), self._config.region)
+        recipient = Recipient(written=str(request["number"]), number=called.e164)
+        await self._desk.admit(account, recipient)
+        envelope = Envelope(door=Door.COMMAND, sender=str(request["sender"]))
+        content = base64.b64decode(request["mail"])
+        return await self._desk.submit(account, envelope, [recipient], trace=b"", content=content)
+
+    async def _account(self, name: str) -> Account:
+        known = await self._identity.all()
+        if not name and len(known) == 1:
+            return known[0]
+        found = next((account for account in known if account.name == name), None)
+        if found is None:
+            names = ", ".join(account.name for account in known) or "none yet: faxgate account add"
+            raise NotAdmitted(f"Say which account pays: --account NAME ({names}).")
+        return found
+
+    async def _accounts(self, _request: Json) -> object:
+        shown = [asdict(account) for account in await self._identity.all()]
+        for account in shown:
+            account["password"] = bool(account.pop("password_hash"))
+        return shown
+
+    async def _account_save(self, request: Json) -> object:
+        """Add an account, or change one: only what is given changes."""
+        old = await self._identity.by_name(str(request["name"]))
+        if old is not None and request.get("new"):
+            raise NotAdmitted(f"There is an account “{old.name}” already.")
+        if old is None and not request.get("new"):
+            raise NotAdmitted(f"There is no account “{request['name']}”.")
+        account = old or Account(id=AccountId(new_id("acc")), name=str(request["name"]))
+        lists = {key: tuple(request[key]) for key in ("senders", "networks", "countries") if request.get(key)}
+        account = replace(account, login=str(request.get("login") or account.login), **lists)
+        if request.get("password"):
+            account = replace(account, password_hash=await self._identity.hashed(str(request["password"])))
+        if account.login and not account.password_hash:
+            raise NotAdmitted("An account that signs in needs a password.")
+        await self._identity.save(account)
+        return account.id
+
+    async def _account_remove(self, request: Json) -> object:
+        account = await self._identity.by_name(str(request["name"]))
+        if account is None:
+            raise NotAdmitted(f"There is no account “{request['name']}”.")
+        if account.declared:
+            raise NotAdmitted(f"“{account.name}” is declared in {self._config.file}: remove it there.")
+        await self._store.write(accounts.remove_account, account.name)
+        self._identity.forget()
+        return account.id
+
+    async def _lines(self, _request: Json) -> object:
+        names = {account.id: account.name for account in await self._identity.all()}
+        return [{**asdict(line), "account": names.get(line.account, "")} for line in await self._identity.lines()]
+
+    async def _line_save(self, request: Json) -> object:
+        account = await self._account(str(request.get("account", "")))
+        called = number.parse(str(request["number"]), self._config.region).e164
+        carrier = str(request.get("carrier") or next(iter(self._config.carrier)))
+        if carrier not in self._config.carrier:
+            raise NotAdmitted(f"There is no [carrier.{carrier}] in {self._config.file}.")
+        if any(line.number == called for line in await self._identity.lines()):
+            raise NotAdmitted(f"There is a line {called} already.")
+        mailbox = tuple(str(address) for address in request.get("mailbox", ()))
+        await self._store.write(accounts.save_line, Line(number=called, account=account.id, carrier=carrier, mailbox=mailbox))
+        self._identity.forget()
+        return called
+
+    async def _line_remove(self, request: Json) -> object:
+        called = number.parse(str(request["number"]), self._config.region).e164
+        line = next((line for line in await self._identity.lines() if line.number == called), None)
+        if line is None:
+            raise NotAdmitted(f"There is no line {called}.")
+        if line.declared:
+            raise NotAdmitted(f"{called} is declared in {self._config.file}: remove it there.")
+        await self._store.write(accounts.remove_line, called)
+        self._identity.forget()
+        return called
+
+    async def _carriers(self, _request: Json) -> object:
+        return {name: asdict(able) for name, able in self._capabilities.items()}
+
+
+class ControlSocket:
+    """Serves a `Control` on a Unix socket."""
+
+    def __init__(self, path: Path, control: Control) -> None:
+        self._path, self._control = path, control
+        self._server: asyncio.Server | None = None
+        self._busy: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; a socket left by a process that died is replaced."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_LINE_LIMIT)
+        self._path.chmod(0o600)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            for task in list(self._busy):
+                task.cancel()
+            await asyncio.gather(*self._busy, return_exceptions=True)
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._busy.add(task)
+        try:
+            while line := await reader.readline():
+                writer.write(json.dumps(await self._answer(line), default=str).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError):  # the other side is gone, or its line is longer than any request
+            _log.info("a command line hung up")
+        finally:
+            self._busy.discard(task)
+            writer.close()
+
+    async def _answer(self, line: bytes) -> Json:
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                return {"error": "a request is a JSON object"}
+            return {"ok": await self._control.call(request)}
+        except GatewayError as error:
+            return {"error": error.text}
+        except json.JSONDecodeError:
+            return {"error": "a request is a JSON object"}
+
+
+async def ask(path: Path, request: Json) -> object:
+    """Ask the running service. Raises NotAdmitted with its reason; OSError when nothing is listening."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=_LINE_LIMIT)
+    try:
+        writer.write(json.dumps(request).encode() + b"\n")
+        await writer.drain()
+        line = await reader.readline()
+    finally:
+        writer.close()
+    if not line:
+        raise ConnectionResetError("the service hung up")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise NotAdmitted(str(answer["error"]))
+    return answer["ok"]

@@ -1,0 +1,168 @@
+"""Accounts: who somebody is, by password, or by sender address and client network.
+
+Passwords are kept as argon2id. A verified password is remembered for a minute under a keyed hash, so that a program
+that signs in for every mail does not cost 50 ms of CPU each time. Unknown logins cost as much time as wrong passwords.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from gateway.config import Config
+from gateway.errors import NotAdmitted
+from gateway.fax import Account, AccountId, Line, new_id
+from gateway.spool import accounts
+from gateway.spool.store import Store
+
+_REMEMBER = 60.0  # seconds a verified password is known
+_FRESH = 2.0  # seconds the list of accounts is used before it is read again
+_MOST = 1000  # remembered passwords
+
+
+class Identity:
+    """The accounts and lines of one spool."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # Two threads: signing in must not take every core from the rest.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
+        self._hasher = PasswordHasher()
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._key = secrets.token_bytes(32)
+        self._verified: dict[bytes, tuple[AccountId, float]] = {}
+        self._accounts: list[Account] = []
+        self._lines: list[Line] = []
+        self._read_at = float("-inf")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)
+
+    async def declare(self, config: Config) -> None:
+        """Make the accounts and lines of the configuration file part of the spool."""
+        known = {account.name: account for account in await self._store.read(accounts.accounts)}
+        declared = []
+        for section in config.account:
+            old = known.get(section.name)
+            password = config.secret(section)
+            kept = old.password_hash if old and password and await self._matches(old.password_hash, password) else ""
+            declared.append(
+                Account(
+                    id=old.id if old else AccountId(new_id("acc")),
+                    name=section.name,
+                    login=section.login,
+                    password_hash=kept or (await self.hashed(password) if password else ""),
+                    senders=section.senders,
+                    networks=section.networks,
+                    countries=section.countries,
+                    declared=True,
+                )
+            )
+        ids = {account.name: account.id for account in declared}
+        lines = [
+            Line(number=line.number, account=ids[line.account], carrier=line.carrier, mailbox=line.mailbox, declared=True)
+            for line in config.line
+        ]
+        await self._store.write(accounts.declare, declared, lines)
+        self.forget()
+
+    async def all(self) -> Sequence[Account]:
+        """Every account."""
+        await self._refresh()
+        return self._accounts
+
+    async def lines(self) -> Sequence[Line]:
+        """Every line."""
+        await self._refresh()
+        return self._lines
+
+    async def by_name(self, name: str) -> Account | None:
+        return next((account for account in await self.all() if account.name == name), None)
+
+    async def by_password(self, login: str, password: str) -> Account | None:
+        """The account that signs in so; None = wrong. Raises SpoolUnavailable."""
+        account = next((a for a in await self.all() if a.login and a.login.lower() == login.lower()), None)
+        digest = hmac.digest(self._key, f"{login}\0{password}".encode("utf-8", "surrogatepass"), hashlib.sha256)
+        known = self._verified.get(digest)
+        if account and known and known[0] == account.id and known[1] > time.monotonic():
+            return account
+        stored = account.password_hash if account and account.password_hash else self._nobody
+        if not await self._matches(stored, password) or stored == self._nobody:
+            return None
+        if len(self._verified) >= _MOST:
+            self._verified.clear()
+        assert account is not None
+        self._verified[digest] = (account.id, time.monotonic() + _REMEMBER)
+        return account
+
+    async def by_network(self, sender: str, client: str) -> Account | None:
+        """The account that lists this sender and this client's network; neither alone proves anything."""
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return None
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        for account in await self.all():
+            inside = any(address in ipaddress.ip_network(network) for network in account.networks)
+            if inside and self.owns(account, sender):
+                return account
+        return None
+
+    @staticmethod
+    def owns(account: Account, address: str) -> bool:
+        """Whether a mail address is one of the account's senders. Patterns know only `*`; case does not matter."""
+        wanted = address.lower()
+        if wanted.count("@") != 1:
+            return False
+        patterns = (pattern.lower().replace("[", "[[]").replace("?", "[?]") for pattern in account.senders)
+        return any(fnmatch.fnmatchcase(wanted, pattern) for pattern in patterns)
+
+    async def save(self, account: Account) -> None:
+        """Add or change an account that the file does not declare. Raises NotAdmitted."""
+        others = [other for other in await self.all() if other.id != account.id]
+        if account.declared or any(other.name == account.name for other in others):
+            raise NotAdmitted(f'The account "{account.name}" exists; if the configuration file declares it, change it there.')
+        if account.login and any(other.login.lower() == account.login.lower() for other in others):
+            raise NotAdmitted(f'Another account signs in as "{account.login}".')
+        await self._store.write(accounts.save_account, account)
+        self.forget()
+
+    async def hashed(self, password: str) -> str:
+        """argon2id of a password; a string that is one already stays."""
+        if password.startswith("$argon2id$"):
+            return password
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
+
+    def forget(self) -> None:
+        """Read the accounts anew, and believe no remembered password."""
+        self._read_at = float("-inf")
+        self._verified.clear()
+
+    async def _refresh(self) -> None:
+        if time.monotonic() - self._read_at < _FRESH:
+            return
+        self._accounts = await self._store.read(accounts.accounts)
+        self._lines = await self._store.read(accounts.lines)
+        self._read_at = time.monotonic()
+
+    async def _matches(self, stored: str, password: str) -> bool:
+        if stored and stored == password:  # the file may hold the hash itself
+            return stored.startswith("$argon2id$")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, stored, password)
+
+    def _verify(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False

@@ -1,0 +1,72 @@
+"""What carriers say, by callback or when asked, made durable: events of outgoing faxes, announcements of received ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from gateway import log
+from gateway.carriers.base import Announcement, Event
+from gateway.spool import events, inbounds
+from gateway.spool.documents import Documents
+from gateway.spool.events import Statement
+from gateway.spool.inbounds import News
+from gateway.spool.store import Store
+
+_log = logging.getLogger(__name__)
+_RAW_LIMIT = 64 * 1024  # bytes kept of a statement's raw form
+_TEXT_LIMIT = 500
+
+
+class Statements:
+    """Keeps carriers' statements."""
+
+    def __init__(self, store: Store, documents: Documents) -> None:
+        self._store, self._documents = store, documents
+
+    async def keep(self, carrier: str, statements: Sequence[Event | Announcement]) -> int:
+        """Store each statement once; how many were new. Durable when it returns. Raises SpoolUnavailable."""
+        new = 0
+        for statement in statements:
+            if isinstance(statement, Event):
+                new += await self._store.write(events.store, carrier, _statement(statement))
+            else:
+                new += await self._announce(carrier, statement)
+        return new
+
+    async def _announce(self, carrier: str, said: Announcement) -> bool:
+        document = (await self._documents.put(said.document)).sha256 if said.document is not None else None
+        news = News(
+            carrier_ref=said.carrier_ref,
+            line=said.line,
+            caller=said.caller,
+            station_id=log.printable(said.station_id, 40),
+            sub_address=said.sub_address,
+            pages=said.pages,
+            complete=said.complete,
+            seconds=said.seconds,
+            received_at=said.received_at,
+            document=document,
+        )
+        fresh = await self._store.write(inbounds.announced, carrier, news)
+        if fresh:
+            _log.info("a fax for %s at %s", log.shown(said.line), carrier, extra={"action": "inbound_announced"})
+        return fresh
+
+
+def _statement(said: Event) -> Statement:
+    return Statement(
+        key=said.key,
+        carrier_ref=said.carrier_ref,
+        reference=said.reference,
+        state=said.state,
+        outcome=said.outcome,
+        carrier_code=log.printable(said.carrier_code, 80),
+        text=log.printable(said.text, _TEXT_LIMIT),
+        pages_sent=said.pages_sent,
+        station_id=log.printable(said.station_id, 40),
+        seconds=said.seconds,
+        at=said.at,
+        believed=said.believed,
+        raw=said.raw[:_RAW_LIMIT],
+    )

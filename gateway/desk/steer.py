@@ -1,0 +1,55 @@
+"""Cancel, hold, release, retry: the verbs of every door that steers a fax.
+
+A wish is stored and applied by whoever holds the fax's lease; this waits for the answer. Retrying a failed fax makes a
+new transmission.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from gateway.errors import NotAdmitted
+from gateway.fax import TransmissionId
+from gateway.fax import TransmissionState as T
+from gateway.lifecycle import FINAL
+from gateway.spool import queries, steering, submissions
+from gateway.spool.queries import Case
+from gateway.spool.store import Store
+from gateway.spool.submissions import Call
+
+_log = logging.getLogger(__name__)
+VERBS = ("retry", "cancel", "hold", "release")
+CHOICES = ("", "delivered", "retry", "fail")
+
+
+async def steer(store: Store, transmission: str, verb: str, *, choice: str = "", by: str, patience: float = 10.0) -> str:
+    """Ask for `verb`; the answer in words. Raises NotAdmitted for what cannot be asked of this fax at all."""
+    if verb not in VERBS or choice not in CHOICES:
+        raise NotAdmitted(f"Nobody knows how to {verb} {choice}.".replace(" .", "."))
+    case = await store.read(queries.case, TransmissionId(transmission))
+    if case is None:
+        raise NotAdmitted(f"There is no fax {transmission}.")
+    state = case.transmission.state
+    if verb == "retry" and state in (T.FAILED, T.CANCELLED):
+        return await _again(store, case, by)
+    if state in FINAL:
+        raise NotAdmitted(f"{transmission} is {state} already; there is nothing to {verb}.")
+    wish = await store.write(steering.ask, case.transmission.id, verb, choice, by)
+    _log.info("%s asked to %s %s", by, verb, transmission, extra={"action": "steered", "transmission": transmission})
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        if (answer := await store.read(steering.answered, wish)) is not None:
+            return answer
+        await asyncio.sleep(0.05)
+    return f"noted; it is applied as soon as the step in hand is over (now {state})"
+
+
+async def _again(store: Store, case: Case, by: str) -> str:
+    """A fresh transmission of the same submission to the same number."""
+    old = case.transmission
+    call = Call(recipients=case.recipients, carrier=old.carrier, caller=old.caller, key="")
+    fresh = await store.write(submissions.again, case.submission, call)
+    _log.info("%s sent again by %s as %s", old.id, by, fresh, extra={"action": "steered", "transmission": fresh})
+    return f"sent again as {fresh}"

@@ -1,0 +1,136 @@
+"""The one way in: store the document, then one transmission for each called number, in one transaction.
+
+When `submit` returns, the fax is durable and the door may say 250. The same account, sender, Message-ID,
+Resent-Message-ID, content, number and sub-address within 48 h is the same fax (clients repeat when our 250 got lost);
+without a Message-ID nothing is a repetition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+
+from gateway import log, message, metrics
+from gateway.desk.admission import Admission
+from gateway.desk.identity import Identity
+from gateway.fax import Account, AccountId, Envelope, Recipient, Submission, SubmissionId, new_id
+from gateway.spool import outbox, submissions
+from gateway.spool.documents import Documents
+from gateway.spool.store import Store
+from gateway.spool.submissions import Call
+
+_log = logging.getLogger(__name__)
+_REFERENCES = 10  # Message-IDs kept for threading
+
+
+class Desk:
+    """Takes submissions and mail for the operator."""
+
+    def __init__(
+        self, *, store: Store, documents: Documents, identity: Identity, admission: Admission, default_carrier: str
+    ) -> None:
+        self._store, self._documents = store, documents
+        self._identity, self._admission = identity, admission
+        self._default_carrier = default_carrier
+
+    async def route(self, account: AccountId) -> tuple[str, str]:
+        """Carrier and caller (our line) for faxes of an account: its first line's, else the default carrier's."""
+        for line in await self._identity.lines():
+            if line.account == account:
+                return line.carrier, line.number
+        return self._default_carrier, ""
+
+    async def admit(self, account: Account, recipient: Recipient) -> None:
+        """May this account fax this number now? Raises Refused with the reply and the reason."""
+        carrier, _ = await self.route(account.id)
+        self._admission.check(account, recipient, carrier)
+
+    async def submit(
+        self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
+    ) -> SubmissionId:
+        """Accept one mail. Durable when it returns. Raises Refused, SpoolUnavailable."""
+        carrier, caller = await self.route(account.id)
+        for recipient in recipients:
+            self._admission.check(account, recipient, carrier)
+        # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
+        document, content_hash = await asyncio.gather(
+            self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content)
+        )
+        headers = message.headers(content)
+        submission = Submission(
+            id=SubmissionId(new_id("sub")),
+            account=account.id,
+            envelope=envelope,
+            message_id=headers.message_id,
+            resent_message_id=headers.resent_message_id,
+            content_hash=content_hash,
+            subject=headers.subject,
+            from_header=headers.from_header,
+            references=" ".join((*headers.references[-_REFERENCES:], headers.message_id)).strip(),
+            auto_submitted=headers.auto_submitted != "no",
+            document=document.sha256,
+            content_type="message/rfc822",
+            accepted_at=self._store.now(),
+        )
+        calls = [
+            Call(recipients=group, carrier=carrier, caller=caller, key=_key(submission, number, sub_address))
+            for (number, sub_address), group in _calls(recipients).items()
+        ]
+        accepted = await self._store.write(submissions.accept, submission, calls)
+        self._tell_log(accepted, envelope, recipients)
+        return accepted.submission
+
+    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
+        """Take mail to postmaster: it goes to the operator. Durable when it returns. Raises SpoolUnavailable."""
+        document = await self._documents.put(trace, content)
+        await self._store.write(
+            outbox.owe,
+            kind=outbox.FORWARD,
+            about=new_id("mail"),
+            subject=", ".join(recipients),
+            text=envelope.sender,
+            document=document.sha256,
+        )
+
+    def _tell_log(self, accepted: submissions.Accepted, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
+        metrics.ACCEPTED.labels(envelope.door).inc(len(accepted.transmissions))
+        metrics.DUPLICATES.inc(len(accepted.repeated))
+        to = ", ".join(log.shown(recipient.number) for recipient in recipients)
+        for transmission in accepted.transmissions:
+            _log.info(
+                "accepted %s for %s from %s as %s",
+                transmission,
+                to,
+                log.printable(envelope.sender),
+                accepted.submission,
+                extra={"action": "accepted", "transmission": transmission},
+            )
+        for transmission in accepted.repeated:
+            _log.info("duplicate of %s", transmission, extra={"action": "duplicate", "transmission": transmission})
+
+
+def _calls(recipients: Sequence[Recipient]) -> Mapping[tuple[str, str], tuple[Recipient, ...]]:
+    """Spellings by called number and sub-address: two spellings of one number are one call (ADR-28)."""
+    groups: dict[tuple[str, str], tuple[Recipient, ...]] = {}
+    for recipient in recipients:
+        key = (recipient.number, recipient.sub_address)
+        groups[key] = (*groups.get(key, ()), recipient)
+    return groups
+
+
+def _key(submission: Submission, number: str, sub_address: str) -> str:
+    """QUE-07 to QUE-09."""
+    if not submission.message_id:
+        return ""
+    parts = (
+        submission.account,
+        submission.envelope.sender,
+        submission.message_id,
+        submission.resent_message_id,
+        submission.content_hash,
+        number,
+        sub_address,
+    )
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

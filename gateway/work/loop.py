@@ -1,0 +1,136 @@
+"""Claim, step, record: the lanes, their width, the heartbeat, the drain.
+
+Each lane (conversion, each carrier, receiving, mail) claims as many due steps as it has free hands. A step that ends
+without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
+expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+from gateway.errors import SpoolUnavailable, Unavailable
+from gateway.spool import steps
+from gateway.spool.steps import Claim
+from gateway.work import receive, tell, tidy, transmission
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+_LOOK = 1.0  # seconds between looks at an idle lane; what this process makes due wakes it at once
+_LONGEST = 300.0  # seconds a failing step is pushed away at most
+
+Step = Callable[[Workshop, Claim], Awaitable[None]]
+STEPS: Mapping[str, Step] = {
+    "prepare": transmission.step,
+    "send": transmission.step,
+    "track": transmission.step,
+    "held": transmission.step,
+    "receive": receive.step,
+    "tell": tell.step,
+}
+
+
+class Loop:
+    """Runs every lane until it is stopped."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        work = shop.config.work
+        self._lease = work.lease.total_seconds()
+        self._lanes = {steps.CONVERT: work.convert, steps.MAIL: work.mails, steps.RECEIVE: work.convert}
+        self._lanes |= {steps.carrier_lane(name): work.calls for name in shop.carriers}
+        self._running: dict[asyncio.Task[None], Claim] = {}
+        self._lanes_at_work: list[asyncio.Task[None]] = []
+        self._side: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+        self.looked_at = 0.0
+        """Loop time of the last look at any lane, for the watchdog."""
+
+    def start(self) -> None:
+        self._lanes_at_work = [
+            asyncio.create_task(self._work(lane, width), name=f"lane {lane}") for lane, width in self._lanes.items()
+        ]
+        self._side = [
+            asyncio.create_task(self._heartbeat(), name="heartbeat"),
+            asyncio.create_task(receive.listen(self._shop), name="inbound listing"),
+            asyncio.create_task(tidy.keep_tidy(self._shop), name="tidy"),
+        ]
+
+    def failed(self) -> str:
+        """The name of a lane or side task that died; "" while all live. Death of one means: stop the service."""
+        for task in (*self._lanes_at_work, *self._side):
+            if task.done() and not self._stopping.is_set():
+                return task.get_name()
+        return ""
+
+    async def stop(self) -> None:
+        """Claim nothing more, give work in hand time to finish, then let go. What is cut off is not a failed attempt."""
+        self._stopping.set()
+        for lane in self._lanes:
+            self._shop.store.woken(lane).set()
+        for task in self._side:
+            task.cancel()
+        await asyncio.gather(*self._lanes_at_work, *self._side, return_exceptions=True)
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=self._shop.config.work.drain.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _work(self, lane: str, width: int) -> None:
+        woken, mine = self._shop.store.woken(lane), set[asyncio.Task[None]]()
+        while not self._stopping.is_set():
+            self.looked_at = asyncio.get_running_loop().time()
+            woken.clear()
+            claims = await self._claim(lane, width - len(mine))
+            for claim in claims:
+                task = asyncio.create_task(self._step(claim), name=f"{claim.kind} {claim.subject}")
+                mine.add(task)
+                self._running[task] = claim
+                task.add_done_callback(mine.discard)
+                task.add_done_callback(self._ended)
+                task.add_done_callback(lambda _: woken.set())
+            if not claims or len(mine) >= width:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), _LOOK)
+
+    async def _claim(self, lane: str, free: int) -> list[Claim]:
+        if free <= 0:
+            return []
+        try:
+            return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime())
+        except SpoolUnavailable as error:
+            _log.error("cannot claim work: %s", error.text, extra={"action": "step_failed"})
+            return []
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+
+    async def _step(self, claim: Claim) -> None:
+        try:
+            await STEPS[claim.kind](self._shop, claim)
+        except Unavailable as error:
+            _log.warning("%s %s put off: %s", claim.kind, claim.subject, error.text, extra={"action": "step_failed"})
+            await self._push_away(claim, error.retry_after)
+        except Exception:  # noqa: BLE001  # a border: one poisonous row must not stop a lane
+            await self._push_away(claim, None)
+            _log.exception("%s %s failed unexpectedly", claim.kind, claim.subject, extra={"action": "step_failed"})
+
+    async def _push_away(self, claim: Claim, retry_after: float | None) -> None:
+        seconds = max(retry_after or 0.0, min(_LONGEST, 2.0 ** min(claim.tries, 9)))
+        due = self._shop.now() + timedelta(seconds=seconds)
+        with contextlib.suppress(SpoolUnavailable):  # then the lease ends by itself
+            await self._shop.store.write(steps.put_back, claim, due_at=due)
+
+    async def _heartbeat(self) -> None:
+        """Extend the leases of what may take long. A hand-over never: its lease must end when it says."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            for claim in list(self._running.values()):
+                if claim.kind not in ("send", "track"):
+                    with contextlib.suppress(SpoolUnavailable):
+                        await self._shop.store.write(steps.renew, claim)

@@ -1,0 +1,92 @@
+"""accepted -> ready: the mail becomes fax pages, in the fence."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from gateway import metrics
+from gateway.errors import BadDocument, ConverterUnavailable, Outcome
+from gateway.fax import TransmissionState
+from gateway.message import headers
+from gateway.number import FaxNumber
+from gateway.pages.assemble import Cover, Job, Made
+from gateway.spool import steps, transmissions
+from gateway.spool.queries import Case
+from gateway.spool.steps import Claim
+from gateway.spool.transmissions import Next
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+_HEADERS = 256 * 1024
+_CRASHES = 2  # a converter that dies so often on one mail will die again
+_CRASH_WAIT = timedelta(seconds=5)
+
+
+async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
+    """Make the pages and record them, or end the fax with the name of what cannot become pages."""
+    began = time.monotonic()
+    try:
+        with shop.documents.scratch() as folder:
+            made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, str(folder)))
+            assert isinstance(made, Made)
+            document = await shop.documents.put_file(made.pdf)
+    except BadDocument as error:
+        await _refuse(shop, claim, error.text)
+        return
+    except ConverterUnavailable as error:
+        if claim.tries < _CRASHES:
+            _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "conversion_failed"})
+            await shop.store.write(steps.put_back, claim, due_at=shop.now() + _CRASH_WAIT)
+        else:
+            part = f" “{error.part}”" if error.part else ""
+            await _refuse(shop, claim, f"The document{part} could not be converted: {error.text}")
+        return
+    metrics.CONVERSION.observe(time.monotonic() - began)
+    metrics.PAGES.labels("out").inc(made.pages)
+    manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
+    await shop.store.write(transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest)
+
+
+async def _refuse(shop: Workshop, claim: Claim, reason: str) -> None:
+    failed = Next(state=TransmissionState.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=reason)
+    if await shop.store.write(transmissions.settle, claim, failed):
+        metrics.RESULTS.labels(failed.state).inc()
+
+
+async def _job(shop: Workshop, case: Case, folder: str) -> Job:
+    """What the fenced child is told: files, the facts of the cover, limits. No addresses of other recipients."""
+    submission, recipient, config = case.submission, case.recipients[0], shop.config
+    source = shop.documents.path(submission.document)
+    mail = headers(await shop.documents.head(submission.document, _HEADERS))
+    zone = ZoneInfo(config.zone)
+    number = FaxNumber(recipient.number)
+    carrier = shop.carriers.get(case.transmission.carrier)
+    own_header = carrier is not None and carrier.capabilities.writes_header
+    from_address = mail.from_addresses[0] if mail.from_addresses else submission.envelope.sender
+    sent = submission.accepted_at.astimezone(zone)
+    caller = FaxNumber(case.transmission.caller).readable if case.transmission.caller else config.host
+    return Job(
+        source=source,
+        content_type=submission.content_type,
+        out=source.__class__(folder),
+        cover=Cover(
+            to_name=recipient.cover_name,
+            to_number=number.readable,
+            organisation=recipient.organisation,
+            from_name=mail.from_name,
+            from_address=from_address,
+            subject=submission.subject,
+            date=sent,
+            reference=case.transmission.id,
+            contact=config.mail.from_,
+        ),
+        paper=config.paper,
+        max_pages=config.pages.max_pages,
+        header="" if own_header else f"{sent:%Y-%m-%d %H:%M %Z}  {mail.from_name or from_address}  {caller}",
+        templates=tuple(shop.templates.folders),
+    )

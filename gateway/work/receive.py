@@ -1,0 +1,83 @@
+"""A received fax: announced -> fetched, then a mail is owed to each mailbox of its line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from gateway import metrics
+from gateway.carriers.base import Carrier
+from gateway.errors import BadDocument, CarrierRefused, GatewayError, Unsupported
+from gateway.fax import InboundFax, InboundState, Sha256
+from gateway.spool import inbounds, steps
+from gateway.spool.steps import Claim
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+_LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes: an announcement can be lost
+_DONE = frozenset({InboundState.MAILED, InboundState.REFUSED})
+
+
+async def step(shop: Workshop, claim: Claim) -> None:
+    """Fetch, check that it is a real PDF or TIFF, store, owe the mails. Raises Unavailable: tried again."""
+    inbound = await shop.store.read(inbounds.get, claim.subject)
+    if inbound is None or inbound.state is not InboundState.ANNOUNCED:
+        await shop.store.write(steps.done, claim)
+        return
+    try:
+        original = await _original(shop, claim, inbound)
+        made = await shop.fence.run("gateway.pages.tiff:inbound_to_pdf", await shop.documents.get(original))
+    except (CarrierRefused, Unsupported) as error:
+        text = f"{inbound.carrier} no longer has it: {error.text}"
+        await shop.store.write(inbounds.ended, claim, InboundState.FAILED, text, "a received fax is lost at the carrier")
+        return
+    except BadDocument as error:
+        await shop.store.write(inbounds.ended, claim, InboundState.HELD, error.text, "a received fax cannot be read")
+        return
+    assert isinstance(made, tuple)
+    pdf, pages = made
+    document = await shop.documents.put(pdf)
+    mailboxes = await _mailboxes(shop, inbound)
+    if await shop.store.write(
+        inbounds.fetched, claim, document=document.sha256, original=original, pages=pages, mailboxes=mailboxes
+    ):
+        metrics.PAGES.labels("in").inc(pages)
+        _log.info("%s fetched, %d pages", inbound.id, pages, extra={"action": "inbound_fetched"})
+
+
+async def listen(shop: Workshop) -> None:
+    """Ask every carrier that receives for its received faxes, for ever; let it forget those that are mailed."""
+    while True:
+        for name, carrier in shop.carriers.items():
+            if carrier.capabilities.receives:
+                try:
+                    await _list(shop, name, carrier)
+                except GatewayError as error:
+                    _log.warning("%s cannot list received faxes: %s", name, error.text)
+        await asyncio.sleep(_LIST_EVERY)
+
+
+async def _list(shop: Workshop, name: str, carrier: Carrier) -> None:
+    said = await carrier.list_inbound()
+    known = await shop.store.read(inbounds.by_carrier_ref, name, [one.carrier_ref for one in said])
+    await shop.statements.keep(name, [one for one in said if one.carrier_ref not in known])
+    for carrier_ref, state in known.items():
+        if state in _DONE:
+            await carrier.forget_inbound(carrier_ref)
+
+
+async def _original(shop: Workshop, claim: Claim, inbound: InboundFax) -> Sha256:
+    """The carrier's file, in our spool."""
+    if inbound.original is not None:
+        return inbound.original
+    document = await shop.documents.put(await shop.carriers[inbound.carrier].fetch_inbound(inbound.carrier_ref))
+    await shop.store.write(inbounds.original_stored, claim, document.sha256)
+    return document.sha256
+
+
+async def _mailboxes(shop: Workshop, inbound: InboundFax) -> Sequence[str]:
+    """The line's mailboxes; a fax for an unknown line, or one without, goes to the operator (ONR-02)."""
+    lines = await shop.identity.lines()
+    mailbox = next((line.mailbox for line in lines if line.number == inbound.line), ())
+    return mailbox or (shop.config.mail.operator,)

@@ -1,0 +1,209 @@
+"""ready, deferred -> sending: the attempt is written down first, then the carrier is called.
+
+Three ways out of the call: accepted, refused (or certainly not sent), uncertain. Uncertain is never sent again here:
+`track` asks the carrier. What this process cannot record (it dies, the disk is full) leaves the attempt *opening*,
+which `track` treats as uncertain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from gateway import log, metrics
+from gateway.carriers.base import Carrier, Order
+from gateway.errors import CarrierUncertain, GatewayError, Outcome, Refused, SpoolUnavailable, Unavailable
+from gateway.fax import Attempt, AttemptId, AttemptState, new_id
+from gateway.fax import TransmissionState as T
+from gateway.spool import steps, transmissions
+from gateway.spool.queries import Case
+from gateway.spool.steps import Claim
+from gateway.spool.transmissions import Ending, Next
+from gateway.work import conclude
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+
+
+async def send(shop: Workshop, claim: Claim, case: Case) -> None:
+    """One attempt."""
+    transmission = case.transmission
+    carrier = shop.carriers.get(transmission.carrier)
+    if carrier is None:
+        text = f"There is no carrier “{transmission.carrier}” in the configuration any more."
+        await shop.store.write(
+            transmissions.settle, claim, Next(state=T.HELD, reason=text, alarm="a fax is held: its carrier is gone")
+        )
+        return
+    if ended := _cannot_be_sent(shop, carrier, case):
+        if await shop.store.write(transmissions.settle, claim, ended):
+            metrics.RESULTS.labels(ended.state).inc()
+        return
+    limit = carrier.capabilities.submit_limit
+    if not claim.outlives(2 * limit):
+        await shop.store.write(steps.put_back, claim)
+        return
+    attempt = _attempt(shop, case)
+    if not await shop.store.write(transmissions.open_attempt, claim, attempt):
+        _log.info("%s was taken over", transmission.id, extra={"action": "lease_lost"})
+        return
+    await _call(shop, claim, case, carrier, attempt)
+
+
+async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt) -> None:
+    limit = carrier.capabilities.submit_limit
+    assert case.transmission.document is not None  # ready means: the pages are made
+    order = Order(
+        reference=attempt.reference,
+        number=case.transmission.number,
+        sub_address=case.transmission.sub_address,
+        caller=case.transmission.caller,
+        document=shop.documents.path(case.transmission.document),
+        pages=case.transmission.pages,
+        subject=case.submission.subject,
+    )
+    try:
+        carrier_ref = await asyncio.wait_for(carrier.open(order), limit)
+        if carrier_ref and not await shop.store.write(transmissions.opened_at_carrier, claim, attempt, carrier_ref):
+            return
+    except TimeoutError:
+        await _end(shop, claim, case, carrier, attempt, Outcome.CARRIER_TROUBLE, "The carrier did not answer.")
+        return
+    except SpoolUnavailable:
+        raise
+    except (Refused, Unavailable) as error:
+        await _not_sent(shop, claim, case, carrier, attempt, error)
+        return
+    if not claim.outlives(limit):
+        _log.warning("%s: the lease ran out before the call", attempt.id, extra={"action": "lease_lost"})
+        return
+    try:
+        receipt = await asyncio.wait_for(carrier.submit(order, carrier_ref), limit)
+    except (Refused, Unavailable) as error:
+        await _not_sent(shop, claim, case, carrier, attempt, error)
+    except Exception as error:  # noqa: BLE001  # whatever else an adapter raises: perhaps sent
+        await _perhaps_sent(shop, claim, carrier, attempt, error)
+    else:
+        look_at = shop.now() + shop.config.work.poll
+        await shop.store.write(transmissions.submitted, claim, attempt, receipt.carrier_ref, look_at)
+
+
+async def _perhaps_sent(shop: Workshop, claim: Claim, carrier: Carrier, attempt: Attempt, error: Exception) -> None:
+    text = error.text if isinstance(error, GatewayError) else CarrierUncertain().text
+    known = isinstance(error, GatewayError | TimeoutError)
+    _log.warning(
+        "%s at %s is uncertain: %s",
+        attempt.id,
+        attempt.carrier,
+        text,
+        exc_info=None if known else error,
+        extra={"action": "submit_uncertain", "transmission": attempt.transmission},
+    )
+    look_at = shop.now() + timedelta(seconds=carrier.capabilities.listing_lag)
+    await shop.store.write(transmissions.uncertain, claim, attempt, text, look_at)
+
+
+async def _not_sent(
+    shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, error: Refused | Unavailable
+) -> None:
+    refused = isinstance(error, Refused)
+    outcome = error.outcome if isinstance(error, Refused) else Outcome.CARRIER_TROUBLE
+    after = error.retry_after if isinstance(error, Unavailable) else None
+    # A carrier's plain no is not asked again; a carrier that cannot be reached is.
+    await _end(shop, claim, case, carrier, attempt, outcome, error.text, retry_after=after, redial=not refused)
+
+
+async def _end(
+    shop: Workshop,
+    claim: Claim,
+    case: Case,
+    carrier: Carrier,
+    attempt: Attempt,
+    outcome: Outcome,
+    text: str,
+    *,
+    retry_after: float | None = None,
+    redial: bool = True,
+) -> None:
+    """The attempt ended in the call: certainly nothing was sent."""
+    ending = Ending(state=AttemptState.FAILED, outcome=outcome, text=text)
+    await finish(shop, claim, case, carrier, attempt, ending, (), retry_after=retry_after, redial=redial)
+
+
+async def finish(
+    shop: Workshop,
+    claim: Claim,
+    case: Case,
+    carrier: Carrier,
+    attempt: Attempt,
+    ending: Ending,
+    applied: tuple[str, ...],
+    *,
+    retry_after: float | None = None,
+    redial: bool = True,
+) -> None:
+    """Record how an attempt ended and where the fax goes from there; log and count it."""
+    redial = redial and not carrier.capabilities.redials
+    now = shop.now()
+    following = conclude.following(
+        case, ending, retry=shop.retry, redial=redial, now=now, dice=shop.dice, retry_after=retry_after
+    )
+    if not await shop.store.write(transmissions.end_attempt, claim, attempt, ending, following, applied):
+        _log.info("%s was concluded elsewhere", attempt.id, extra={"action": "lease_lost"})
+        return
+    outcome = ending.outcome or ending.state
+    metrics.ATTEMPTS.labels(attempt.carrier, outcome).inc()
+    if following.state in (T.DELIVERED, T.FAILED, T.CANCELLED):
+        metrics.RESULTS.labels(following.state).inc()
+    log.attempt(
+        transmission=attempt.transmission,
+        attempt_id=attempt.id,
+        sender=case.submission.envelope.sender,
+        called=case.transmission.number,
+        carrier=attempt.carrier,
+        carrier_ref=attempt.carrier_ref,
+        pages=case.transmission.pages,
+        pages_sent=ending.pages_sent,
+        accepted_at=case.transmission.accepted_at,
+        opened_at=attempt.opened_at,
+        ended_at=now,
+        outcome=outcome,
+        text=ending.text,
+    )
+
+
+def _cannot_be_sent(shop: Workshop, carrier: Carrier, case: Case) -> Next | None:
+    """Reasons not to call at all."""
+    transmission, able = case.transmission, carrier.capabilities
+    if able.max_pages is not None and transmission.pages > able.max_pages:
+        text = f"The fax has {transmission.pages} pages; the carrier takes at most {able.max_pages}."
+        return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)
+    if able.max_bytes is not None and transmission.document is not None:
+        size = shop.documents.path(transmission.document).stat().st_size
+        if size > able.max_bytes:
+            text = f"The fax has {size:,} bytes; the carrier takes at most {able.max_bytes:,}."
+            return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)
+    return None
+
+
+def _attempt(shop: Workshop, case: Case) -> Attempt:
+    identity = AttemptId(new_id("at"))
+    return Attempt(
+        id=identity,
+        transmission=case.transmission.id,
+        n=len(case.attempts) + 1,
+        carrier=case.transmission.carrier,
+        reference=identity,
+        carrier_ref="",
+        state=AttemptState.OPENING,
+        outcome=None,
+        carrier_code="",
+        text="",
+        pages_sent=0,
+        station_id="",
+        seconds=None,
+        opened_at=shop.now(),
+        submitted_at=None,
+        finished_at=None,
+    )

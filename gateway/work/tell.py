@@ -1,0 +1,191 @@
+"""The outbox is mailed: results to senders, received faxes to mailboxes, alarms to the operator.
+
+A row is marked sent only after the mail server's 250; its Message-ID is made of the row's id, so that a mail sent twice
+around a crash is recognised as one. What the server refuses for good is told to the operator.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import aiosmtplib
+
+from gateway import metrics
+from gateway.errors import GatewayError
+from gateway.fax import InboundId, TransmissionId, TransmissionState
+from gateway.report import compose
+from gateway.report.compose import Mail
+from gateway.spool import inbounds, outbox, queries, steps
+from gateway.spool.commit import Transaction
+from gateway.spool.outbox import Owed
+from gateway.spool.steps import Claim
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+_WAITS = (60, 300, 900, 1800)  # seconds; the last one repeats (QUE-17)
+_TIMEOUT = 60.0  # seconds for each answer of the mail server
+_HEADERS = 256 * 1024
+
+
+async def step(shop: Workshop, claim: Claim) -> None:
+    """Compose one mail, hand it over, record the answer."""
+    owed = await shop.store.read(outbox.get, claim.subject)
+    if owed is None or owed.state != outbox.WAITING:
+        await shop.store.write(steps.done, claim)
+        return
+    mail = await _compose(shop, owed)
+    if mail is None:
+        await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
+        return
+    try:
+        answer = await _send(shop, mail)
+    except aiosmtplib.SMTPException as error:
+        await _not_taken(shop, claim, owed, error)
+        return
+    except OSError as error:
+        await _defer(shop, claim, owed, f"The mail server cannot be reached ({error.strerror or type(error).__name__}).")
+        return
+    metrics.MAILS.labels(owed.kind, "sent").inc()
+    _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
+    await _record_sent(shop, claim, owed, answer)
+
+
+async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+    def record(t: Transaction) -> bool:
+        if not outbox.settled(t, claim, outbox.SENT, answer):
+            return False
+        return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
+
+    if await shop.store.write(record):
+        await _forget(shop, owed)
+
+
+async def _forget(shop: Workshop, owed: Owed) -> None:
+    """Mailed everywhere: the carrier's copy may go. If that fails, the next listing does it."""
+    inbound = await shop.store.read(inbounds.get, owed.about_id)
+    if inbound and (carrier := shop.carriers.get(inbound.carrier)):
+        with suppress(GatewayError):
+            await carrier.forget_inbound(inbound.carrier_ref)
+
+
+async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
+    """The mail for a row; None: whoever would get it does not want it, and no operator needs to know."""
+    made_at = shop.now()
+    if owed.kind in (outbox.RESULT, outbox.HELD):
+        return await _about_transmission(shop, owed)
+    if owed.kind == outbox.RECEIVED:
+        inbound = await shop.store.read(inbounds.get, owed.about_id)
+        assert inbound is not None
+        assert inbound.document is not None
+        png = await shop.fence.run("gateway.pages.raster:first_page_png", shop.documents.path(inbound.document))
+        assert isinstance(png, bytes)
+        pdf = await shop.documents.get(inbound.document)
+        return shop.composer.received(
+            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=png, made_at=made_at
+        )
+    if owed.kind == outbox.FORWARD:
+        assert owed.document is not None
+        original = await shop.documents.get(owed.document)
+        note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
+        return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
+    return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=owed.text, made_at=made_at)
+
+
+async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
+    case = await shop.store.read(queries.case, TransmissionId(owed.about_id))
+    assert case is not None
+    wanted = compose.wanted(case.submission, case.transmission, case.recipients)
+    made_at = shop.now()
+    if not wanted:
+        if case.transmission.state is not TransmissionState.FAILED:
+            return None
+        # A failure that nobody may be told of is the operator's to know.
+        text = (
+            f"{case.transmission.id} is {case.transmission.state}: {case.transmission.outcome or ''} {case.transmission.reason}"
+        )
+        return shop.composer.alarm(
+            outbox=owed.id, what="a fax failed and its sender cannot be told", text=text, made_at=made_at
+        )
+    tell = shop.composer.held if owed.kind == outbox.HELD else shop.composer.result
+    return tell(
+        outbox=owed.id,
+        submission=case.submission,
+        transmission=case.transmission,
+        recipients=wanted,
+        attempts=case.attempts,
+        original_headers=await shop.documents.head(case.submission.document, _HEADERS),
+        made_at=made_at,
+    )
+
+
+async def _send(shop: Workshop, mail: Mail) -> str:
+    """Hand one mail to the smarthost; its answer. Raises SMTPException, OSError."""
+    config = shop.config.mail
+    url = urlsplit(config.smarthost)
+    implicit = url.scheme == "smtps"
+    client = aiosmtplib.SMTP(
+        hostname=url.hostname or "",
+        port=url.port or (465 if implicit else 25),
+        use_tls=implicit,
+        start_tls=True if url.scheme == "smtp+starttls" else None,
+        timeout=_TIMEOUT,
+        local_hostname=shop.config.host,
+        username=config.username or None,
+        password=shop.mail_password or None,
+    )
+    async with client:
+        refused, answer = await client.sendmail(mail.envelope_from, list(mail.to), mail.content)
+    if refused:  # some of several recipients; ours has one
+        raise aiosmtplib.SMTPRecipientsRefused(
+            [aiosmtplib.SMTPRecipientRefused(code, text, to) for to, (code, text) in refused.items()]
+        )
+    return answer
+
+
+async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: aiosmtplib.SMTPException) -> None:
+    codes, text = _codes(error)
+    if not codes or any(code < 500 for code in codes):
+        await _defer(shop, claim, owed, text)
+    else:
+        await _give_up(shop, claim, owed, f"The mail server refused it for good: {text}")
+
+
+def _codes(error: aiosmtplib.SMTPException) -> tuple[list[int], str]:
+    """Reply codes in an SMTP error, and its words."""
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return [one.code for one in error.recipients], "; ".join(f"{one.code} {one.message}" for one in error.recipients)
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return [], f"The mail server does not accept our password ({error.code})."  # ours to mend: keep the mail
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return [error.code], f"{error.code} {error.message}"
+    return [], str(error) or type(error).__name__
+
+
+async def _defer(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+    if shop.now() - owed.created_at > shop.config.mail.give_up:
+        await _give_up(shop, claim, owed, f"Given up: {answer}")
+        return
+    wait = timedelta(seconds=_WAITS[min(claim.tries, len(_WAITS)) - 1])
+    metrics.MAILS.labels(owed.kind, "deferred").inc()
+    _log.warning("%s %s not mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_deferred"})
+    await shop.store.write(outbox.deferred, claim, answer, shop.now() + wait)
+
+
+async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+    """Nobody was told: the operator is, once, and a received fax waits for a person. Never an alarm about an alarm."""
+    metrics.MAILS.labels(owed.kind, "given up").inc()
+    _log.error("%s %s cannot be mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_given_up"})
+
+    def record(t: Transaction) -> None:
+        if not outbox.settled(t, claim, outbox.GIVEN_UP, answer):
+            return
+        if owed.kind == outbox.RECEIVED:
+            inbounds.undeliverable(t, InboundId(owed.about_id), answer)
+        if owed.kind != outbox.ALARM:
+            what = "a received fax cannot be mailed" if owed.kind == outbox.RECEIVED else "a report cannot be mailed"
+            outbox.alarm(t, about=owed.id, what=what, text=f"{owed.about_id}: {answer}")
+
+    await shop.store.write(record)

@@ -1,0 +1,45 @@
+"""One step of one transmission: first what people wished, then what its state asks for."""
+
+from __future__ import annotations
+
+from gateway.fax import TransmissionId
+from gateway.fax import TransmissionState as T
+from gateway.lifecycle import FINAL
+from gateway.spool import events, queries, schema, steering, steps
+from gateway.spool.queries import Case
+from gateway.spool.steps import Claim
+from gateway.work import steered
+from gateway.work.prepare import prepare
+from gateway.work.send import send
+from gateway.work.track import track
+from gateway.work.workshop import Workshop
+
+
+async def step(shop: Workshop, claim: Claim) -> None:
+    """Move one transmission on."""
+    transmission = TransmissionId(claim.subject)
+    case = await shop.store.read(queries.case, transmission)
+    if case is None or case.transmission.state in FINAL:
+        await shop.store.write(steps.done, claim)
+        return
+    if wishes := await shop.store.read(steering.pending, transmission):
+        await steered.apply(shop, claim, case, wishes)
+        return
+    state = case.transmission.state
+    if state is T.ACCEPTED:
+        await prepare(shop, claim, case)
+    elif state in (T.READY, T.DEFERRED):
+        await send(shop, claim, case)
+    elif state is T.SENDING:
+        await track(shop, claim, case)
+    elif await _spoken_of(shop, case):
+        await track(shop, claim, case)  # held, and the carrier spoke after all
+    else:
+        await shop.store.write(steps.put_back, claim, kind="held", due_at=schema.PARKED)
+
+
+async def _spoken_of(shop: Workshop, case: Case) -> bool:
+    """Whether the carrier has said something about the open attempt that was not applied yet."""
+    if (attempt := case.open_attempt) is None:
+        return False
+    return bool(await shop.store.read(events.waiting, attempt.carrier, attempt.carrier_ref, attempt.reference))

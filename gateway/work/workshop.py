@@ -1,0 +1,40 @@
+"""Everything a step needs, built once by the daemon."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.carriers.base import Carrier
+from gateway.config import Config
+from gateway.desk.identity import Identity
+from gateway.desk.statements import Statements
+from gateway.lifecycle import Retry
+from gateway.pages.fence import Fence
+from gateway.report.compose import Composer
+from gateway.spool.documents import Documents
+from gateway.spool.store import Store
+from gateway.templates import Templates
+
+
+@dataclass(slots=True, kw_only=True)
+class Workshop:
+    """The parts that steps work with."""
+
+    config: Config
+    store: Store
+    documents: Documents
+    identity: Identity
+    statements: Statements
+    carriers: Mapping[str, Carrier]
+    fence: Fence
+    composer: Composer
+    templates: Templates
+    retry: Retry
+    mail_password: str = field(default="", repr=False)
+    dice: random.Random = field(default_factory=random.Random)
+
+    def now(self) -> datetime:
+        return self.store.now()
