@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 _HEADER_LIMIT = 256 * 1024
+_DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
@@ -71,18 +72,35 @@ class Part:
     parameters: tuple[tuple[str, str], ...]
     """Other Content-Type parameters, names in lower case."""
     children: tuple[Part, ...]
+    problem: str = ""
+    """Why its structure could not be read, e.g. "nested too deeply"; "" when it could."""
     _leaf: email.message.Message | None = field(repr=False, default=None)
 
     @property
     def content(self) -> bytes:
-        """The decoded bytes of a leaf; for `message/rfc822` the inner mail."""
-        if self._leaf is None:
+        """The decoded bytes of a leaf; b"" for containers and for an attached mail, whose content is `inner`."""
+        if self._leaf is None or self._leaf.is_multipart():
             return b""
-        if self._leaf.is_multipart():  # message/rfc822 is parsed as a container by the library
-            inner = self._leaf.get_payload()
-            return b"".join(part.as_bytes() for part in inner if isinstance(part, email.message.Message))
         payload = self._leaf.get_payload(decode=True)
         return payload if isinstance(payload, bytes) else b""
+
+    @property
+    def inner(self) -> Message | None:
+        """The attached mail of a `message/rfc822` part; None for every other part."""
+        if self._leaf is None or self.content_type != "message/rfc822" or not self._leaf.is_multipart():
+            return None
+        mail = next((part for part in self._leaf.get_payload() if isinstance(part, email.message.Message)), None)
+        if mail is None:
+            return None
+        if str(self._leaf.get("Content-Transfer-Encoding", "")).strip().lower() in ("base64", "quoted-printable"):
+            # RFC 2046 forbids encoding an attached mail, some programs do it; the library then parses the encoded text.
+            coded = email.message.Message()
+            coded["Content-Transfer-Encoding"] = str(self._leaf["Content-Transfer-Encoding"]).strip()
+            coded.set_payload(mail.get_payload())
+            decoded_mail = coded.get_payload(decode=True)
+            if not len(mail) and isinstance(decoded_mail, bytes):
+                return parse(decoded_mail)
+        return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
     @property
     def title(self) -> str:
@@ -113,8 +131,12 @@ def headers(data: bytes) -> Headers:
 
 def parse(data: bytes) -> Message:
     """Read a whole mail. Never raises; what makes no sense is left as it stands."""
-    mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data)
-    return Message(headers=_headers(mail), root=_part(mail, ""))
+    try:
+        mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data)
+    except RecursionError:  # the library opens parts within parts by recursion
+        mail = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(data)
+        return Message(headers=_headers(mail), root=_part(mail, "", 0))
+    return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
 
 def content_hash(data: bytes) -> str:
@@ -186,17 +208,22 @@ def _date(value: str) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000": the zone is not known
 
 
-def _part(mail: email.message.Message, position: str) -> Part:
+def _part(mail: email.message.Message, position: str, depth: int) -> Part:
     try:
         content_type = mail.get_content_type()
     except (ValueError, LookupError, AttributeError):
         content_type = "application/octet-stream"
     children: list[Part] = []
-    container = mail.is_multipart() and mail.get_content_maintype() == "multipart"
-    if container:
+    problem = ""
+    container = content_type.startswith("multipart/")
+    if container and depth <= 0:
+        problem = "nested too deeply"
+    elif container and not mail.is_multipart():
+        problem = "its parts cannot be told apart"
+    elif container:
         for n, child in enumerate(mail.get_payload(), 1):
             if isinstance(child, email.message.Message):
-                children.append(_part(child, f"{position}.{n}" if position else str(n)))
+                children.append(_part(child, f"{position}.{n}" if position else str(n), depth - 1))
     return Part(
         position=position,
         content_type=content_type,
@@ -206,6 +233,7 @@ def _part(mail: email.message.Message, position: str) -> Part:
         content_id=str(mail.get("Content-ID", "")).strip().strip("<>"),
         parameters=_parameters(mail),
         children=tuple(children),
+        problem=problem,
         _leaf=None if container else mail,
     )
 

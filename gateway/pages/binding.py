@@ -1,0 +1,197 @@
+"""Binds a fax: cover page, then the parts in the order of the mail, then the header line on every page (LAW-01, LAW-04)."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+
+from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, StreamObject
+from reportlab.pdfgen.canvas import Canvas
+
+from gateway import message
+from gateway.errors import BadDocument
+from gateway.pages import child, cover, fonts, html, image, parts, pdf, sniff, text
+from gateway.pages.assemble import Job, Made
+from gateway.pages.paper import HEADER, PAPERS, Paper
+from gateway.pages.parts import Chosen, ManifestEntry
+
+_HEADER_SIZE = 8.0
+_HEADER_EDGE = 24.0  # points from the sides: what a fax machine is sure to print
+_HEADER_NAME = NameObject("/FaxgateHeader")
+_REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
+_TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One part as pages."""
+
+    entry: ManifestEntry
+    document: bytes
+    pages: int
+
+
+def bind(job: Job) -> Made:
+    """Make the fax that `job` describes. See `assemble.make` for the errors."""
+    child.note("the mail" if job.content_type == "message/rfc822" else job.title)
+    paper = PAPERS[job.paper]
+    judgement, posted_text = _judged(job)
+    sections: list[_Section] = []
+    front: cover.Layout | None = None
+    chosen = list(judgement.chosen)
+    body_entry = None
+    if job.cover is not None:
+        body = next((part for part in chosen if part.is_body), None)
+        words, note = posted_text, ""
+        if body is not None:
+            child.note(body.title)
+            words, note = _words(body)
+            chosen.remove(body)
+        _check_length(words, "the message", job.max_pages)
+        front = cover.lay_out(job.cover, words, paper, job.templates)
+        if front.count > job.max_pages:
+            raise pdf.too_long(job.max_pages, body.title if body else "the cover page")
+        if body is not None:
+            body_entry = _entry(body, 1, front.count, "; ".join(filter(None, (note, front.note))))
+    done = front.count if front else 0
+    for part in chosen:
+        child.note(part.title)
+        section = _section(part, job, paper, done)
+        sections.append(section)
+        done += section.pages
+    child.note("")
+    target = job.out / "fax.pdf"
+    with target.open("wb") as file:
+        _bound(front, sections, paper, job.header, done).write(file)
+    printed = [section.entry for section in sections] + ([body_entry] if body_entry else [])
+    manifest = sorted([*printed, *judgement.skipped], key=_order)
+    return Made(pdf=target, pages=done, manifest=tuple(manifest))
+
+
+def _judged(job: Job) -> tuple[parts.Judgement, str]:
+    content = job.source.read_bytes()
+    if job.content_type == "message/rfc822":
+        judgement = parts.judge(message.parse(content))
+        # A body of blanks in some charset, or of markup only, is no body.
+        empty = [part for part in judgement.chosen if part.is_body and not _words(part)[0].strip()]
+        skipped = [
+            ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note="empty") for part in empty
+        ]
+        chosen = tuple(part for part in judgement.chosen if part not in empty)
+        if not chosen:
+            raise BadDocument("there is nothing to fax: the mail has no text and no attachment", reply=parts.NOTHING)
+        return parts.Judgement(chosen, (*judgement.skipped, *skipped)), ""
+    if not content:
+        raise BadDocument(f"{job.title} is empty", part=job.title, reply=parts.NOTHING)
+    return parts.Judgement((parts.document(content, job.content_type, job.title),), ()), job.cover.message if job.cover else ""
+
+
+def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
+    """One part as pages on our paper."""
+    limit = job.max_pages - done
+    note = ""
+    if part.kind in ("text", "html"):
+        words, note = _words(part)
+        shown = fonts.printable(words)
+        note = "; ".join(filter(None, (note, shown.note)))
+        _check_length(words, part.title, job.max_pages)
+        document = text.to_pdf(shown.text, paper)
+    elif part.kind == "pdf":
+        document = pdf.to_pages(part.content, part.title, paper, header=bool(job.header), limit=limit)
+    else:
+        document = image.to_pages(part.content, part.title, paper, header=bool(job.header), limit=limit)
+        declared = part.content_type.removeprefix("image/").replace("jpg", "jpeg")
+        if declared in sniff.PICTURES and declared != part.kind:
+            note = f"it is a {part.kind.upper()} picture"
+    pages = len(PdfReader(io.BytesIO(document)).pages)
+    if pages > limit:
+        raise pdf.too_long(job.max_pages, part.title)
+    return _Section(_entry(part, done + 1, done + pages, note), document, pages)
+
+
+def _words(part: Chosen) -> tuple[str, str]:
+    """The text of a part, and what the reader of the manifest should know."""
+    if part.kind != "html":
+        return part.preface + text.decode(part.content, part.charset), ""
+    source = text.decode(part.content, part.charset or html.charset(part.content))
+    note = "HTML printed as text"
+    if _REMOTE.search(part.content):
+        note += "; pictures that are not in the mail are not fetched"
+    return part.preface + html.to_text(source), note
+
+
+def _check_length(words: str, title: str, most: int) -> None:
+    """Refuse at once what cannot fit; setting it would take minutes."""
+    if len(words) > _TOO_LONG_TEXT or words.count("\n") > most * 80:
+        raise pdf.too_long(most, title)
+
+
+def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
+    return ManifestEntry(
+        position=part.position, title=part.title, content_type=part.content_type, first_page=first, last_page=last, note=note
+    )
+
+
+def _order(entry: ManifestEntry) -> list[list[int]]:
+    """Positions like "2/1.3" in the order of the mail."""
+    return [[int(n) for n in level.split(".") if n] for level in entry.position.split("/")]
+
+
+def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, header: str, total: int) -> PdfWriter:
+    writer = PdfWriter()
+    documents = [section.document for section in sections]
+    if front is not None:
+        documents.insert(0, front.draw(total))
+    for document in documents:
+        for page in PdfReader(io.BytesIO(document)).pages:
+            writer.add_page(page)
+    if header:
+        _add_header(writer, paper, header, total)
+    return writer
+
+
+def _add_header(writer: PdfWriter, paper: Paper, header: str, total: int) -> None:
+    """Lay the header line over every page; the pages were made with room for it, so none grows."""
+    lines = PdfReader(io.BytesIO(_header_lines(paper, header, total)))
+    for page, line in zip(writer.pages, lines.pages, strict=True):
+        form = StreamObject()
+        form.set_data(line.get_contents().get_data() if line.get_contents() else b"")  # type: ignore[union-attr]
+        form[NameObject("/Type")] = NameObject("/XObject")
+        form[NameObject("/Subtype")] = NameObject("/Form")
+        form[NameObject("/BBox")] = ArrayObject([FloatObject(n) for n in (0, paper.height - HEADER, paper.width, paper.height)])
+        form[NameObject("/Resources")] = line["/Resources"].get_object().clone(writer)
+        _show_first(writer, page, writer._add_object(form.flate_encode()))
+
+
+def _show_first(writer: PdfWriter, page: PageObject, form: object) -> None:
+    """Show `form` before the page's own content: what that content does to the coordinates cannot move it."""
+    resources = DictionaryObject(page["/Resources"].get_object()) if "/Resources" in page else DictionaryObject()  # type: ignore[arg-type]
+    pictures = DictionaryObject(resources["/XObject"].get_object()) if "/XObject" in resources else DictionaryObject()  # type: ignore[arg-type]
+    pictures[_HEADER_NAME] = form  # type: ignore[assignment]
+    resources[NameObject("/XObject")] = pictures
+    page[NameObject("/Resources")] = resources
+    show = StreamObject()
+    show.set_data(f"q {_HEADER_NAME} Do Q\n".encode())
+    raw = page.raw_get("/Contents") if "/Contents" in page else None
+    content = raw.get_object() if raw is not None else None
+    rest = list(content) if isinstance(content, ArrayObject) else [raw] if raw is not None else []
+    page[NameObject("/Contents")] = ArrayObject([writer._add_object(show), *rest])
+
+
+def _header_lines(paper: Paper, header: str, total: int) -> bytes:
+    out = io.BytesIO()
+    canvas = Canvas(out, pagesize=(paper.width, paper.height), invariant=1, pageCompression=0)
+    header = cover.one_line(header)
+    y = paper.height - HEADER + 7
+    for number in range(1, total + 1):
+        count = f"page {number}/{total}"
+        room = paper.width - 2 * _HEADER_EDGE - fonts.width(count, _HEADER_SIZE) - 12
+        fitting = fonts.wrap(header, _HEADER_SIZE, room)
+        shown = fitting[0] if len(fitting) == 1 else fitting[0] + "…"
+        fonts.draw(canvas, _HEADER_EDGE, y, shown, _HEADER_SIZE)
+        fonts.draw(canvas, paper.width - _HEADER_EDGE - fonts.width(count, _HEADER_SIZE), y, count, _HEADER_SIZE)
+        canvas.showPage()
+    canvas.save()
+    return out.getvalue()

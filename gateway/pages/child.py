@@ -1,0 +1,197 @@
+"""The fence's inner side: a small server that has the libraries loaded and forks one process for each job.
+
+Started by `fence.Fence` as a program of its own. It reads requests from the control socket, each with the socket of
+one job; the job's arguments come, and its progress and result go, over that one. The server knows nothing of a job but
+its process, its deadline and whether the other end still listens: it ends the process when one of the two is over.
+
+Frames on a job's socket: kind (1 byte), length (8 bytes, big-endian), content. To the job: `J` the pickled function name,
+arguments and limits. From it: `P` the part it is at, `R` the pickled result, `B` a pickled BadDocument taken apart,
+`M` out of memory, `E` an error of ours as text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from types import TracebackType
+from typing import NoReturn, Self
+
+from gateway.errors import BadDocument
+from gateway.pages import confine
+
+FRAME = struct.Struct(">cQ")
+REQUEST = struct.Struct(">dQ")  # seconds, bytes of memory
+_WARM = "gateway.pages.warm:up"
+
+_job: socket.socket | None = None  # the socket of the job this process does; None everywhere but in a job
+
+
+def note(part: str) -> None:
+    """Tell the other side which part is worked on now: it names the part if this process dies. Nothing outside a job."""
+    if _job is not None:
+        send(_job, b"P", part.encode("utf-8", "replace"))
+
+
+def send(to: socket.socket, kind: bytes, content: bytes) -> None:
+    """Write one frame."""
+    to.sendall(FRAME.pack(kind, len(content)) + content)
+
+
+def serve(descriptor: int) -> None:
+    """Serve until the other side closes the control socket, which is open on `descriptor`."""
+    control = socket.socket(fileno=descriptor)
+    control.set_inheritable(False)
+    protection = confine.no_network()
+    _call(_WARM, ())
+    logging.disable(logging.CRITICAL)  # libraries tell about documents what no log should contain
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    gc.collect()
+    gc.freeze()  # the forked processes then share these pages
+    control.send(protection.encode())
+    _Server(control).run()
+
+
+def _call(name: str, arguments: tuple[object, ...]) -> object:
+    """Call the function "module:name", from this package only."""
+    module, _, function = name.partition(":")
+    if not module.startswith("gateway.pages."):
+        raise ValueError(f"{name} is no function of the pages")
+    return getattr(importlib.import_module(module), function)(*arguments)
+
+
+class _Server:
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.jobs: dict[int, tuple[socket.socket, float]] = {}  #: by process: its socket, and when it must be done
+        self.wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(self.wake_read, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        while True:
+            poll = select.poll()
+            poll.register(self.control, select.POLLIN)
+            poll.register(self.wake_read, select.POLLIN)
+            watched = {}
+            for pid, (link, _) in self.jobs.items():
+                poll.register(link, 0)  # a hang-up is always told
+                watched[link.fileno()] = pid
+            next_end = min((end for _, end in self.jobs.values()), default=None)
+            ready = dict(poll.poll(None if next_end is None else max(0.0, next_end - time.monotonic()) * 1000 + 1))
+            for fd in ready.keys() & watched.keys():
+                self.kill(watched[fd])
+            for pid, (_, end) in list(self.jobs.items()):
+                if time.monotonic() >= end:
+                    self.kill(pid)
+            if self.wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake_read, 4096)
+            self.reap()
+            if ready.get(self.control.fileno()) and not self.request():
+                break
+        for pid in list(self.jobs):
+            self.kill(pid)
+
+    def request(self) -> bool:
+        """Start one job. False when the other side has gone."""
+        content, descriptors, _, _ = socket.recv_fds(self.control, REQUEST.size, 1)
+        if not content:
+            return False
+        if len(content) != REQUEST.size or len(descriptors) != 1:
+            return True
+        seconds, memory = REQUEST.unpack(content)
+        link = socket.socket(fileno=descriptors[0])
+        pid = os.fork()
+        if pid == 0:
+            for other, _ in self.jobs.values():
+                other.close()
+            self.control.close()
+            _do(link, seconds, memory)
+        self.jobs[pid] = link, time.monotonic() + seconds
+        return True
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)  # it is our child and not yet reaped: the number is still its own
+
+    def reap(self) -> None:
+        while self.jobs:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if pid in self.jobs:
+                self.jobs.pop(pid)[0].close()
+
+
+def _do(link: socket.socket, seconds: float, memory: int) -> NoReturn:
+    """One job, in its own process, to its end."""
+    global _job
+    with _LastWords(link):
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        confine.die_with_parent()
+        function, arguments = pickle.loads(_receive(link))  # noqa: S301 - from the gateway, not from the document
+        confine.limit(memory, seconds)
+        _job = link
+        send(link, b"R", pickle.dumps(_call(function, arguments), protocol=5))
+    os._exit(0)
+
+
+class _LastWords:
+    """Tells the other side why a job ended early, and ends the process whatever happened."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        try:
+            if isinstance(error, BadDocument):
+                send(self.link, b"B", pickle.dumps((error.text, error.part, error.reply)))
+            elif isinstance(error, MemoryError):
+                send(self.link, b"M", b"")
+            elif error is not None:
+                send(self.link, b"E", "".join(traceback.format_exception(error))[-8000:].encode("utf-8", "replace"))
+        finally:
+            if error is not None:
+                os._exit(1)
+
+
+def _receive(link: socket.socket) -> bytes:
+    kind, length = FRAME.unpack(_exactly(link, FRAME.size))
+    if kind != b"J":
+        raise ValueError("not a job")
+    return _exactly(link, length)
+
+
+def _exactly(link: socket.socket, length: int) -> bytes:
+    content = bytearray()
+    while len(content) < length:
+        piece = link.recv(min(1 << 20, length - len(content)))
+        if not piece:
+            raise EOFError("the other side has gone")
+        content += piece
+    return bytes(content)
+
+
+def main() -> None:
+    """Entry point of the server's process: the number of the control socket, or `describe` to say what protects here."""
+    if sys.argv[1] == "describe":
+        os.write(1, confine.no_network().encode())
+    else:
+        serve(int(sys.argv[1]))

@@ -1,0 +1,109 @@
+"""Takes from a process what a converter does not need: the network, other programs, memory and time without end.
+
+`no_network` is called once in the fence's server, and every job inherits it; `limit` is called in each job. Linux only
+where it says so; elsewhere the limits alone hold, and the words returned say that.
+Sources: unshare(2), prctl(2), seccomp(2), setrlimit(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 1, 38, 22, 4
+_SECCOMP_MODE_FILTER = 2
+_ALLOW, _DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
+#: By machine: the audit number of its system calls, then those refused: socket, connect, execve, execveat, ptrace,
+#: process_vm_writev, io_uring_setup (it opens sockets by another way), bpf.
+_SYSTEM_CALLS = {
+    "x86_64": (0xC000003E, (41, 42, 59, 322, 101, 311, 425, 321)),
+    "aarch64": (0xC00000B7, (198, 203, 221, 281, 117, 271, 425, 280)),
+}
+_X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
+_LARGEST_FILE = 512 * 1024 * 1024
+_OPEN_FILES = 64
+
+
+def no_network() -> str:
+    """Give up the network for this process and its children, for good. Returns which protection holds, in words."""
+    kept = []
+    if sys.platform == "linux":
+        if _new_namespaces():
+            kept.append("no network by user namespace")
+        if _filter_system_calls():
+            kept.append("no network and no programs by seccomp")
+    return ", ".join([*kept, "limits"]) if kept else "limits only: the network stays within reach of converters"
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends."""
+    if sys.platform == "linux":
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def limit(memory: int, seconds: float) -> None:
+    """Bound this process: `memory` more bytes than it has now, processor time, file size, open files, no children."""
+    room = _size() + memory
+    whole = max(1, int(seconds) + 1)
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, room, room),
+        (resource.RLIMIT_CPU, whole, whole + 2),
+        (resource.RLIMIT_FSIZE, _LARGEST_FILE, _LARGEST_FILE),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+        (resource.RLIMIT_NPROC, 0, 0),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
+        ceiling = resource.getrlimit(what)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(what, (soft, hard))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _size() -> int:
+    """Address space of this process, in bytes."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _new_namespaces() -> bool:
+    """An empty network of our own; the user namespace makes it possible without privileges, and takes those we had."""
+    return bool(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
+
+
+def _filter_system_calls() -> bool:
+    """Refuse the calls in `_SYSTEM_CALLS`, also for local sockets: a database may listen on one."""
+    if platform.machine() not in _SYSTEM_CALLS:
+        return False
+    machine, refused = _SYSTEM_CALLS[platform.machine()]
+    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    # Each jump counts the instructions it leaves out; every refusal lands on the last one.
+    last = 4 + len(refused) + 1
+    code = [
+        (load, 0, 0, 4),  # the machine
+        (equal, 0, last - 2, machine),
+        (load, 0, 0, 0),  # the system call
+        (at_least, last - 4, 0, _X32),
+        *((equal, last - (5 + n), 0, number) for n, number in enumerate(refused)),
+        (answer, 0, 0, _ALLOW),
+        (answer, 0, 0, _DENY),
+    ]
+    program = b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
+    libc = _libc()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return False
+    return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(head), 0, 0) == 0)

@@ -1,0 +1,236 @@
+"""The fence: runs a converter where it can do no harm, without network, within memory and time.
+
+    fence = Fence(memory=1_000_000_000, time_limit=60, folder=spool / "tmp")
+    made = await fence.run("gateway.pages.assemble:make", job)
+
+Each job is a process of its own, forked from a small server that has the libraries loaded (`child`), so a warm start
+takes a few milliseconds and this process never loads them. The server starts with the first job, is started again if it
+dies, and ends with this process. Results are read with a list of allowed types: the child has seen hostile content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.pages import child
+from gateway.pages.child import note
+
+__all__ = ["Fence", "describe", "note"]
+
+_log = logging.getLogger(__name__)
+
+_START_LIMIT = 60.0  # seconds for the server to load its libraries on a busy machine
+_GRACE = 2.0  # seconds the server has to end a job itself
+_PROGRAM = "from gateway.pages.child import main; main()"
+_LARGEST_RESULT = 1 << 30
+_ALLOWED = frozenset(
+    {
+        ("gateway.pages.assemble", "Made"),
+        ("gateway.pages.parts", "ManifestEntry"),
+        ("pathlib", "PosixPath"),
+        ("pathlib._local", "PosixPath"),
+    }
+)
+
+
+class Fence:
+    """Runs functions of `gateway.pages` in fenced processes; any number at once. Belongs to one event loop."""
+
+    def __init__(self, memory: int, time_limit: float, folder: Path) -> None:
+        """`memory` in bytes and `time_limit` in seconds are for each job; `folder` holds the converters' own scraps."""
+        self._memory, self._time_limit, self._folder = memory, time_limit, folder
+        self._server: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._starting = asyncio.Lock()
+        self._protection = ""
+
+    async def run(self, function: str, *args: object) -> object:
+        """Call `function` ("module:name") there and return its result.
+
+        Raises BadDocument when the job says so, and ConverterUnavailable, with the part it was at, when the job died, took
+        too long or too much memory, or could not be started.
+        """
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                await self._request(theirs)
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+            part = _Part()
+            try:
+                async with asyncio.timeout(self._time_limit + _GRACE):
+                    return await _conversation(reader, writer, function, args, part)
+            except TimeoutError:
+                raise ConverterUnavailable("the conversion took too long", part=part.title) from None
+            finally:
+                writer.close()  # the server ends a job whose other end is closed
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    def describe(self) -> str:
+        """Which protections hold: as the running server said, else as a probe says."""
+        return self._protection or describe()
+
+    async def close(self) -> None:
+        """End the server and every job. The fence may be used again; it then starts a new server."""
+        async with self._starting:
+            await self._stop()
+
+    async def _request(self, link: socket.socket) -> None:
+        """Ask the server for a job that speaks on `link`; start the server if it is not there."""
+        request = child.REQUEST.pack(self._time_limit, self._memory)
+        for _ in range(2):
+            control = await self._started()
+            try:
+                while True:
+                    try:
+                        socket.send_fds(control, [request], [link.fileno()])
+                        return
+                    except BlockingIOError:
+                        await asyncio.sleep(0.01)
+            except OSError:  # the server has died since the last job
+                async with self._starting:
+                    if self._control is control:
+                        await self._stop()
+        raise ConverterUnavailable
+
+    async def _started(self) -> socket.socket:
+        async with self._starting:
+            if self._server is not None and self._server.poll() is not None:
+                await self._stop()
+            if self._control is None:
+                await self._start()
+            assert self._control is not None
+            return self._control
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            self._server, self._control = _spawn(theirs.fileno(), self._folder), ours
+        try:
+            async with asyncio.timeout(_START_LIMIT):
+                said = await asyncio.get_running_loop().sock_recv(ours, 4096)
+        except (OSError, TimeoutError):
+            said = b""
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        if not said:
+            await self._stop()
+            raise ConverterUnavailable
+        self._protection = said.decode()
+
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+        if server is not None:
+            try:
+                await asyncio.to_thread(server.wait, _GRACE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                await asyncio.to_thread(server.wait)
+
+
+class _Part:
+    """The part a job is at, as it told last."""
+
+    title = ""
+
+
+def describe() -> str:
+    """Which protections hold on this machine, in words; found out by a short-lived process."""
+    done = subprocess.run(_command("describe"), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)  # noqa: S603
+    return done.stdout.decode() or "the converter cannot be started"
+
+
+def _spawn(control: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Start the server with the control socket and nothing else of ours but stderr."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.dup(control)
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            _command(str(descriptor)),
+            env=_environment() | {"TMPDIR": str(folder)},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[descriptor],
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _command(argument: str) -> list[str]:
+    return [sys.executable, "-P", "-c", _PROGRAM, argument]
+
+
+def _environment() -> dict[str, str]:
+    """As little as possible: our own environment may hold secrets."""
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if os.path.isabs(path)),
+        "LANG": "C.UTF-8",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+async def _conversation(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, function: str, args: tuple[object, ...], part: _Part
+) -> object:
+    """Hand over the job and listen until it has a result."""
+    order = pickle.dumps((function, args), protocol=5)
+    try:
+        writer.write(child.FRAME.pack(b"J", len(order)))
+        writer.write(order)
+        await writer.drain()
+        while True:
+            kind, length = child.FRAME.unpack(await reader.readexactly(child.FRAME.size))
+            if length > _LARGEST_RESULT:
+                raise ConverterUnavailable(part=part.title)
+            content = await reader.readexactly(length)
+            if kind == b"P":
+                part.title = content.decode("utf-8", "replace")
+            else:
+                return _result(kind, content, part.title)
+    except (asyncio.IncompleteReadError, ConnectionError) as died:
+        raise ConverterUnavailable("the converter died", part=part.title) from died
+
+
+def _result(kind: bytes, content: bytes, part: str) -> object:
+    if kind == b"R":
+        return _read(content, part)
+    if kind == b"B":
+        match _read(content, part):
+            case (str(text), str(title), str(reply)):
+                raise BadDocument(text, part=title, reply=reply)
+    if kind == b"M":
+        raise ConverterUnavailable("the conversion took too much memory", part=part)
+    if kind == b"E":
+        _log.error("the converter failed at %r: %s", part, content.decode("utf-8", "replace"), extra={"action": "conversion_failed"})
+    raise ConverterUnavailable("the converter failed", part=part)
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) in _ALLOWED:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no result")
+
+
+def _read(content: bytes, part: str) -> object:
+    """A value from a job, made of plain values and the types in `_ALLOWED` only."""
+    try:
+        return _Reader(io.BytesIO(content)).load()
+    except (pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError) as wrong:
+        raise ConverterUnavailable("the converter failed", part=part) from wrong

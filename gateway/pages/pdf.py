@@ -1,0 +1,168 @@
+"""PDF attachments, brought onto our paper: scaled to fit, upright, centred, form fields and notes printed.
+
+pypdf does the work. What it cannot read gets a second chance through pdfium, which rewrites the file; then it is refused.
+Limits: UserUnit is ignored; XFA forms print the notice their author put there.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+import struct
+import zlib
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.errors import PyPdfError
+from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject, RectangleObject, StreamObject
+
+from gateway.errors import BadDocument
+from gateway.pages.paper import Box, Paper
+from gateway.pages.parts import BROKEN, TOO_MUCH
+
+#: Everything pypdf was seen to raise on broken files (971 test documents), and the arithmetic of hostile numbers. The one
+#: place where a fault of a PDF is told from a fault of ours. Not MemoryError: that is no fault of the document alone.
+PYPDF_ERRORS = (
+    PyPdfError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    binascii.Error,
+    struct.error,
+    zlib.error,
+)
+
+_LARGEST_GROWTH = 1.5  # a small page is enlarged no more than this
+_SIMPLE_NOTES = frozenset({"/Link", "/Popup"})  # annotations that show nothing on paper
+_NOT_COPIED = ("/Annots", "/B", "/AA", "/Thumb", "/PieceInfo", "/StructParents", "/Metadata", "/Group", "/Trans", "/PresSteps")
+
+
+def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, limit: int) -> bytes:
+    """Bring a PDF onto our paper. Raises BadDocument: broken or locked (5.6.5), more than `limit` pages (5.3.4)."""
+    area = paper.area(header=header)
+    try:
+        return _normalised(content, title, paper, area, limit)
+    except PYPDF_ERRORS:
+        repaired = rewritten(content, title, flatten=False)
+    try:
+        return _normalised(repaired, title, paper, area, limit)
+    except PYPDF_ERRORS as broken:
+        raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
+
+
+def rewritten(content: bytes, title: str, *, flatten: bool) -> bytes:
+    """The file as pdfium understands it; with form fields and notes made part of the page where `flatten` is asked."""
+    try:
+        with pypdfium2.PdfDocument(content) as document:
+            if flatten:
+                document.init_forms()
+                for page in document:
+                    pdfium.FPDFPage_Flatten(page, pdfium.FLAT_PRINT)
+                    page.close()
+                out = io.BytesIO()
+                document.save(out)
+                return out.getvalue()
+            with pypdfium2.PdfDocument.new() as copy:
+                copy.import_pages(document)
+                out = io.BytesIO()
+                copy.save(out)
+                return out.getvalue()
+    except pypdfium2.PdfiumError as broken:
+        if "password" in str(broken).lower():
+            raise locked(title) from broken
+        raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
+
+
+def locked(title: str) -> BadDocument:
+    """The refusal of a document that asks for a password."""
+    return BadDocument(f"{title} is protected by a password", part=title, reply=BROKEN)
+
+
+def too_long(limit: int, title: str) -> BadDocument:
+    """The refusal of a fax that gets too long; `limit` is in pages."""
+    return BadDocument(f"with {title} the fax has more pages than the {limit} allowed", part=title, reply=TOO_MUCH)
+
+
+def _normalised(content: bytes, title: str, paper: Paper, area: Box, limit: int) -> bytes:
+    reader = PdfReader(io.BytesIO(content))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise locked(title)
+    pages = len(reader.pages)
+    if pages > limit:
+        raise too_long(limit, title)
+    if not pages:
+        raise PyPdfError("no pages")
+    if not reader.is_encrypted and any(_shows_notes(page) for page in reader.pages):
+        reader = PdfReader(io.BytesIO(rewritten(content, title, flatten=True)))
+    writer = PdfWriter()
+    for source in reader.pages:
+        if "/Contents" in source and isinstance(source["/Contents"], NullObject):
+            raise PyPdfError("the content of a page is missing")
+        page = writer.add_page(source, excluded_keys=_NOT_COPIED)
+        _fit(writer, page, paper, area)
+    out = io.BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def _shows_notes(page: PageObject) -> bool:
+    notes = page.get("/Annots")
+    notes = notes.get_object() if notes is not None else None
+    if not isinstance(notes, ArrayObject):
+        return False
+    for entry in notes:
+        note = entry.get_object()
+        if isinstance(note, DictionaryObject) and note.get("/Subtype") not in _SIMPLE_NOTES:
+            return True
+    return False
+
+
+def _fit(writer: PdfWriter, page: PageObject, paper: Paper, area: Box) -> None:
+    """Put a coordinate change before the page's content, instead of rewriting the content."""
+    visible = _visible(page)
+    turn = (int(page.get("/Rotate", 0) or 0) % 360) // 90
+    width, height = (visible.width, visible.height) if turn % 2 == 0 else (visible.height, visible.width)
+    if width > height * 1.02:  # lying: turned so that its top is at the left edge
+        turn, width, height = (turn + 3) % 4, height, width
+    scale = min(area.width / width, area.height / height, _LARGEST_GROWTH)
+    left = area.left + (area.width - width * scale) / 2
+    bottom = area.bottom + (area.height - height * scale) / 2
+    x, y, w, h, s = visible.left, visible.bottom, visible.width, visible.height, scale
+    matrix = (
+        (s, 0, 0, s, left - s * x, bottom - s * y),
+        (0, -s, s, 0, left - s * y, bottom + s * (x + w)),
+        (-s, 0, 0, -s, left + s * (x + w), bottom + s * (y + h)),
+        (0, s, -s, 0, left + s * (y + h), bottom - s * x),
+    )[turn]
+    clip = f"{x:.4f} {y:.4f} {w:.4f} {h:.4f} re W n"
+    before = StreamObject()
+    before.set_data(f"q {' '.join(f'{n:.6f}' for n in matrix)} cm {clip}\n".encode())
+    after = StreamObject()
+    after.set_data(b"\nQ\n")
+    raw = page.raw_get("/Contents") if "/Contents" in page else None
+    content = raw.get_object() if raw is not None else None
+    middle = list(content) if isinstance(content, ArrayObject) else [raw] if raw is not None else []
+    page[NameObject("/Contents")] = ArrayObject([writer._add_object(before), *middle, writer._add_object(after)])
+    for key in ("/CropBox", "/TrimBox", "/BleedBox", "/ArtBox", "/Rotate", "/UserUnit"):
+        page.pop(key, None)
+    page[NameObject("/MediaBox")] = RectangleObject([FloatObject(0), FloatObject(0), FloatObject(paper.width), FloatObject(paper.height)])
+
+
+def _visible(page: PageObject) -> Box:
+    """What a viewer shows of a page, before it is turned."""
+    media, crop = page.mediabox, page.cropbox
+    left, bottom = max(float(media.left), float(crop.left)), max(float(media.bottom), float(crop.bottom))
+    right, top = min(float(media.right), float(crop.right)), min(float(media.top), float(crop.top))
+    if right - left < 1 or top - bottom < 1:  # the crop box lies outside the page: viewers then ignore it
+        left, bottom, right, top = float(media.left), float(media.bottom), float(media.right), float(media.top)
+    if right - left < 1 or top - bottom < 1:
+        raise PyPdfError("a page has no area")
+    return Box(left, bottom, right - left, top - bottom)
