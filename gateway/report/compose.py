@@ -91,10 +91,10 @@ def wanted(submission: Submission, transmission: Transmission, recipients: Seque
     word = _NOTIFY.get(transmission.state)
     if word is None or not submission.envelope.sender:
         return []
+    if word == "FAILURE":
+        return [recipient for recipient in recipients if not recipient.notify or word in recipient.notify]
     asked = [recipient for recipient in recipients if word in recipient.notify]
     silent = [recipient for recipient in recipients if not recipient.notify]
-    if word == "FAILURE":
-        return [recipient for recipient in recipients if recipient in asked or recipient in silent]
     return asked or ([] if submission.auto_submitted else silent)
 
 

@@ -79,7 +79,8 @@ class OutgoingFax:
     id: str
     number: str
     """For people, e.g. "+1 415 555 0123"."""
-    e164: str
+    full_number: str
+    """The same with E.164 behind it."""
     sub_address: str
     subject: str
     outcome: str
@@ -113,11 +114,11 @@ class ArrivedFax:
     id: str
     caller: str
     """For people; "" when the network did not say."""
-    caller_e164: str
+    full_caller: str
     station: str
     """What the sending machine calls itself: a claim."""
     line: str
-    line_e164: str
+    full_line: str
     sub_address: str
     pages: str
     complete: bool
@@ -163,7 +164,7 @@ def outgoing(
     return OutgoingFax(
         id=transmission.id,
         number=readable(transmission.number),
-        e164=plain(transmission.number),
+        full_number=in_full(transmission.number),
         sub_address=plain(transmission.sub_address),
         subject=plain(submission.subject),
         outcome=outcome.value,
@@ -188,10 +189,10 @@ def arrived(inbound: InboundFax, zone: ZoneInfo) -> ArrivedFax:
     return ArrivedFax(
         id=inbound.id,
         caller=readable(inbound.caller),
-        caller_e164=plain(inbound.caller),
+        full_caller=in_full(inbound.caller),
         station=plain(inbound.station_id, 60),
         line=readable(inbound.line),
-        line_e164=plain(inbound.line),
+        full_line=in_full(inbound.line),
         sub_address=plain(inbound.sub_address),
         pages=counted(inbound.pages),
         complete=inbound.complete,
@@ -207,6 +208,12 @@ def readable(e164: str) -> str:
         return number.parse(e164, "").readable
     except Refused:
         return plain(e164)
+
+
+def in_full(e164: str) -> str:
+    """e.g. "+44 20 7946 0123 (+442079460123)"."""
+    shown, bare = readable(e164), plain(e164)
+    return shown if shown == bare else f"{shown} ({bare})"
 
 
 def moment(time: datetime, zone: ZoneInfo) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import quopri
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.header import Header
@@ -21,7 +22,7 @@ LONGEST = 998
 """Characters of a line without its end, RFC 5322 section 2.1.1."""
 _FIELD = re.compile(r"[!-9;-~]+: [ -~]*(\r\n [ -~]+)*\Z")
 _SHORT = 60
-"""A plain ASCII text up to this length needs no folding behind any field name of ours."""
+"""Characters of a line that fit behind any field name of ours without folding."""
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>\Z")
 _JOINERS = "\u200c\u200d"  # many scripts need them; they move nothing
 _ADDRESS = re.compile(r"[!-;=?-~]{1,320}\Z")
@@ -47,8 +48,9 @@ def plain(text: str, limit: int = 300) -> str:
 def unstructured(name: str, text: str) -> str:
     """The value of a field for people (`name` says which): as it is, or in encoded words that are whole characters."""
     text = plain(text, 400)
-    if text.isascii() and len(text) <= _SHORT and "=?" not in text:
-        return text
+    lines = textwrap.wrap(text, _SHORT, break_long_words=False, break_on_hyphens=False)
+    if text.isascii() and "=?" not in text and max(map(len, lines), default=0) <= _SHORT:
+        return "\r\n ".join(lines)
     return Header(text, "utf-8", header_name=name, maxlinelen=76).encode(linesep="\r\n")
 
 
