@@ -136,7 +136,8 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
     if transmission.outcome is Outcome.GAVE_UP:
         reasons = [a.outcome for a in attempts if a.outcome and TRAITS[a.outcome].kind is Kind.TEMPORARY]
         return reasons[-1] if reasons else Outcome.GAVE_UP
-    return transmission.outcome or Outcome.UNKNOWN
+    # A fax that was never handed over cannot have arrived.
+    return transmission.outcome or (Outcome.UNKNOWN if attempts else Outcome.GAVE_UP)
 
 
 def reason_of(transmission: Transmission, outcome: Outcome) -> str:

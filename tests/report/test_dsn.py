@@ -250,3 +250,9 @@ def test_dsn_07_a_wait_is_notified_only_where_delay_was_asked_for() -> None:
 def test_a_cancelled_fax_is_notified_where_the_sender_asked_for_failures() -> None:
     machine = machine_part(result(transmission(TransmissionState.CANCELLED, None), [ASKED]))
     assert "Action: failed\nStatus: 5.0.0\n" in machine
+
+
+def test_only_a_fax_that_was_handed_over_may_have_arrived() -> None:
+    fax = transmission(outcome=None)
+    assert "X-Faxgate-Outcome: unknown\n" in machine_part(result(fax, attempts=[attempt(1, None)]))
+    assert "X-Faxgate-Outcome: gave_up\n" in machine_part(result(fax))
