@@ -242,7 +242,10 @@ class _TooLong(Exception):
 
 
 async def _exchange(tools: Tools, method: str, url: str, size: int, request: Request) -> Answer:
-    async with tools.http.stream(method, url, **request) as response:
+    target = httpx.URL(url)
+    if (target.port or 0) > 65535:
+        raise httpx.InvalidURL("no such port")  # asyncio would answer with a bare OverflowError
+    async with tools.http.stream(method, target, **request) as response:
         body = bytearray()
         async for piece in response.aiter_bytes(65536):
             body += piece
