@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from pypdf import PageObject, PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, StreamObject
+from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, IndirectObject, NameObject, StreamObject
 from reportlab.pdfgen.canvas import Canvas
 
 from gateway import message
@@ -77,7 +77,8 @@ def _judged(job: Job) -> tuple[parts.Judgement, str]:
         # A body of blanks in some charset, or of markup only, is no body.
         empty = [part for part in judgement.chosen if part.is_body and not _words(part)[0].strip()]
         skipped = [
-            ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note="empty") for part in empty
+            ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note="empty")
+            for part in empty
         ]
         chosen = tuple(part for part in judgement.chosen if part not in empty)
         if not chosen:
@@ -156,20 +157,22 @@ def _add_header(writer: PdfWriter, paper: Paper, header: str, total: int) -> Non
     """Lay the header line over every page; the pages were made with room for it, so none grows."""
     lines = PdfReader(io.BytesIO(_header_lines(paper, header, total)))
     for page, line in zip(writer.pages, lines.pages, strict=True):
+        content = line.get_contents()
+        assert content is not None
         form = StreamObject()
-        form.set_data(line.get_contents().get_data() if line.get_contents() else b"")  # type: ignore[union-attr]
+        form.set_data(content.get_data())
         form[NameObject("/Type")] = NameObject("/XObject")
         form[NameObject("/Subtype")] = NameObject("/Form")
         form[NameObject("/BBox")] = ArrayObject([FloatObject(n) for n in (0, paper.height - HEADER, paper.width, paper.height)])
-        form[NameObject("/Resources")] = line["/Resources"].get_object().clone(writer)
+        form[NameObject("/Resources")] = _dictionary(line, "/Resources").clone(writer)
         _show_first(writer, page, writer._add_object(form.flate_encode()))
 
 
-def _show_first(writer: PdfWriter, page: PageObject, form: object) -> None:
+def _show_first(writer: PdfWriter, page: PageObject, form: IndirectObject) -> None:
     """Show `form` before the page's own content: what that content does to the coordinates cannot move it."""
-    resources = DictionaryObject(page["/Resources"].get_object()) if "/Resources" in page else DictionaryObject()  # type: ignore[arg-type]
-    pictures = DictionaryObject(resources["/XObject"].get_object()) if "/XObject" in resources else DictionaryObject()  # type: ignore[arg-type]
-    pictures[_HEADER_NAME] = form  # type: ignore[assignment]
+    resources = _dictionary(page, "/Resources")
+    pictures = _dictionary(resources, "/XObject")
+    pictures[_HEADER_NAME] = form
     resources[NameObject("/XObject")] = pictures
     page[NameObject("/Resources")] = resources
     show = StreamObject()
@@ -178,6 +181,13 @@ def _show_first(writer: PdfWriter, page: PageObject, form: object) -> None:
     content = raw.get_object() if raw is not None else None
     rest = list(content) if isinstance(content, ArrayObject) else [raw] if raw is not None else []
     page[NameObject("/Contents")] = ArrayObject([writer._add_object(show), *rest])
+
+
+def _dictionary(owner: DictionaryObject, key: str) -> DictionaryObject:
+    """A copy of a dictionary below `owner`: pages share theirs, and the header lines differ. Empty when there is none."""
+    found = owner.get(key)
+    found = found.get_object() if found is not None else None
+    return DictionaryObject(found) if isinstance(found, DictionaryObject) else DictionaryObject()
 
 
 def _header_lines(paper: Paper, header: str, total: int) -> bytes:

@@ -24,6 +24,7 @@ _HEADING = 38.0
 _LABEL, _VALUE, _VALUE_LEADING = 10.0, 12.5, 16.0
 _LABEL_ROOM = 92.0
 _MOST_VALUE_LINES = 6
+_LABEL_GAP = 10.0  # between the label over the message and its first line
 _ROW_GAP = 7.0
 _FOOTER = 8.0
 _FOOTER_ROOM = 30.0
@@ -71,7 +72,7 @@ class Layout:
             label = wording.message if number == 0 else wording.continued
             if lines:
                 fonts.draw(canvas, MARGIN, top - _LABEL, label, _LABEL, bold=True)
-                text.draw_lines(canvas, lines, MARGIN, top - _LABEL - 8)
+                text.draw_lines(canvas, lines, MARGIN, top - _LABEL - _LABEL_GAP)
             _draw_footer(canvas, self.paper, wording)
             canvas.showPage()
         canvas.save()
@@ -84,7 +85,7 @@ def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...
     names = fonts.printable("".join((cover.to_name, cover.organisation, cover.from_name, cover.from_address, cover.subject)))
     layout = Layout(cover, paper, templates, note=fonts.Printable("", tuple(sorted({*shown.missing, *names.missing}))).note)
     wording = words(cover, 8888, templates)  # as wide as a total gets: the real one never needs more lines
-    room = _top(paper) - (MARGIN + _FOOTER_ROOM) - _LABEL - 8
+    room = _top(paper) - (MARGIN + _FOOTER_ROOM) - _LABEL - _LABEL_GAP
     first = room - (_top(paper) - _head_bottom(paper, wording))
     layout.pages = [[]]
     if shown.text.strip():

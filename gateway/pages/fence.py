@@ -151,7 +151,9 @@ class _Part:
 
 def describe() -> str:
     """Which protections hold on this machine, in words; found out by a short-lived process."""
-    done = subprocess.run(_command("describe"), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - our own interpreter and program
+        _command("describe"), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+    )
     return done.stdout.decode() or "the converter cannot be started"
 
 
@@ -217,7 +219,9 @@ def _result(kind: bytes, content: bytes, part: str) -> object:
     if kind == b"M":
         raise ConverterUnavailable("the conversion took too much memory", part=part)
     if kind == b"E":
-        _log.error("the converter failed at %r: %s", part, content.decode("utf-8", "replace"), extra={"action": "conversion_failed"})
+        _log.error(
+            "the converter failed at %r: %s", part, content.decode("utf-8", "replace"), extra={"action": "conversion_failed"}
+        )
     raise ConverterUnavailable("the converter failed", part=part)
 
 

@@ -95,7 +95,7 @@ def width(text: str, size: float) -> float:
     """How wide `text` is, in points."""
     widths = face().face.charWidths
     default = face().face.defaultWidth
-    return sum(widths.get(ord(c), default) for c in text) * size / 1000
+    return float(sum(widths.get(ord(c), default) for c in text)) * size / 1000
 
 
 def wrap(line: str, size: float, room: float) -> list[str]:

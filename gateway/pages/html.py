@@ -19,7 +19,26 @@ _DEEPEST = 120
 _LONGEST = 2_000_000
 _UNSEEN = frozenset({"script", "style", "title", "template"})
 _BREAKS = frozenset(
-    {"br", "p", "div", "tr", "table", "li", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "blockquote", "pre", "section"}
+    {
+        "br",
+        "p",
+        "div",
+        "tr",
+        "table",
+        "li",
+        "ul",
+        "ol",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "blockquote",
+        "pre",
+        "section",
+    }
 )
 _BLANK_LINES = re.compile(r"\n\s*\n(\s*\n)+")
 _GAPS = re.compile(r"(?<=\S) {4,}")

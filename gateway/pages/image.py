@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 from pypdf import PdfWriter
-from pypdf.generic import ArrayObject, BooleanObject, DictionaryObject, FloatObject, NameObject, NumberObject, StreamObject
+from pypdf.generic import BooleanObject, DictionaryObject, NameObject, NumberObject, StreamObject
 
 from gateway.errors import BadDocument
 from gateway.pages.paper import Box, Paper
@@ -96,12 +97,20 @@ def frames(content: bytes, title: str) -> Iterator[Frame]:
 
 
 def add_page(
-    writer: PdfWriter, picture: Image.Image, size: tuple[float, float], box: Box, *, turned: bool = False, is_photo: bool = False
+    writer: PdfWriter,
+    picture: Image.Image,
+    size: tuple[float, float],
+    box: Box,
+    *,
+    turned: bool = False,
+    is_photo: bool = False,
 ) -> None:
     """Append a page of `size` (points) that shows the picture in `box`, turned by 90 degrees where asked."""
     page = writer.add_blank_page(*size)
     name = NameObject("/Im")
-    resources = DictionaryObject({NameObject("/XObject"): DictionaryObject({name: writer._add_object(_stream(picture, is_photo))})})
+    resources = DictionaryObject(
+        {NameObject("/XObject"): DictionaryObject({name: writer._add_object(_stream(picture, is_photo))})}
+    )
     page[NameObject("/Resources")] = resources
     if turned:
         matrix = f"0 {box.height:.4f} {-box.width:.4f} 0 {box.left + box.width:.4f} {box.bottom:.4f}"
@@ -117,7 +126,7 @@ def g4(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     # Pillow codes white as ink; turned over first, the black runs get the black codes and the result is smaller.
     ImageChops.invert(picture).save(out, "TIFF", compression="group4", tiffinfo={278: picture.height})
-    with Image.open(out) as coded:
+    with TiffImageFile(out) as coded:
         offsets, sizes = coded.tag_v2[273], coded.tag_v2[279]
     data = out.getvalue()
     if len(offsets) != 1:

@@ -25,7 +25,15 @@ _TRACKING_PIXELS = 8  # a picture no wider and higher than this shows nothing
 _SIGNATURES = frozenset(
     {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/pgp-keys"}
 )
-_UNKNOWN_TYPES = frozenset({"application/octet-stream", "application/force-download", "application/download", "application/x-unknown", "binary/octet-stream"})
+_UNKNOWN_TYPES = frozenset(
+    {
+        "application/octet-stream",
+        "application/force-download",
+        "application/download",
+        "application/x-unknown",
+        "binary/octet-stream",
+    }
+)
 _PDF_TYPES = frozenset({"application/pdf", "application/x-pdf", "text/pdf"})
 _SUFFIX_KINDS = {
     "pdf": "pdf",
@@ -93,7 +101,11 @@ def judge(mail: message.Message) -> Judgement:
 def document(content: bytes, content_type: str, title: str) -> Chosen:
     """A single posted file. Raises BadDocument when it is nothing we can print, or lies about its type."""
     return Chosen(
-        position="", title=title, content_type=content_type, kind=_kind(content, content_type.lower(), title, title), content=content
+        position="",
+        title=title,
+        content_type=content_type,
+        kind=_kind(content, content_type.lower(), title, title),
+        content=content,
     )
 
 
@@ -110,7 +122,10 @@ class _Judge:
         self.part(mail.root)
         if self.preface:  # an attached mail without any text of its own: its headers are printed all the same
             content = self.preface.encode()
-            self.chosen.insert(0, Chosen(position=prefix or "1", title="attached mail", content_type="text/plain", kind="text", content=content))
+            self.chosen.insert(
+                0,
+                Chosen(position=prefix or "1", title="attached mail", content_type="text/plain", kind="text", content=content),
+            )
         return Judgement(tuple(self.chosen), tuple(self.skipped))
 
     def part(self, part: message.Part) -> None:
@@ -207,7 +222,9 @@ class _Judge:
             self.preface = ""
 
     def skip(self, part: message.Part, why: str) -> None:
-        self.skipped.append(ManifestEntry(position=self.where(part), title=part.title, content_type=part.content_type, note=why))
+        self.skipped.append(
+            ManifestEntry(position=self.where(part), title=part.title, content_type=part.content_type, note=why)
+        )
 
     def where(self, part: message.Part) -> str:
         return f"{self.prefix}{part.position or '1'}"
@@ -227,13 +244,15 @@ def _kind(content: bytes, content_type: str, name: str, title: str) -> str:
         suffix = name.rpartition(".")[2].lower() if "." in name else ""
         wanted = _SUFFIX_KINDS.get(suffix)
         known = wanted is not None or not suffix or real not in ("text", "html")
-        agrees = known and (wanted is None or wanted == real or {wanted, real} <= sniff.PICTURES or {wanted, real} == {"text", "html"})
+        agrees = known and (
+            wanted is None or wanted == real or {wanted, real} <= sniff.PICTURES or {wanted, real} == {"text", "html"}
+        )
         real = wanted if agrees and wanted in ("text", "html") else real
     else:
         raise BadDocument(f"{title}: documents of the type {content_type} cannot be faxed", part=title, reply=UNSUPPORTED)
     if real in sniff.KINDS and agrees:
         return real
-    if agrees or content_type in _UNKNOWN_TYPES and real not in sniff.KINDS:
+    if agrees or (content_type in _UNKNOWN_TYPES and real not in sniff.KINDS):
         raise BadDocument(f"{title}: this kind of file cannot be faxed", part=title, reply=UNSUPPORTED)
     raise BadDocument(f"{title} is not what it claims to be ({content_type})", part=title, reply=UNSUPPORTED)
 

@@ -153,7 +153,9 @@ def _fit(writer: PdfWriter, page: PageObject, paper: Paper, area: Box) -> None:
     page[NameObject("/Contents")] = ArrayObject([writer._add_object(before), *middle, writer._add_object(after)])
     for key in ("/CropBox", "/TrimBox", "/BleedBox", "/ArtBox", "/Rotate", "/UserUnit"):
         page.pop(key, None)
-    page[NameObject("/MediaBox")] = RectangleObject([FloatObject(0), FloatObject(0), FloatObject(paper.width), FloatObject(paper.height)])
+    page[NameObject("/MediaBox")] = RectangleObject(
+        [FloatObject(0), FloatObject(0), FloatObject(paper.width), FloatObject(paper.height)]
+    )
 
 
 def _visible(page: PageObject) -> Box:

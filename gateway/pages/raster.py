@@ -76,7 +76,8 @@ def _grey(page: pypdfium2.PdfPage, width: int, height: int) -> Image.Image:
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_PRINTING)
-        return bitmap.to_pil().copy()
+        picture: Image.Image = bitmap.to_pil().copy()  # the bitmap's memory ends with it
+        return picture
     finally:
         bitmap.close()
 

@@ -19,7 +19,12 @@ _NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_es
 #: One byte a character: in such a charset nearly every byte string is valid, in UTF-8 hardly any by accident.
 _SINGLE_BYTE = re.compile(r"ascii|iso8859|cp125\d|cp437|cp85\d|koi8|mac|latin|tis")
 _SAME_BUT_POORER = {"iso8859-1": "cp1252", "ascii": "cp1252"}
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def decode(content: bytes, charset: str) -> str:

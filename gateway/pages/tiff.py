@@ -74,5 +74,7 @@ def _from_tiff(data: bytes) -> tuple[bytes, int]:
 def _say_broken(writer: PdfWriter, page: int) -> None:
     last = writer.pages[-1].mediabox
     paper = Paper(max(float(last.width), PAPERS["letter"].width), max(float(last.height), PAPERS["letter"].height))
-    words = fonts.printable(f"Page {page} of this fax was damaged on the way.\nIt and any page after it could not be read.").text
+    words = fonts.printable(
+        f"Page {page} of this fax was damaged on the way.\nIt and any page after it could not be read."
+    ).text
     writer.append(PdfReader(io.BytesIO(text.to_pdf(words, paper))))

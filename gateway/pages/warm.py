@@ -12,9 +12,20 @@ from gateway.pages import assemble, tiff
 def up() -> None:
     """Make one small fax of text, HTML and a picture, which loads libraries, typeface and template."""
     cover = assemble.Cover(
-        to_name="", to_number="", organisation="", from_name="", from_address="", subject="", date=datetime.now(UTC), reference="", contact=""
+        to_name="",
+        to_number="",
+        organisation="",
+        from_name="",
+        from_address="",
+        subject="",
+        date=datetime.now(UTC),
+        reference="",
+        contact="",
     )
-    mail = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nGr\xc3\xbc\xc3\x9fe\n--b\nContent-Type: text/html\n\n<p>x</p>\n--b--\n"
+    mail = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nGr\xc3\xbc\xc3\x9fe\n"
+        b"--b\nContent-Type: text/html\n\n<p>x</p>\n--b--\n"
+    )
     with tempfile.TemporaryDirectory(prefix="faxgate-") as folder:
         out = Path(folder)
         (out / "mail").write_bytes(mail)
