@@ -1,0 +1,128 @@
+"""Who a connection is, and for which account an envelope and a mail speak.
+
+Two proofs count: a password over TLS, or a listed sender from one of its account's own networks. The sender address
+alone proves nothing (AUT-02). Sources: RFC 4954, 4616, 6409 §6; rows SUB-03 to SUB-07, AUT-01, AUT-02, AUT-09.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import NotAdmitted, Refused
+from gateway.fax import Account
+from gateway.message import Headers
+
+_USERNAME, _PASSWORD = (base64.b64encode(word).decode() for word in (b"Username:", b"Password:"))
+
+
+class Identity(Protocol):
+    """What is asked of `desk.identity`."""
+
+    async def by_password(self, login: str, password: str) -> Account | None: ...
+
+    async def by_network(self, sender: str, client: str) -> Account | None: ...
+
+    @staticmethod
+    def owns(account: Account, address: str) -> bool: ...
+
+
+@dataclass(slots=True)
+class Client:
+    """What is known about the other side of a connection. Begun anew at STARTTLS: what was said in clear is forgotten."""
+
+    address: str
+    """IP address, "" for a Unix socket."""
+    helo: str = ""
+    """The name it gave itself, "" before HELO: a claim."""
+    extended: bool = False
+    """It said EHLO."""
+    tls: str = ""
+    """Version and cipher, "" in clear."""
+    account: Account | None = None
+    """Who signed in."""
+    failures: int = 0
+    """Wrong passwords so far."""
+
+
+async def account_of(identity: Identity, client: Client, sender: str) -> Account:
+    """The account that the envelope belongs to. Raises NotAdmitted saying what to do; SpoolUnavailable."""
+    if not sender:
+        raise NotAdmitted("Mail with an empty return path is not faxed.")  # AUR-07
+    if client.account:
+        check_sender(identity, client.account, sender)
+        return client.account
+    account = await identity.by_network(sender, client.address) if client.address else None
+    if account is None:
+        raise NotAdmitted(
+            "This sender may not fax from this network: sign in, or ask the operator to list the address and the network."
+        )
+    return account
+
+
+def check_sender(identity: Identity, account: Account, sender: str) -> None:
+    """The envelope sender must belong to the login (SUB-07): faxes cost money. Raises NotAdmitted."""
+    if sender and not identity.owns(account, sender):
+        raise NotAdmitted("This sender address does not belong to the account that signed in.")
+
+
+def check_author(identity: Identity, account: Account, headers: Headers) -> None:
+    """The From field must name exactly one address, of the same account (AUT-09). Raises NotAdmitted."""
+    if len(headers.from_addresses) != 1:
+        raise NotAdmitted("The From field of a mail to be faxed names exactly one address.")
+    if not identity.owns(account, headers.from_addresses[0]):
+        raise NotAdmitted("The address in the From field does not belong to the account that the sender belongs to.")
+
+
+async def credentials(argument: str, ask: Callable[[str], Awaitable[bytes]]) -> tuple[str, str]:
+    """Login and password of an AUTH command.
+
+    argument  what stands behind AUTH: PLAIN or LOGIN, and perhaps the first response
+    ask       sends a challenge (base64) and returns the client's line
+    Raises    Refused 501, 504 or 535
+    """
+    mechanism, _, initial = argument.partition(" ")
+    if mechanism.upper() == "PLAIN":
+        return _plain(_unpacked(initial.encode("ascii", "replace") if initial else await ask("")))
+    if mechanism.upper() == "LOGIN":
+        login = _unpacked(initial.encode("ascii", "replace") if initial else await ask(_USERNAME))
+        return _text(login), _text(_unpacked(await ask(_PASSWORD)))
+    raise Refused("PLAIN and LOGIN are offered here.", reply="504 5.5.4")
+
+
+def rejected() -> Refused:
+    """The one answer to every wrong login and password."""
+    return Refused("Login or password is wrong.", reply="535 5.7.8")
+
+
+def _unpacked(response: bytes) -> bytes:
+    if response == b"*":
+        raise Refused("Sign-in cancelled.", reply="501 5.7.0")
+    if response == b"=":  # an empty initial response, RFC 4954 §4
+        return b""
+    try:
+        return base64.b64decode(response, validate=True)
+    except binascii.Error as error:
+        raise Refused("This is not base64.", reply="501 5.5.2") from error
+
+
+def _plain(response: bytes) -> tuple[str, str]:
+    """RFC 4616: identity to act as, login, password, with NUL between them."""
+    parts = response.split(b"\0")
+    if len(parts) != 3:
+        raise Refused("PLAIN is an identity, a login and a password with NUL between them.", reply="501 5.5.2")
+    act_as, login, password = parts
+    if act_as not in (b"", login):
+        raise rejected()
+    return _text(login), _text(password)
+
+
+def _text(credential: bytes) -> str:
+    """What is not UTF-8 is nobody's login or password."""
+    try:
+        return credential.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise rejected() from error
