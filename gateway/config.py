@@ -76,7 +76,8 @@ Size = Annotated[int, BeforeValidator(_size)]
 Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
 Zone = Annotated[str, BeforeValidator(_zone)]
-Mail = Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$")]
+Mail = Annotated[str, Field(pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.\[\]:-]+$")]
+Domain = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$|^\[[0-9a-f:.]+\]$")]
 
 
 class Section(BaseModel):
@@ -264,7 +265,7 @@ class RetrySection(Section):
 class Config(Section):
     """The whole file."""
 
-    domain: tuple[Text, ...]
+    domain: tuple[Domain, ...]
     """Mail to NUMBER@ this domain (or one of a list) is faxed."""
     region: Text
     """ISO country: national numbers are read as dialled from here."""
@@ -370,7 +371,12 @@ def _config_error(model: type[BaseModel], fault: ErrorDetails, file: str, where:
         return ConfigError(file, key, "is missing")
     text = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "string_pattern_mismatch":
-        text = "is not a mail address like fax@example.com"
+        domain = fault["loc"][0] == "domain"
+        text = (
+            "is not a domain like fax.example.com, in ASCII"
+            if domain
+            else "is not a mail address like fax@example.com, in ASCII"
+        )
     return ConfigError(file, key, text)
 
 

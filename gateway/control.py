@@ -153,8 +153,13 @@ class Control:
         if old is None and not request.get("new"):
             raise NotAdmitted(f"There is no account “{request['name']}”.")
         account = old or Account(id=AccountId(new_id("acc")), name=str(request["name"]))
-        lists = {key: tuple(request[key]) for key in ("senders", "networks", "countries") if request.get(key)}
-        account = replace(account, login=str(request.get("login") or account.login), **lists)
+        account = replace(
+            account,
+            login=str(request.get("login") or account.login),
+            senders=_texts(request, "senders") or account.senders,
+            networks=_texts(request, "networks") or account.networks,
+            countries=_texts(request, "countries") or account.countries,
+        )
         if request.get("password"):
             account = replace(account, password_hash=await self._identity.hashed(str(request["password"])))
         if account.login and not account.password_hash:
@@ -184,7 +189,7 @@ class Control:
             raise NotAdmitted(f"There is no [carrier.{carrier}] in {self._config.file}.")
         if any(line.number == called for line in await self._identity.lines()):
             raise NotAdmitted(f"There is a line {called} already.")
-        mailbox = tuple(str(address) for address in request.get("mailbox", ()))
+        mailbox = _texts(request, "mailbox")
         await self._store.write(accounts.save_line, Line(number=called, account=account.id, carrier=carrier, mailbox=mailbox))
         self._identity.forget()
         return called
@@ -202,6 +207,10 @@ class Control:
 
     async def _carriers(self, _request: Json) -> object:
         return {name: asdict(able) for name, able in self._capabilities.items()}
+
+
+def _texts(request: Json, key: str) -> tuple[str, ...]:
+    return tuple(str(value) for value in request.get(key) or ())
 
 
 class ControlSocket:

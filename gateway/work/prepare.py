@@ -24,6 +24,7 @@ from gateway.work.workshop import Workshop
 _log = logging.getLogger(__name__)
 _HEADERS = 256 * 1024
 _CRASHES = 2  # a converter that dies so often on one mail will die again
+_TROUBLES = 10
 _CRASH_WAIT = timedelta(seconds=5)
 
 
@@ -39,17 +40,25 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
         await _refuse(shop, claim, error.text)
         return
     except ConverterUnavailable as error:
-        if claim.tries < _CRASHES:
-            _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "conversion_failed"})
-            await shop.store.write(steps.put_back, claim, due_at=shop.now() + _CRASH_WAIT)
-        else:
-            part = f" “{error.part}”" if error.part else ""
-            await _refuse(shop, claim, f"The document{part} could not be converted: {error.text}")
+        await _not_converted(shop, claim, case, error)
         return
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
     await shop.store.write(transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest)
+
+
+async def _not_converted(shop: Workshop, claim: Claim, case: Case, error: ConverterUnavailable) -> None:
+    """A converter that died at one part twice will die again: that part is refused. Trouble without a part is ours: the
+    fax waits, and in the end a person looks at it."""
+    _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "conversion_failed"})
+    if error.part and claim.tries >= _CRASHES:
+        await _refuse(shop, claim, f"The part “{error.part}” could not be converted: {error.text}")
+    elif claim.tries >= _TROUBLES:
+        held = Next(state=TransmissionState.HELD, reason=error.text, alarm="a fax is held: the converter does not work")
+        await shop.store.write(transmissions.settle, claim, held)
+    else:
+        await shop.store.write(steps.put_back, claim, due_at=shop.now() + claim.tries * _CRASH_WAIT)
 
 
 async def _refuse(shop: Workshop, claim: Claim, reason: str) -> None:

@@ -99,16 +99,8 @@ async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
     assert case is not None
     wanted = compose.wanted(case.submission, case.transmission, case.recipients)
     made_at = shop.now()
-    if not wanted:
-        if case.transmission.state is not TransmissionState.FAILED:
-            return None
-        # A failure that nobody may be told of is the operator's to know.
-        text = (
-            f"{case.transmission.id} is {case.transmission.state}: {case.transmission.outcome or ''} {case.transmission.reason}"
-        )
-        return shop.composer.alarm(
-            outbox=owed.id, what="a fax failed and its sender cannot be told", text=text, made_at=made_at
-        )
+    if not wanted and case.transmission.state is not TransmissionState.FAILED:
+        return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
     tell = shop.composer.held if owed.kind == outbox.HELD else shop.composer.result
     return tell(
         outbox=owed.id,

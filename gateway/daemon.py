@@ -1,0 +1,302 @@
+"""Builds the parts from the configuration, runs them, and drains them.
+
+    Service(config)     nothing happens yet
+    await start()       spool, accounts, carriers, doors, loop: in this order, so that what a door accepts has a home
+    await stop()        doors first, then the work in hand, then the spool
+
+`opened` gives the command line the same desk over a spool that nothing else is running on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import sdnotify
+
+from gateway import __version__, carriers, metrics
+from gateway.carriers import http
+from gateway.carriers.base import Announcement, Capabilities, Carrier, Event, Tools
+from gateway.config import Config
+from gateway.control import Control, ControlSocket
+from gateway.desk.admission import Admission
+from gateway.desk.identity import Identity
+from gateway.desk.statements import Statements
+from gateway.desk.submit import Desk
+from gateway.errors import SpoolUnavailable, Unavailable
+from gateway.intake.smtp import SmtpDoor
+from gateway.pages.fence import Fence
+from gateway.report.compose import Composer, Sender
+from gateway.spool import queries, steps
+from gateway.spool.documents import Documents
+from gateway.spool.store import Store
+from gateway.templates import Templates
+from gateway.web.app import WebDoor
+from gateway.web.callbacks import Callbacks
+from gateway.work.loop import Loop
+from gateway.work.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+_LOOKED_LATELY = 30.0  # seconds: a loop that has not looked for so long hangs
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Service:
+    """One `faxgate serve`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store = Store(config.spool, config.database, now=utc_now)
+        self.documents = Documents(config.spool / "documents")
+        self.identity = Identity(self.store)
+        self.carriers: dict[str, Carrier] = {}
+        self._clients = contextlib.AsyncExitStack()
+        self.fence = Fence(
+            memory=config.pages.memory,
+            time_limit=config.pages.time_limit.total_seconds(),
+            folder=config.spool / "documents" / "work",
+        )
+        self.templates = Templates(config.templates)
+        self.desk = desk_of(self.config, self.store, self.documents, self.identity)
+        self.smtp = SmtpDoor(config, identity=self.identity, desk=self.desk, now=self.store.now)
+        self._stops: list[Callable[[], object]] = []
+        self.loop: Loop | None = None
+        self.web: WebDoor | None = None
+
+    async def start(self) -> None:
+        """Start everything; what was started is stopped again if something cannot be. Raises GatewayError, OSError."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        self.store.open()
+        self._stops.append(self.store.close)
+        self.store.start()
+        await open_documents(self.documents)
+        self._stops.append(self.documents.close)
+        self._stops.append(self.identity.close)
+        if self.store.embedded:
+            await self.store.write(steps.free_all)
+        await self.identity.declare(config)
+        self._stops.append(self.fence.close)
+        statements = Statements(self.store, self.documents)
+        secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
+        await self._start_carriers(secrets)
+        shop = self._workshop(statements)
+
+        async def keep(name: str, said: Sequence[Event | Announcement]) -> None:
+            await statements.keep(name, said)
+
+        callbacks = Callbacks(self.carriers, {n: [s] for n, s in secrets.items()}, keep, public_url=config.public_url)
+        checks = {"spool": self._check_spool, "work": self._check_work}
+        self.web = WebDoor(config.http, callbacks.routes(), checks=checks, refresh=self._refresh)
+        await self.web.start()
+        self._stops.append(self.web.stop)
+        self.loop = Loop(shop)
+        self.loop.start()
+        self._stops.append(self.loop.stop)
+        capabilities = {name: carrier.capabilities for name, carrier in self.carriers.items()}
+        control = Control(
+            config=config, store=self.store, identity=self.identity, desk=self.desk, capabilities=capabilities, running=True
+        )
+        socket = ControlSocket(config.spool / "control.sock", control)
+        await socket.start()
+        self._stops.append(socket.stop)
+        await self.smtp.start()
+        self._stops.append(self.smtp.stop)
+        _log.info("faxgate %s serves %s", __version__, ", ".join(config.domain), extra={"action": "started"})
+
+    async def stop(self) -> None:
+        """Stop in the reverse order; a part that cannot be stopped does not keep the others running."""
+        while self._stops:
+            stopping = self._stops.pop()
+            try:
+                result = stopping()
+                if asyncio.iscoroutine(result):
+                    await result
+            except (OSError, RuntimeError) as error:
+                _log.error("while stopping: %s", error)
+        await self._clients.aclose()
+        self.store.release()
+        _log.info("stopped", extra={"action": "stopped"})
+
+    async def _start_carriers(self, secrets: dict[str, str]) -> None:
+        for name, section in self.config.carrier.items():
+            tools = Tools(
+                name=name,
+                now=self.store.now,
+                http=await self._clients.enter_async_context(http.client()),
+                folder=self.config.spool / name,
+                callback_url=f"{self.config.public_url}/callback/{name}/{secrets[name]}",
+                lines=partial(self._lines, name),
+                rasterise=self._rasterise,
+            )
+            carrier = carriers.build(name, section, self.config.file, tools)
+            await carrier.start()
+            self._stops.append(carrier.stop)
+            self.carriers[name] = carrier
+
+    async def _lines(self, carrier: str) -> Sequence[str]:
+        return [line.number for line in await self.identity.lines() if line.carrier == carrier]
+
+    async def _rasterise(self, pdf: bytes) -> bytes:
+        with self.documents.scratch() as folder:
+            source, out = folder / "in.pdf", folder / "out.pdf"
+            await asyncio.to_thread(source.write_bytes, pdf)
+            await self.fence.run("gateway.pages.tiff:as_printed", source, out)
+            return await asyncio.to_thread(out.read_bytes)
+
+    def _workshop(self, statements: Statements) -> Workshop:
+        config = self.config
+        sender = Sender(
+            address=config.mail.from_,
+            operator=config.mail.operator,
+            host=config.host,
+            domain=config.domain[0],
+            zone=config.zone,
+        )
+        return Workshop(
+            config=config,
+            store=self.store,
+            documents=self.documents,
+            identity=self.identity,
+            statements=statements,
+            carriers=self.carriers,
+            fence=self.fence,
+            composer=Composer(self.templates, sender),
+            templates=self.templates,
+            retry=config.retry.schedule(),
+            mail_password=config.secret(config.mail),
+        )
+
+    async def _check_spool(self) -> None:
+        """The database answers, and the folder can be written."""
+        await self.store.read(queries.unfinished)
+        if not os.access(self.config.spool, os.W_OK):
+            raise SpoolUnavailable("The spool folder cannot be written.")
+
+    async def _check_work(self) -> None:
+        if not self.alive():
+            raise Unavailable("The work loop has stopped.")
+
+    async def _refresh(self) -> None:
+        unfinished = await self.store.read(queries.unfinished)
+        metrics.QUEUE.clear()
+        oldest = None
+        for state, (count, since) in unfinished.items():
+            metrics.QUEUE.labels(state).set(count)
+            if state != "held":
+                oldest = min(since, oldest or since)
+        metrics.QUEUE_AGE.set((self.store.now() - oldest).total_seconds() if oldest else 0)
+
+    def alive(self) -> bool:
+        """Whether the work loop looks at its lanes and none of its tasks has died."""
+        if self.loop is None or self.loop.failed():
+            return False
+        return asyncio.get_running_loop().time() - self.loop.looked_at < _LOOKED_LATELY
+
+
+async def serve(config: Config) -> str:
+    """Run until a signal says stop; "" then, else the reason why it could not go on."""
+    service, stop = Service(config), asyncio.Event()
+    running = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        running.add_signal_handler(sign, stop.set)
+    await service.start()
+    systemd = sdnotify.SystemdNotifier()
+    systemd.notify("READY=1")
+    reason = ""
+    while not stop.is_set() and not reason:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 5.0)
+        if service.alive():
+            systemd.notify("WATCHDOG=1")
+        elif service.loop is not None and (dead := service.loop.failed()):
+            reason = f"“{dead}” has died"
+    systemd.notify("STOPPING=1")
+    await service.stop()
+    return reason
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[Control]:
+    """The control verbs over a spool that no service runs on. Raises SpoolBusy, SpoolUnavailable."""
+    store = Store(config.spool, config.database, now=utc_now, node="command line")
+    documents, identity = Documents(config.spool / "documents"), Identity(store)
+    store.open()
+    store.start()
+    try:
+        await open_documents(documents)
+        await identity.declare(config)
+        desk = desk_of(config, store, documents, identity)
+        yield Control(
+            config=config, store=store, identity=identity, desk=desk, capabilities=capabilities_of(config), running=False
+        )
+    finally:
+        identity.close()
+        documents.close()
+        await store.close()
+
+
+def desk_of(config: Config, store: Store, documents: Documents, identity: Identity) -> Desk:
+    """The desk over a store."""
+    return Desk(
+        store=store,
+        documents=documents,
+        identity=identity,
+        admission=Admission(capabilities_of(config)),
+        default_carrier=next(iter(config.carrier)),
+    )
+
+
+def capabilities_of(config: Config) -> dict[str, Capabilities]:
+    """What each configured carrier can do. Raises ConfigError for a section that is wrong."""
+    for name, section in config.carrier.items():
+        carriers.check(name, section, config.file)
+    return {name: carriers.adapter(str(section["kind"])).capabilities for name, section in config.carrier.items()}
+
+
+async def open_documents(documents: Documents) -> None:
+    """Make the folders. Raises SpoolUnavailable."""
+    try:
+        await asyncio.to_thread(documents.open)
+    except OSError as error:
+        raise SpoolUnavailable(f"The document folder cannot be used ({error.strerror}).") from error
+
+
+def callback_secret(spool: Path, carrier: str) -> str:
+    """The secret in a carrier's callback URLs: made of the spool's key, so that it stays the same."""
+    return hmac.digest(spool_key(spool), f"callback {carrier}".encode(), hashlib.sha256).hex()[:40]
+
+
+def spool_key(spool: Path) -> bytes:
+    """32 random bytes, made once for each spool, readable by its owner only."""
+    path = spool / "key"
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) != 32:
+            raise SpoolUnavailable(f"{path} is damaged; restore it from the backup, or remove it.") from None
+        return key
+    with open(handle, "wb") as file:
+        file.write(os.urandom(32))
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_bytes()
