@@ -1,0 +1,1 @@
+"""Whole-program flows: the real program, real sockets, real clients."""

@@ -1,0 +1,268 @@
+"""A house for the flows: the real program in a process of its own, a mail sink, and the far end's journal."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import email.policy
+import email.utils
+import io
+import json
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from reportlab.lib.pagesizes import LETTER
+from reportlab.pdfgen.canvas import Canvas
+
+from gateway.carriers.loopback import Call, calls
+
+T = TypeVar("T")
+DOMAIN = "fax.example.com"
+SENDER = "ann@example.com"
+OWN_LINE = "+14155550100"
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(slots=True)
+class Letter:
+    """One mail the sink got."""
+
+    sender: str
+    recipients: list[str]
+    content: bytes
+
+    @property
+    def mail(self) -> email.message.EmailMessage:
+        parsed = email.message_from_bytes(self.content, policy=email.policy.default)
+        assert isinstance(parsed, email.message.EmailMessage)
+        return parsed
+
+    @property
+    def subject(self) -> str:
+        return str(self.mail["Subject"])
+
+    @property
+    def text(self) -> str:
+        body = self.mail.get_body(preferencelist=("plain",))
+        assert body is not None
+        return str(body.get_content())
+
+
+@dataclass(slots=True)
+class Sink:
+    """A mail server on a free port; `answer` may be changed to refuse."""
+
+    letters: list[Letter] = field(default_factory=list)
+    answer: str = "250 2.0.0 kept"
+    controller: Controller | None = None
+    port: int = 0
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        if self.answer.startswith("250"):
+            content = envelope.content
+            assert isinstance(content, bytes)
+            self.letters.append(Letter((envelope.mail_from or "").strip("<>"), list(envelope.rcpt_tos), content))
+        return self.answer
+
+    def start(self) -> None:
+        self.port = self.port or free_port()
+        self.controller = Controller(self, hostname="127.0.0.1", port=self.port, data_size_limit=2**30)
+        self.controller.start()
+
+    def stop(self) -> None:
+        if self.controller is not None:
+            self.controller.stop()
+            self.controller = None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class House:
+    """One gateway. `settings` is the configuration as TOML sections; tests change it before `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.spool = folder, folder / "spool"
+        self.sink = Sink()
+        self.sink.start()
+        self.smtp_port, self.http_port = free_port(), free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.file = folder / "gateway.toml"
+        self.log = folder / "log.txt"
+        self.settings: dict[str, Any] = {
+            "domain": DOMAIN,
+            "region": "US",
+            "spool": str(self.spool),
+            "smtp": {"listen": [f"127.0.0.1:{self.smtp_port}"]},
+            "http": {"listen": f"127.0.0.1:{self.http_port}"},
+            "mail": {
+                "smarthost": f"smtp://127.0.0.1:{self.sink.port}",
+                "from": f"fax@{DOMAIN}",
+                "operator": "operator@example.com",
+            },
+            "account": [
+                {"name": "office", "senders": ["*@example.com"], "networks": ["127.0.0.0/8"], "countries": ["US", "CA"]}
+            ],
+            "line": [{"number": OWN_LINE, "account": "office", "carrier": "main", "mailbox": ["office@example.com"]}],
+            "carrier": {"main": {"kind": "loopback", "call_time": "0.05s"}},
+            "retry": {"busy": ["0.2s", "0.2s", "0.2s"], "no_answer": ["0.2s"], "carrier_trouble": ["0.5s", "0.5s", "0.5s"]},
+            "work": {"poll": "0.5s", "drain": "5s"},
+        }
+
+    def write_settings(self) -> Path:
+        self.file.write_text(as_toml(self.settings), encoding="utf-8")
+        return self.file
+
+    def start(self, patience: float = 20.0) -> None:
+        """Start the program and wait until it takes mail and answers /readyz."""
+        self.write_settings()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "serve", "-c", str(self.file)], stdout=log, stderr=log, cwd=REPOSITORY
+            )
+        self.wait(self._answers, patience, "the gateway to start")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the gateway ended: {self.log.read_text()[-3000:]}"
+        try:
+            with socket.create_connection(("127.0.0.1", self.smtp_port), 1) as mail:
+                return mail.recv(3) == b"220"
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        self.process = None
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(30)
+        self.process = None
+        return code
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+        self.sink.stop()
+
+    def send(
+        self, mail: email.message.EmailMessage | bytes, *numbers: str, sender: str = SENDER
+    ) -> dict[str, tuple[int, bytes]]:
+        """Hand a mail in by SMTP; what was refused, by address. Raises what smtplib raises."""
+        content = mail if isinstance(mail, bytes) else mail.as_bytes(policy=email.policy.SMTP)
+        recipients = [number if "@" in number else f"{number}@{DOMAIN}" for number in numbers]
+        with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=30) as client:
+            return client.sendmail(sender, recipients, content)
+
+    def calls(self) -> list[Call]:
+        """What was really dialled."""
+        return calls(self.spool / "main")
+
+    def cli(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line on this house's configuration."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *words, "-c", str(self.file)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=REPOSITORY,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr + done.stdout
+        return done
+
+    def faxes(self) -> list[dict[str, Any]]:
+        """Every transmission, newest first, as `faxgate queue --all --json` says."""
+        found: list[dict[str, Any]] = json.loads(self.cli("queue", "--all", "--limit", "100000", "--json").stdout)
+        return found
+
+    def letters(self, n: int, patience: float = 30.0) -> list[Letter]:
+        """Wait for n mails at the sink."""
+        self.wait(lambda: len(self.sink.letters) >= n, patience, f"{n} mails")
+        return list(self.sink.letters)
+
+    def wait(self, ready: Callable[[], T], patience: float = 30.0, what: str = "it") -> T:
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if value := ready():
+                return value
+            time.sleep(0.02)
+        log = self.log.read_text()[-3000:] if self.log.exists() else ""
+        got = [letter.subject for letter in self.sink.letters]
+        raise AssertionError(f"waited {patience} s for {what}; mails: {got}; log: {log}")
+
+
+def as_toml(settings: dict[str, Any]) -> str:
+    """TOML of simple settings: JSON values are TOML values."""
+    plain = {key: value for key, value in settings.items() if not _is_section(value)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    for key, value in settings.items():
+        if isinstance(value, dict) and key == "carrier":
+            for name, section in value.items():
+                lines += ["", f"[carrier.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
+        elif isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
+        elif _is_section(value):
+            for section in value:
+                lines += ["", f"[[{key}]]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _is_section(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def letter(
+    subject: str = "Contract",
+    text: str | None = "Please find it attached.\n",
+    *,
+    files: Sequence[tuple[str, str, bytes]] = (),
+    message_id: bool = True,
+    **fields: str,
+) -> email.message.EmailMessage:
+    """A mail; `files` are (name, type, content)."""
+    mail = email.message.EmailMessage(policy=email.policy.SMTP)
+    mail["From"], mail["Subject"] = f"Ann Doe <{SENDER}>", subject
+    mail["Date"] = email.utils.localtime()
+    if message_id:
+        mail["Message-ID"] = email.utils.make_msgid(domain="example.com")
+    for name, value in fields.items():
+        mail[name.replace("_", "-")] = value
+    if text is not None:
+        mail.set_content(text)
+    for name, kind, content in files:
+        major, minor = kind.split("/")
+        mail.add_attachment(content, maintype=major, subtype=minor, filename=name)
+    return mail
+
+
+def pdf(*pages: str) -> bytes:
+    """A PDF with a line of text on each page."""
+    out = io.BytesIO()
+    canvas = Canvas(out, pagesize=LETTER, invariant=True)
+    for page in pages:
+        canvas.drawString(72, 700, page)
+        canvas.showPage()
+    canvas.save()
+    return out.getvalue()
