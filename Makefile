@@ -53,7 +53,7 @@ COMPILE := --quiet --generate-hashes --strip-extras --allow-unsafe --build-deps-
 clean:
 	@rm -rf demo-out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@if [ -L $(VENV) ]; then rm -f $(VENV)/.faxgate-run $(VENV)/.faxgate-test; else rm -rf $(VENV); fi
-	@find gateway tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A name on the PATH may be an empty promise: each candidate is run. Sets $python.
 define find_python
