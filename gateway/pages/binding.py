@@ -91,7 +91,7 @@ def _judged(job: Job) -> tuple[parts.Judgement, str]:
 
 def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
     """One part as pages on our paper."""
-    limit = job.max_pages - done
+    header = bool(job.header)
     note = ""
     if part.kind in ("text", "html"):
         words, note = _words(part)
@@ -100,14 +100,14 @@ def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
         _check_length(words, part.title, job.max_pages)
         document = text.to_pdf(shown.text, paper)
     elif part.kind == "pdf":
-        document = pdf.to_pages(part.content, part.title, paper, header=bool(job.header), limit=limit)
+        document = pdf.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
     else:
-        document = image.to_pages(part.content, part.title, paper, header=bool(job.header), limit=limit)
+        document = image.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
         declared = part.content_type.removeprefix("image/").replace("jpg", "jpeg")
         if declared in sniff.PICTURES and declared != part.kind:
             note = f"it is a {part.kind.upper()} picture"
     pages = len(PdfReader(io.BytesIO(document)).pages)
-    if pages > limit:
+    if done + pages > job.max_pages:
         raise pdf.too_long(job.max_pages, part.title)
     return _Section(_entry(part, done + 1, done + pages, note), document, pages)
 

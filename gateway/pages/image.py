@@ -60,20 +60,20 @@ class Frame:
     is_photo: bool
 
 
-def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, limit: int) -> bytes:
-    """One page for each picture in the file. Raises BadDocument: broken (5.6.5), too many pages or pixels (5.3.4)."""
+def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, done: int, limit: int) -> bytes:
+    """One page for each picture in the file; the fax has `done` pages already and may have `limit`.
+
+    Raises BadDocument: broken (5.6.5), too many pages or pixels (5.3.4).
+    """
     writer = PdfWriter()
-    count = 0
-    try:
-        for frame in frames(content, title):
-            count += 1
-            if count > limit:
-                raise too_long(limit, title)
-            box, turned = _place(frame, paper, header=header)
-            add_page(writer, frame.picture, (paper.width, paper.height), box, turned=turned, is_photo=frame.is_photo)
-    except PILLOW_ERRORS as broken:
-        raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
-    if not count:
+    count = done
+    for frame in _sound_frames(content, title):
+        count += 1
+        if count > limit:
+            raise too_long(limit, title)
+        box, turned = _place(frame, paper, header=header)
+        add_page(writer, frame.picture, (paper.width, paper.height), box, turned=turned, is_photo=frame.is_photo)
+    if count == done:
         raise BadDocument(f"{title} is broken", part=title, reply=BROKEN)
     out = io.BytesIO()
     writer.write(out)
@@ -126,12 +126,20 @@ def g4(picture: Image.Image) -> bytes:
     out = io.BytesIO()
     # Pillow codes white as ink; turned over first, the black runs get the black codes and the result is smaller.
     ImageChops.invert(picture).save(out, "TIFF", compression="group4", tiffinfo={278: picture.height})
+    out.seek(0)
     with TiffImageFile(out) as coded:
         offsets, sizes = coded.tag_v2[273], coded.tag_v2[279]
     data = out.getvalue()
     if len(offsets) != 1:
         raise ValueError("the coder made more than one strip")
     return data[offsets[0] : offsets[0] + sizes[0]]
+
+
+def _sound_frames(content: bytes, title: str) -> Iterator[Frame]:
+    try:
+        yield from frames(content, title)
+    except PILLOW_ERRORS as broken:
+        raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
 
 
 def _frame(opened: Image.Image, title: str) -> Frame:

@@ -45,15 +45,18 @@ _SIMPLE_NOTES = frozenset({"/Link", "/Popup"})  # annotations that show nothing 
 _NOT_COPIED = ("/Annots", "/B", "/AA", "/Thumb", "/PieceInfo", "/StructParents", "/Metadata", "/Group", "/Trans", "/PresSteps")
 
 
-def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, limit: int) -> bytes:
-    """Bring a PDF onto our paper. Raises BadDocument: broken or locked (5.6.5), more than `limit` pages (5.3.4)."""
+def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, done: int, limit: int) -> bytes:
+    """Bring a PDF onto our paper; the fax has `done` pages already and may have `limit`.
+
+    Raises BadDocument: broken or locked (5.6.5), too many pages (5.3.4).
+    """
     area = paper.area(header=header)
     try:
-        return _normalised(content, title, paper, area, limit)
+        return _normalised(content, title, paper, area, done, limit)
     except PYPDF_ERRORS:
         repaired = rewritten(content, title, flatten=False)
     try:
-        return _normalised(repaired, title, paper, area, limit)
+        return _normalised(repaired, title, paper, area, done, limit)
     except PYPDF_ERRORS as broken:
         raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
 
@@ -91,12 +94,12 @@ def too_long(limit: int, title: str) -> BadDocument:
     return BadDocument(f"with {title} the fax has more pages than the {limit} allowed", part=title, reply=TOO_MUCH)
 
 
-def _normalised(content: bytes, title: str, paper: Paper, area: Box, limit: int) -> bytes:
+def _normalised(content: bytes, title: str, paper: Paper, area: Box, done: int, limit: int) -> bytes:
     reader = PdfReader(io.BytesIO(content))
     if reader.is_encrypted and not reader.decrypt(""):
         raise locked(title)
     pages = len(reader.pages)
-    if pages > limit:
+    if done + pages > limit:
         raise too_long(limit, title)
     if not pages:
         raise PyPdfError("no pages")

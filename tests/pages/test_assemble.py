@@ -1,0 +1,246 @@
+"""A mail becomes one PDF: order, page counts, the cover page and the header line."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import fax_files as make
+import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import NameObject, NumberObject
+
+from gateway.pages.cover import BadTemplate
+
+
+def test_cnt_02_parts_are_printed_in_the_order_of_the_mail_behind_the_cover(tmp_path: Path) -> None:
+    mail = make.mail(
+        "The message.",
+        ("image/tiff", make.tiff(make.fax_page(1143), make.fax_page(1143)), "fax.tif"),
+        ("application/pdf", make.pdf("PDF page one", "PDF page two"), "offer.pdf"),
+        ("text/plain", b"Notes of the meeting", "notes.txt"),
+        ("image/jpeg", make.picture("JPEG"), "photo.jpg"),
+        ("image/png", make.picture("PNG"), "chart.png"),
+    )
+    made = make.fax(tmp_path, mail)
+    pages = make.texts(made.pdf)
+    assert made.pages == len(pages) == 8
+    assert "The message." in pages[0]
+    assert [pages[3], pages[4], pages[5]] == ["PDF page one", "PDF page two", "Notes of the meeting"]
+    assert [(entry.title, entry.first_page, entry.last_page) for entry in made.manifest][1:] == [
+        ("fax.tif", 2, 3),
+        ("offer.pdf", 4, 5),
+        ("notes.txt", 6, 6),
+        ("photo.jpg", 7, 7),
+        ("chart.png", 8, 8),
+    ]
+    assert set(make.sizes(made.pdf)) == {(612, 792)}
+
+
+def test_cnt_17_cnt_19_the_cover_names_everything(tmp_path: Path) -> None:
+    made = make.fax(tmp_path, make.mail("Kind regards, Bob", ("application/pdf", make.pdf("x", "y"), "x.pdf")))
+    page = make.texts(made.pdf)[0]
+    for words in (
+        "FAX",
+        "Ann Doe, Example Corp",
+        "+1 415-555-2671",
+        "Bob Sender <bob@sender.example>",
+        "Grüße",
+        "22 November 2026, 15:04 CET (UTC+01:00)",
+        "3 (with this page)",
+        "Kind regards, Bob",
+        "tx_01JABCDEFGHJKMNPQRSTVWXYZ",
+        "fax-admin@example.com",
+    ):
+        assert words in page, words
+
+
+@pytest.mark.parametrize("paper", ["letter", "a4"])
+def test_a_long_message_goes_on_behind_the_cover_with_every_line_once(tmp_path: Path, paper: str) -> None:
+    lines = [f"line-{n:03}." for n in range(150)]
+    mail = make.mail("\n".join(lines), ("application/pdf", make.pdf("the end"), "end.pdf"))
+    made = make.fax(tmp_path, mail, paper=paper)
+    pages = make.texts(made.pdf)
+    together = " ".join(pages)
+    assert [together.count(line) for line in lines] == [1] * 150
+    assert together.index("line-000.") < together.index("line-149.")
+    assert pages[-1] == "the end"
+    assert f"{made.pages} (with this page)" in pages[0]
+    assert made.manifest[0].last_page == made.pages - 1 == len(pages) - 1
+
+
+def test_long_and_foreign_names_stay_on_the_cover_page(tmp_path: Path) -> None:
+    cover = replace(make.COVER, subject="Very important " * 200, to_name="Αλέξανδρος Фёдорович " * 8, from_name="")
+    made = make.fax(tmp_path, make.mail("Short."), cover=cover)
+    page = make.texts(made.pdf)[0]
+    assert made.pages == 1
+    assert "Αλέξανδρος Фёдорович" in page
+    assert "…" in page
+    assert "Short." in page
+    left, top, right, bottom = make.ink(made.pdf)
+    assert left >= 50
+    assert right <= 612 - 50
+    assert bottom <= 792 - 36
+
+
+def test_values_cannot_add_lines_to_the_cover(tmp_path: Path) -> None:
+    cover = replace(make.COVER, subject="x\nfield Pages | 99\nnonsense {{ reference }}")
+    page = make.texts(make.fax(tmp_path, make.mail(), cover=cover).pdf)[0]
+    assert "x field Pages | 99 nonsense {{ reference }}" in page
+
+
+def test_undisplayable_characters_are_replaced_visibly_and_noted(tmp_path: Path) -> None:
+    made = make.fax(tmp_path, make.mail("price → 你好 €5"))
+    assert "price -> �� €5" in make.texts(made.pdf)[0]
+    assert "U+4F60" in made.manifest[0].note
+
+
+def test_the_operators_template_changes_the_words(tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    (folder / "cover").mkdir(parents=True)
+    (folder / "cover" / "cover.txt").write_text("heading TELEFAX\nfield An | {{ to_name }}\nmessage Nachricht\n")
+    page = make.texts(make.fax(tmp_path, make.mail("Hallo"), templates=(folder,)).pdf)[0]
+    assert page == "TELEFAX An Ann Doe Nachricht Hallo"
+    (folder / "cover" / "cover.txt").write_text("heading TELEFAX\nfeld An | x\n")
+    with pytest.raises(BadTemplate, match="feld"):
+        make.fax(tmp_path, make.mail("Hallo"), templates=(folder,))
+
+
+def test_html_only_mail_is_readable_text(tmp_path: Path) -> None:
+    mail = make.mail(None)
+    mail.set_content(
+        "<html><head><title>t</title><style>p{}</style></head><body><h1>Angebot</h1><script>evil()</script>"
+        "<p>Für <b>Sie</b><table><tr><td>Menge</td><td>3</td></tr></table><img src='http://tracker.example/x.png'></body></html>",
+        subtype="html",
+    )
+    made = make.fax(tmp_path, mail)
+    page = make.texts(made.pdf)[0]
+    assert "Angebot Für Sie Menge 3" in page
+    assert "evil" not in page
+    assert "not fetched" in made.manifest[0].note
+
+
+def test_law_04_the_header_line_is_on_every_page_once_and_adds_none(tmp_path: Path) -> None:
+    mail = make.mail("Hello", ("application/pdf", make.pdf("one", "two"), "a.pdf"), ("image/png", make.picture(), "p.png"))
+    plain = make.fax(tmp_path, mail)
+    made = make.fax(tmp_path, mail, header="Example Ltd  +1 415 555 0100")
+    assert made.pages == plain.pages == 4
+    for number, page in enumerate(make.texts(made.pdf), 1):
+        assert page.count("Example Ltd +1 415 555 0100") == 1
+        assert page.count(f"page {number}/4") == 1
+
+
+def test_law_04_a_page_printed_to_its_edges_stays_clear_of_the_header_line(tmp_path: Path) -> None:
+    full = make.tiff(make.fax_page(2156), dpi=(204, 196))
+    made = make.fax(tmp_path, make.mail("x", ("image/tiff", full, "a.tif")), header="H")
+    assert made.pages == 2
+    left, top, right, bottom = make.ink(made.pdf, 1)
+    assert top < 20  # the header itself
+    with_header, without = (
+        make.ink(made.pdf, 1)[3],
+        make.ink(make.fax(tmp_path, make.mail("x", ("image/tiff", full, "a.tif"))).pdf, 1)[3],
+    )
+    assert with_header != without
+
+
+def test_law_04_content_that_spoils_the_coordinates_does_not_move_the_header(tmp_path: Path) -> None:
+    spoilt = PdfWriter(clone_from=PdfReader(io.BytesIO(make.pdf("x", pageCompression=0))))
+    data = spoilt.pages[0].get_contents()
+    assert data is not None
+    data.set_data(b"Q Q Q 0 0 0 0 0 0 cm " + data.get_data())
+    spoilt.pages[0][NameObject("/Contents")] = spoilt._add_object(data)
+    out = io.BytesIO()
+    spoilt.write(out)
+    made = make.fax(tmp_path, make.mail("x", ("application/pdf", out.getvalue(), "a.pdf")), header="THE HEADER")
+    assert make.ink(made.pdf, 1)[1] < 20
+
+
+def test_cnt_14_a_mail_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
+    for mail in (make.mail(""), make.mail(" \n\t\n"), b"Subject: only this\n\n", b"Content-Type: text/html\n\n<p> </p><br>"):
+        error = make.refusal(tmp_path, mail)
+        assert (error.reply, "nothing to fax" in error.text) == ("554 5.6.0", True)
+
+
+def test_cnt_01_one_bad_part_fails_the_whole_fax_with_its_name(tmp_path: Path) -> None:
+    mail = make.mail("Hello", ("application/pdf", make.pdf("x"), "good.pdf"), ("application/x-foo", b"foo", "bad.foo"))
+    error = make.refusal(tmp_path, mail)
+    assert (error.reply, error.part) == ("554 5.6.1", "bad.foo")
+    assert not (tmp_path / "fax.pdf").exists()
+
+
+def test_cnt_15_a_locked_pdf_is_refused_in_plain_words(tmp_path: Path) -> None:
+    error = make.refusal(tmp_path, make.mail("Hello", ("application/pdf", make.locked(), "locked.pdf")))
+    assert (error.reply, error.part) == ("554 5.6.5", "locked.pdf")
+    assert "password" in error.text
+
+
+def test_a_pdf_that_only_restricts_its_reader_is_faxed(tmp_path: Path) -> None:
+    made = make.fax(tmp_path, make.mail("Hello", ("application/pdf", make.locked(user=""), "a.pdf")))
+    assert make.texts(made.pdf)[1] == "hidden"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_cnt_06_a_broken_pdf_is_refused_with_its_name(tmp_path: Path, share: float) -> None:
+    whole = make.pdf("x", "y")
+    error = make.refusal(tmp_path, make.mail("Hello", ("application/pdf", whole[: int(len(whole) * share)], "cut.pdf")))
+    assert (error.reply, error.part) == ("554 5.6.5", "cut.pdf")
+
+
+def test_cnt_16_too_many_pages_are_refused_with_the_limit(tmp_path: Path) -> None:
+    mail = make.mail("Hello", ("application/pdf", make.pdf(*"abcdef"), "long.pdf"))
+    assert make.fax(tmp_path, mail, max_pages=7).pages == 7
+    error = make.refusal(tmp_path, mail, max_pages=6)
+    assert (error.reply, error.part) == ("554 5.3.4", "long.pdf")
+    assert "6" in error.text
+    for huge in ("line\n" * 100_000, "word " * 1_000_000, "\f".join("abcdefghijkl")):
+        assert make.refusal(tmp_path, make.mail(huge), max_pages=6).reply == "554 5.3.4"
+
+
+def test_a_posted_document_is_printed_behind_its_cover_or_without(tmp_path: Path) -> None:
+    made = make.fax(tmp_path, make.pdf("posted"), content_type="application/pdf", title="offer.pdf")
+    assert [page.endswith("posted") for page in make.texts(made.pdf)] == [False, True]
+    assert (made.manifest[0].title, made.manifest[0].first_page) == ("offer.pdf", 2)
+    bare = make.fax(tmp_path, make.pdf("posted"), content_type="application/pdf", cover=None)
+    assert make.texts(bare.pdf) == ["posted"]
+    error = make.refusal(tmp_path, b"", content_type="application/pdf", title="offer.pdf")
+    assert error.part == "offer.pdf"
+
+
+def test_the_same_job_gives_the_same_bytes(tmp_path: Path) -> None:
+    mail = make.mail(
+        "Hello", ("application/pdf", make.pdf("x"), "x.pdf"), ("image/jpeg", make.picture("JPEG"), "p.jpg")
+    ).as_bytes()
+    assert make.fax(tmp_path, mail, header="H").pdf.read_bytes() == make.fax(tmp_path, mail, header="H").pdf.read_bytes()
+
+
+def test_describing_a_job_loads_none_of_the_heavy_libraries() -> None:
+    program = (
+        "import sys, gateway.pages.assemble, gateway.pages.fence, gateway.pages.parts\n"
+        "print(sorted({'reportlab', 'PIL', 'pypdf', 'pypdfium2', 'numpy', 'lxml', 'inscriptis', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("size", [make.A4, (842.0, 595.0), (300.0, 500.0), (1684.0, 2384.0)])
+def test_foreign_pages_come_upright_and_whole_onto_the_paper(tmp_path: Path, turn: int, size: tuple[float, float]) -> None:
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(make.pdf("corner", size=size))))
+    page = writer.pages[0]
+    page[NameObject("/Rotate")] = NumberObject(turn)
+    out = io.BytesIO()
+    writer.write(out)
+    made = make.fax(tmp_path, make.mail("x", ("application/pdf", out.getvalue(), "a.pdf")), header="")
+    assert make.sizes(made.pdf)[1] == (612, 792)
+    assert make.texts(made.pdf)[1] == "corner"
+    left, top, right, bottom = make.ink(made.pdf, 1)
+    upright = (size[0] > size[1]) == (turn in (90, 270))
+    lying_words = turn in (90, 270)
+    if not upright:
+        lying_words = not lying_words
+    assert (bottom - top > right - left) == lying_words

@@ -1,0 +1,191 @@
+"""Which parts of a mail become pages, which do not, and why."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+
+import fax_files as make
+import pytest
+
+from gateway import message
+from gateway.errors import BadDocument
+from gateway.pages import parts, sniff
+
+
+def judge(mail: EmailMessage | bytes) -> parts.Judgement:
+    return parts.judge(message.parse(mail if isinstance(mail, bytes) else mail.as_bytes()))
+
+
+def refused(mail: EmailMessage | bytes) -> BadDocument:
+    with pytest.raises(BadDocument) as error:
+        judge(mail)
+    return error.value
+
+
+def alternative(plain: str, html: str) -> EmailMessage:
+    mail = make.mail(plain)
+    mail.add_alternative(html, subtype="html")
+    return mail
+
+
+def test_cnt_07_an_alternative_gives_one_rendering() -> None:
+    judged = judge(alternative("plain words", "<p>marked words</p>"))
+    assert [part.kind for part in judged.chosen] == ["text"]
+    assert [(entry.content_type, entry.note) for entry in judged.skipped] == [
+        ("text/html", "another rendering of the same text")
+    ]
+
+
+def test_cnt_07_html_is_taken_where_the_plain_text_is_empty() -> None:
+    assert [part.kind for part in judge(alternative(" \n", "<p>words</p>")).chosen] == ["html"]
+
+
+def test_files_inside_one_rendering_are_not_lost() -> None:
+    mail = (
+        b"Content-Type: multipart/alternative; boundary=a\n\n--a\n\nplain\n--a\nContent-Type: multipart/mixed; boundary=b\n\n"
+        b"--b\nContent-Type: text/html\n\n<p>rich</p>\n--b\nContent-Type: application/pdf; name=x.pdf\n"
+        b"Content-Disposition: inline; filename=x.pdf\n\n" + make.pdf("x") + b"\n--b--\n--a--\n"
+    )
+    assert [part.kind for part in judge(mail).chosen] == ["html", "pdf"]
+
+
+def test_a_picture_shown_only_by_the_html_rendering_is_printed_but_a_tracking_pixel_is_not() -> None:
+    mail = alternative("see the picture", "<img src=cid:a><img src=cid:b>")
+    html = mail.get_payload(1)
+    assert isinstance(html, EmailMessage)
+    html.add_related(make.picture(), "image", "png", cid="<a>")
+    html.add_related(make.picture("GIF", (1, 1)), "image", "gif", cid="<b>")
+    judged = judge(mail)
+    assert [part.kind for part in judged.chosen] == ["text", "png"]
+    assert any("1 by 1 pixels" in entry.note for entry in judged.skipped)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature"]
+)
+def test_cnt_08_a_signature_is_no_content_and_is_named_in_the_manifest(content_type: str) -> None:
+    judged = judge(make.mail("Hello", (content_type, b"\x30\x80\x00", "smime.p7s")))
+    assert len(judged.chosen) == 1
+    assert judged.skipped[0].note == "a signature, not content"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: multipart/encrypted; protocol=application/pgp-encrypted; boundary=a",
+        b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m",
+        b"Content-Type: application/x-pkcs7-mime; name=smime.p7m",
+    ],
+)
+def test_cnt_09_encrypted_mail_is_refused(head: bytes) -> None:
+    error = refused(head + b"\n\n--a\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n--a--\n")
+    assert (error.reply, "encrypted" in error.text) == ("554 5.7.5", True)
+
+
+def test_cnt_09_ciphertext_in_the_text_is_refused() -> None:
+    assert refused(make.mail("-----BEGIN PGP MESSAGE-----\n\nhQEMA\n-----END PGP MESSAGE-----")).reply == "554 5.7.5"
+
+
+@pytest.mark.parametrize("kind", ['message/external-body; access-type=URL; URL="http://x.example/"', "message/partial; id=1"])
+def test_cnt_11_bodies_that_are_elsewhere_are_refused(kind: str) -> None:
+    mail = f"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nHello\n--a\nContent-Type: {kind}\n\nContent-Type: text/plain\n\n--a--\n"
+    error = refused(mail.encode())
+    assert error.reply == "554 5.6.1"
+    assert kind.split(";")[0] in error.text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "name"),
+    [
+        ("application/pdf", make.zipped(), "offer.pdf"),
+        ("text/plain", make.zipped(), "offer.pdf"),
+        ("text/plain", make.pdf("x"), "offer.txt"),
+        ("text/html", make.pdf("x"), "offer.html"),
+        ("image/png", make.pdf("x"), "offer.png"),
+        ("image/jpeg", b"<script>alert(1)</script>", "offer.jpg"),
+        ("application/octet-stream", make.zipped(), "offer.pdf"),
+        ("application/octet-stream", make.pdf("x"), "offer.jpg"),
+        ("application/octet-stream", b"just words", "offer.exe"),
+        ("application/zip", make.zipped(), "offer.zip"),
+        ("application/x-foo", b"foo", "offer.foo"),
+        ("text/rtf", b"{\\rtf1 x}", "offer.rtf"),
+    ],
+)
+def test_cnt_13_type_name_and_bytes_must_agree(content_type: str, content: bytes, name: str) -> None:
+    mail = make.mail("Hello", ("application/x", content, name)).as_bytes().replace(b"application/x", content_type.encode())
+    error = refused(mail)
+    assert (error.reply, error.part) == ("554 5.6.1", name)
+    assert name in error.text
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "kind"),
+    [
+        (make.pdf("x"), "offer.pdf", "pdf"),
+        (make.pdf("x"), "offer", "pdf"),
+        (make.picture("JPEG"), "scan.JPG", "jpeg"),
+        (b"words", "notes.txt", "text"),
+        (b"<html><p>words", "page.html", "html"),
+        (make.tiff(make.fax_page(100)), "fax.tif", "tiff"),
+    ],
+)
+def test_a_file_of_no_declared_type_is_judged_by_content_and_name(content: bytes, name: str, kind: str) -> None:
+    judged = judge(make.mail("Hello", ("application/octet-stream", content, name)))
+    assert [part.kind for part in judged.chosen] == ["text", kind]
+
+
+def test_cnt_21_an_attached_mail_is_printed_with_its_headers_and_parts() -> None:
+    inner = make.mail("inner words", ("application/pdf", make.pdf("x"), "x.pdf"))
+    outer = make.mail("see below")
+    outer.add_attachment(inner)
+    judged = judge(outer)
+    assert [(part.position, part.kind) for part in judged.chosen] == [("1", "text"), ("2/1", "text"), ("2/2", "pdf")]
+    assert "Subject: Grüße" in judged.chosen[1].preface
+    assert [part.is_body for part in judged.chosen] == [True, False, False]
+
+
+def test_cnt_21_an_attached_mail_without_text_is_not_dropped() -> None:
+    judged = judge(b"Content-Type: message/rfc822\n\nFrom: a@b.example\nSubject: nothing else\n\n")
+    assert [part.content.decode().splitlines()[-1] for part in judged.chosen] == ["Subject: nothing else"] or [
+        "nothing else" in part.content.decode() for part in judged.chosen
+    ] == [True]
+
+
+def test_mails_within_mails_end_somewhere() -> None:
+    error = refused(b"Content-Type: message/rfc822\n\n" * 30 + b"\nHello")
+    assert error.reply == "554 5.6.1"
+
+
+def test_parts_nested_too_deeply_are_refused_with_words() -> None:
+    mail = b""
+    for n in range(400):
+        mail += b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n)
+    error = refused(mail + b"\nhello\n")
+    assert "nested too deeply" in error.text
+
+
+def test_a_multipart_without_its_boundary_is_refused_not_faxed_blank() -> None:
+    error = refused(b"Content-Type: multipart/mixed; boundary=a\n\nall of the text\n")
+    assert error.reply == "554 5.6.0"
+
+
+def test_an_empty_attachment_is_refused_with_its_name() -> None:
+    assert refused(make.mail("Hello", ("application/pdf", b"", "empty.pdf"))).part == "empty.pdf"
+
+
+def test_every_leaf_is_chosen_or_explained() -> None:
+    mail = alternative("plain", "<p>rich</p>")
+    mail.add_attachment(make.pdf("x"), maintype="application", subtype="pdf", filename="x.pdf")
+    mail.add_attachment(b"\x30\x80", maintype="application", subtype="pkcs7-signature", filename="smime.p7s")
+    judged = judge(mail)
+    leaves = [part for part in message.parse(mail.as_bytes()).root.walk() if not part.children]
+    assert len(judged.chosen) + len(judged.skipped) == len(leaves) == 4
+
+
+@pytest.mark.parametrize(
+    "text", [b"GIF89a is a picture format", b"MZ is how programs begin", b"%PDF- begins a PDF? no: see", b"BM", b"%"]
+)
+def test_a_text_that_begins_like_something_else_is_still_a_text(text: bytes) -> None:
+    assert sniff.kind(b"About: " + text) == "text"
+    if not text.startswith(b"%PDF"):
+        assert sniff.kind(text) == "text"
