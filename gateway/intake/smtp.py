@@ -244,7 +244,7 @@ class GatewaySMTP(SMTP):
             raise Refused("Say STARTTLS first: no password in clear.", reply="538 5.7.11")
         if not self._client.extended:
             raise Refused("Say EHLO first.", reply="503 5.5.1")
-        if self._client.account or self._transaction:
+        if self._client.account or self._transaction is not None:
             raise Refused("Sign in once, and before MAIL.", reply="503 5.5.1")
         if self._client.failures >= _TRIES:
             self._leaving = "421 4.7.0 Too many wrong passwords, closing"
@@ -258,7 +258,7 @@ class GatewaySMTP(SMTP):
     async def smtp_MAIL(self, arg: str | None) -> None:
         if not self._client.helo:
             raise Refused("Say EHLO first.", reply="503 5.5.1")
-        if self._transaction:
+        if self._transaction is not None:
             raise Refused("One mail at a time: a MAIL command was given.", reply="503 5.5.1")
         path, options = _path("FROM:", arg or "")
         sender = self._reception.sender(self._client, path)
@@ -274,7 +274,7 @@ class GatewaySMTP(SMTP):
             raise Refused("Say MAIL first.", reply="503 5.5.1")
         path, options = _path("TO:", arg or "")
         wishes = parameters.of_rcpt(options)
-        if len(transaction) >= self._settings.max_recipients:
+        if transaction.count >= self._settings.max_recipients:
             raise Refused("Too many recipients; send the rest in another mail.", reply="452 4.5.3")
         found = await self._reception.recipient(self._client, transaction, path)
         if isinstance(found, Recipient):
@@ -287,7 +287,7 @@ class GatewaySMTP(SMTP):
     async def smtp_DATA(self, arg: str) -> None:
         _no_argument(arg)
         transaction = self._transaction
-        if not transaction:
+        if transaction is None or not transaction.count:
             raise Refused("No recipient was accepted.", reply="503 5.5.1")
         await self.push("354 End with a dot on a line of its own")
         try:

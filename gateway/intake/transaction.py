@@ -21,7 +21,8 @@ class Transaction:
     specials: list[str] = field(default_factory=list)
     """Addresses that go to the operator."""
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         """Accepted recipients of either kind."""
         return len(self.recipients) + len(self.specials)
 
