@@ -101,14 +101,20 @@ class Network:
         try:
             if call.arrives:
                 await self._keep(call.arrives, document)
-            await self.journal.append(call)
-        except (CarrierUnavailable, SpoolUnavailable) as error:  # it was never written down, so it never was
-            if self._dialling.pop(call.carrier_ref, None):
-                self._count(call, -1)
-            if isinstance(error, SpoolUnavailable):
-                raise CarrierUnavailable("The network cannot read its journal.") from error
+        except (CarrierUnavailable, asyncio.CancelledError):
+            self._hang_up(call)
             raise
+        try:
+            await self.journal.append(call)  # goes on even if the caller is cancelled, hence two parts
+        except (CarrierUnavailable, SpoolUnavailable) as error:
+            self._hang_up(call)
+            raise CarrierUnavailable("The network cannot write its journal.") from error
         return call
+
+    def _hang_up(self, call: Call) -> None:
+        """A call that was never written down never was."""
+        if self._dialling.pop(call.carrier_ref, None):
+            self._count(call, -1)
 
     def _dial(self, order: Order, sha256: str, ours: bool) -> Call:
         """Decide everything about a call; no await, so that calls taken at the same time see each other."""

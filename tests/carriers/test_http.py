@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from carriers.server import Behaviour, Server, answers, drips, pours, resets, says_nothing, sends
-from carriers.tools import tools_for
 from gateway.carriers import http
 from gateway.carriers.base import Tools
 from gateway.errors import CarrierRefused, CarrierUnavailable, CarrierUncertain, GatewayError, Outcome
+from tests.carriers.server import Behaviour, Server, answers, drips, pours, resets, says_nothing, sends
+from tests.carriers.tools import tools_for
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
+from gateway import carriers
+from gateway.carriers import http as carriers_http
 from gateway.carriers.base import Order, Tools
+from gateway.carriers.loopback import Loopback
 
 LINE = "+14155550100"
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -60,3 +64,20 @@ def order(
     document = folder / "document.pdf"
     document.write_bytes(content)
     return Order(reference=reference, number=number, caller=LINE, document=document, pages=pages, subject="Offer")
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, clock: Callable[[], datetime] | None = None, url: str = "", **section: object
+) -> AsyncIterator[Loopback]:
+    """A started loopback network whose calls take 20 s of the clock unless the section says otherwise."""
+    section = {"kind": "loopback", "call_time": "20s", **section}
+    async with carriers_http.client() as client:
+        tools = tools_for(folder, http=client, now=clock, callback_url=url)
+        adapter = carriers.build("main", section, "gateway.toml", tools)
+        assert isinstance(adapter, Loopback)
+        await adapter.start()
+        try:
+            yield adapter
+        finally:
+            await adapter.stop()
