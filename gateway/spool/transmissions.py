@@ -149,6 +149,15 @@ def settle(t: Transaction, claim: Claim, following: Next) -> bool:
     return transmission is not None and _settle(t, claim, transmission, following)
 
 
+def dial_now(t: Transaction, claim: Claim) -> bool:
+    """A deferred transmission is due at once."""
+    transmission = _held_by(t, claim)
+    if transmission is None or transmission.state is not TransmissionState.DEFERRED:
+        return False
+    _set(t, transmission.id, due_at=None)
+    return steps.put_back(t, claim)
+
+
 def _settle(t: Transaction, claim: Claim, transmission: Transmission, following: Next) -> bool:
     """Move, write the reason, and put the step where the new state needs it, with the mails that are owed."""
     state = following.state

@@ -125,7 +125,7 @@ def _release(case: Case, wish: Wish) -> tuple[Move | None, str]:
 def _retry(case: Case) -> tuple[Move | None, str]:
     state = case.transmission.state
     if state is T.DEFERRED:
-        return lambda t, claim: steps.put_back(t, claim), "it is dialled now"
+        return transmissions.dial_now, "it is dialled now"
     if state is T.HELD:
         return None, "it is held: release it instead"
     return None, f"it is {state}: there is nothing to retry yet"
