@@ -128,20 +128,23 @@ class Callbacks:
         return _as_response(answer), "stored" if said else "ignored"
 
     async def _body(self, request: Request) -> bytes:
-        declared = request.headers.get("content-length", "0")
-        if int(declared) > self._max_body:  # h11 has checked that it is a number
-            raise _Unreadable(413, "too_large")
-        body = bytearray()
+        declared = int(request.headers.get("content-length", "0"))  # h11 has checked that it is a number
+        if declared > self._max_body and "expect" in request.headers:
+            raise _Unreadable(413, "too_large")  # in time: the client waits to be told
+        body, size = bytearray(), 0
         try:
             async with asyncio.timeout(self._body_time):
                 async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > self._max_body:
-                        raise _Unreadable(413, "too_large")
+                    size += len(chunk)
+                    if size <= self._max_body:
+                        body += chunk
         except TimeoutError as error:
             raise _Unreadable(408, "too_slow") from error
         except ClientDisconnect as error:
             raise _Unreadable(400, "broken_off") from error
+        if size > self._max_body:
+            # Read to its end without being kept: a client that is still writing would not see the answer.
+            raise _Unreadable(413, "too_large")
         return bytes(body)
 
     def _callback(self, request: Request, body: bytes) -> CallbackRequest:

@@ -332,15 +332,19 @@ async def test_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_body_that_grows_too_large_is_refused(door: Door) -> None:
-    async def stream() -> AsyncIterator[bytes]:
-        for _ in range(11):
-            yield b"x" * 100
+async def test_a_body_that_is_too_large_is_refused_so_that_its_writer_hears_it(door: Door) -> None:
+    before = counted("main", "too_large")
 
-    answer = await door.client.post(f"/callback/main/{SECRET}", content=stream())
-    assert answer.status_code == 413
-    body = b"y" * 1000
-    assert (await door.post(f"/callback/main/{SECRET}", body)).status_code == 200
+    async def stream() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 100_000
+
+    for content in (b"x" * 1001, b"x" * 4_000_000, stream()):
+        answer = await door.client.post(f"/callback/main/{SECRET}", content=content)
+        assert (answer.status_code, answer.content) == (413, b"")
+    assert counted("main", "too_large") == before + 3
+    assert door.carrier.seen == []
+    assert (await door.post(f"/callback/main/{SECRET}", b"y" * 1000)).status_code == 200
 
 
 async def test_a_body_that_does_not_come_is_given_up(door: Door) -> None:
