@@ -34,7 +34,7 @@ from email.utils import parsedate_to_datetime
 from typing import IO, TypedDict, TypeVar, Unpack
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from gateway.carriers.base import Tools
 from gateway.errors import CarrierRefused, CarrierUnavailable, CarrierUncertain, GatewayError, Outcome
@@ -209,6 +209,16 @@ def json_of(model: type[M]) -> Callable[[Answer], M]:
 
     def decode(answer: Answer) -> M:
         return model.model_validate_json(answer.body)
+
+    return decode
+
+
+def list_of(model: type[M]) -> Callable[[Answer], list[M]]:
+    """A decoder: the answer is a JSON array of this model."""
+    adapter = TypeAdapter(list[model])  # type: ignore[valid-type]  # a type made at run time, as TypeAdapter wants it
+
+    def decode(answer: Answer) -> list[M]:
+        return adapter.validate_json(answer.body)
 
     return decode
 

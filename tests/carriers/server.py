@@ -100,10 +100,14 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Stop listening and drop every connection."""
+    def stop_listening(self) -> None:
+        """From now on connections are refused."""
         if self._server is not None:
             self._server.close()
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        self.stop_listening()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
