@@ -7,6 +7,8 @@ import contextlib
 import logging
 import signal
 import socket
+import statistics
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -161,6 +163,16 @@ async def test_garbage_is_answered_400_or_cut_off(garbage: bytes, caplog: pytest
         assert answer == b"" or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
         assert (await client.get("/healthz")).status_code == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_answers_do_not_wait_for_delayed_acknowledgements() -> None:
+    async with listening() as (_, client):
+        took = []
+        for _ in range(20):
+            start = time.perf_counter()
+            await client.get("/healthz")
+            took.append(time.perf_counter() - start)
+        assert statistics.median(took) < 0.03
 
 
 async def test_a_post_nobody_reads_does_not_spoil_the_next_request() -> None:
