@@ -40,6 +40,10 @@ def _duration(value: object) -> timedelta:
     return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
 
 
+def _minutes(*values: int) -> tuple[timedelta, ...]:
+    return tuple(timedelta(minutes=value) for value in values)
+
+
 def _size(value: object) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB)", value) if isinstance(value, str) else None
     if not match:
@@ -141,6 +145,8 @@ class MailOut(Section):
     """Sender shown in reports; answers to it should reach a person."""
     operator: Mail
     """Postmaster, alarms, and what nobody else may be told."""
+    retry: Annotated[tuple[Duration, ...], Field(min_length=1)] = _minutes(1, 5, 15, 30)
+    """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
 
@@ -234,25 +240,13 @@ class LineSection(Section):
             raise ValueError(error.text) from error
 
 
-def _default_waits() -> dict[str, tuple[timedelta, ...]]:
-    def minutes(*values: int) -> tuple[timedelta, ...]:
-        return tuple(timedelta(minutes=value) for value in values)
-
-    return {
-        "busy": minutes(1, 2, 5, 10, 20, 40),
-        "no_answer": minutes(5, 30),
-        "line_trouble": minutes(1, 5, 15),
-        "carrier_trouble": minutes(1, 5, 15, 30),
-    }
-
-
 class RetrySection(Section):
     """`[retry]`: waits before the next attempt, by outcome. The last one done = failed."""
 
-    busy: tuple[Duration, ...] = _default_waits()["busy"]
-    no_answer: tuple[Duration, ...] = _default_waits()["no_answer"]
-    line_trouble: tuple[Duration, ...] = _default_waits()["line_trouble"]
-    carrier_trouble: tuple[Duration, ...] = _default_waits()["carrier_trouble"]
+    busy: tuple[Duration, ...] = _minutes(1, 2, 5, 10, 20, 40)
+    no_answer: tuple[Duration, ...] = _minutes(5, 30)
+    line_trouble: tuple[Duration, ...] = _minutes(1, 5, 15)
+    carrier_trouble: tuple[Duration, ...] = _minutes(1, 5, 15, 30)
     give_up: Duration = timedelta(hours=4)
     """After this age no further attempt begins."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -25,7 +24,6 @@ from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-_WAITS = (60, 300, 900, 1800)  # seconds; the last one repeats (QUE-17)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
 
@@ -160,7 +158,8 @@ async def _defer(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
     if shop.now() - owed.created_at > shop.config.mail.give_up:
         await _give_up(shop, claim, owed, f"Given up: {answer}")
         return
-    wait = timedelta(seconds=_WAITS[min(claim.tries, len(_WAITS)) - 1])
+    waits = shop.config.mail.retry
+    wait = waits[min(claim.tries, len(waits)) - 1]
     metrics.MAILS.labels(owed.kind, "deferred").inc()
     _log.warning("%s %s not mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_deferred"})
     await shop.store.write(outbox.deferred, claim, answer, shop.now() + wait)
