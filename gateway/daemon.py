@@ -142,7 +142,7 @@ class Service:
                 name=name,
                 now=self.store.now,
                 http=await self._clients.enter_async_context(http.client()),
-                folder=self.config.spool / name,
+                folder=self.config.spool / str(section["kind"]) / name,
                 callback_url=f"{self.config.public_url}/callback/{name}/{secrets[name]}",
                 lines=partial(self._lines, name),
                 rasterise=self._rasterise,

@@ -176,7 +176,7 @@ class House:
 
     def calls(self) -> list[Call]:
         """What was really dialled."""
-        return calls(self.spool / "main")
+        return calls(self.spool / "loopback" / "main")
 
     def cli(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line on this house's configuration."""
