@@ -25,6 +25,22 @@ _MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
 
 
+class _Readable(email.policy.Compat32):
+    """Header fields with raw bytes (RFC 6532, and programs that know no better) are read as UTF-8, else Windows-1252."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        if value.isascii():
+            return value
+        raw = value.encode("utf-8", "surrogateescape")
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return raw.decode("cp1252", "replace")
+
+
+_POLICY = _Readable()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headers:
     """What the header block says. Texts are decoded and on one line; "" where a field is missing."""
@@ -126,15 +142,15 @@ def headers(data: bytes) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
     block = bytes(data[: end.end() if end else _HEADER_LIMIT])
-    return _headers(email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(block))
+    return _headers(email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(block))
 
 
 def parse(data: bytes) -> Message:
     """Read a whole mail. Never raises; what makes no sense is left as it stands."""
     try:
-        mail = email.parser.BytesParser(policy=email.policy.compat32).parsebytes(data)
+        mail = email.parser.BytesParser(policy=_POLICY).parsebytes(data)
     except RecursionError:  # the library opens parts within parts by recursion
-        mail = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(data)
+        mail = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(data)
         return Message(headers=_headers(mail), root=_part(mail, "", 0))
     return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
@@ -146,7 +162,7 @@ def content_hash(data: bytes) -> str:
     """
     end = _END_OF_HEADERS.search(data)
     split = end.end() if end else len(data)
-    block = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(bytes(data[:split]))
+    block = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(bytes(data[:split]))
     digest = hashlib.sha256()
     for name in ("From", "Subject", "Content-Type", "Content-Transfer-Encoding"):
         for value in block.get_all(name, []):

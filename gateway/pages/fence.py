@@ -180,8 +180,9 @@ def _command(argument: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """As little as possible: our own environment may hold secrets."""
+    here = str(Path(__file__).resolve().parents[2])  # this package, wherever it was started from
     return {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if os.path.isabs(path)),
+        "PYTHONPATH": os.pathsep.join([here, *(path for path in sys.path if os.path.isabs(path) and path != here)]),
         "LANG": "C.UTF-8",
         "OPENBLAS_NUM_THREADS": "1",
     }

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 from pypdf import PdfWriter
 from pypdf.generic import BooleanObject, DictionaryObject, NameObject, NumberObject, StreamObject
@@ -125,7 +125,7 @@ def g4(picture: Image.Image) -> bytes:
     """The picture (mode "1") as one bare G4 strip in which ink is coded as black, as T.6 means it."""
     out = io.BytesIO()
     # Pillow codes white as ink; turned over first, the black runs get the black codes and the result is smaller.
-    ImageChops.invert(picture).save(out, "TIFF", compression="group4", tiffinfo={278: picture.height})
+    picture.point([255] + [0] * 255).save(out, "TIFF", compression="group4", tiffinfo={278: picture.height})
     out.seek(0)
     with TiffImageFile(out) as coded:
         offsets, sizes = coded.tag_v2[273], coded.tag_v2[279]

@@ -107,13 +107,22 @@ def _normalised(content: bytes, title: str, paper: Paper, area: Box, done: int, 
         reader = PdfReader(io.BytesIO(rewritten(content, title, flatten=True)))
     writer = PdfWriter()
     for source in reader.pages:
-        if "/Contents" in source and isinstance(source["/Contents"], NullObject):
-            raise PyPdfError("the content of a page is missing")
+        if _lost(source):
+            raise BadDocument(f"{title} is broken: the content of a page is missing", part=title, reply=BROKEN)
         page = writer.add_page(source, excluded_keys=_NOT_COPIED)
         _fit(writer, page, paper, area)
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+def _lost(page: PageObject) -> bool:
+    """Whether the page names content that is not in the file: a truncated file would else be faxed as blank pages."""
+    if "/Contents" not in page:
+        return False
+    content = page.raw_get("/Contents").get_object()
+    pieces = [piece.get_object() for piece in content] if isinstance(content, ArrayObject) else [content]
+    return any(piece is None or isinstance(piece, NullObject) for piece in pieces)
 
 
 def _shows_notes(page: PageObject) -> bool:

@@ -84,4 +84,4 @@ def _codec(charset: str) -> str:
         name = codecs.lookup(charset).name
     except (LookupError, ValueError):  # a name with a zero byte is a ValueError
         return ""
-    return "" if name in _NOT_CHARSETS else name
+    return "" if name.replace("-", "_") in _NOT_CHARSETS else name
