@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 
-import fax_files as make
 import pytest
 
 from gateway import message
 from gateway.errors import BadDocument
 from gateway.pages import parts, sniff
+from tests.pages import fax_files as make
 
 
 def judge(mail: EmailMessage | bytes) -> parts.Judgement:
@@ -88,7 +88,8 @@ def test_cnt_09_ciphertext_in_the_text_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ['message/external-body; access-type=URL; URL="http://x.example/"', "message/partial; id=1"])
 def test_cnt_11_bodies_that_are_elsewhere_are_refused(kind: str) -> None:
-    mail = f"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nHello\n--a\nContent-Type: {kind}\n\nContent-Type: text/plain\n\n--a--\n"
+    inner = f"Content-Type: {kind}\n\nContent-Type: text/plain\n\n"
+    mail = f"Content-Type: multipart/mixed; boundary=a\n\n--a\n\nHello\n--a\n{inner}--a--\n"
     error = refused(mail.encode())
     assert error.reply == "554 5.6.1"
     assert kind.split(";")[0] in error.text

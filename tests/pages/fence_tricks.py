@@ -1,0 +1,91 @@
+"""What a captured converter might try; run inside the fence by test_fence."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from gateway.pages.child import note
+
+
+def internet() -> str:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as link:
+            link.settimeout(2)
+            link.connect(("127.0.0.1", 9))
+    except PermissionError:
+        return "refused by the filter"
+    except OSError as error:
+        return f"refused: {error}" if error.errno == 101 else f"reached: {error}"
+    return "reached"
+
+
+def local_socket() -> str:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM):
+            return "made"
+    except PermissionError:
+        return "refused"
+
+
+def program() -> str:
+    try:
+        os.execv("/bin/true", ["true"])
+    except PermissionError:
+        return "refused"
+
+
+def trace() -> str:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace(16, os.getppid(), 0, 0)
+    return "refused" if ctypes.get_errno() == 13 else f"errno {ctypes.get_errno()}"
+
+
+def crash(part: str) -> None:
+    note(part)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def sleep(part: str) -> None:
+    note(part)
+    time.sleep(30)
+
+
+def hog(part: str, size: int) -> int:
+    note(part)
+    return len(bytearray(size))
+
+
+def fill(path: str) -> None:
+    with open(path, "wb") as file:
+        file.seek(512 * 1024 * 1024 - 10)
+        file.write(bytes(100))
+
+
+def bug() -> None:
+    raise KeyError("detail for the operator")
+
+
+class _Acts:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(self.path),)  # type: ignore[return-value]
+
+
+def trap(path: str) -> object:
+    return _Acts(path)
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def tell_and_sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(30)

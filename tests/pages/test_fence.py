@@ -1,0 +1,210 @@
+"""The fence: what a converter cannot do there, and what the gateway learns when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.pages import child, fence
+from gateway.pages.assemble import Job, Made
+from gateway.pages.fence import Fence
+from tests.pages import fax_files as make
+
+# What the tests run inside the fence. The server takes functions of gateway.pages only, so these are planted there.
+TRICKS = Path(__file__).with_name("fence_tricks.py")
+
+
+@pytest_asyncio.fixture
+async def pen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fence]:
+    folder = tmp_path / "planted"
+    folder.mkdir()
+    (folder / "fence_tricks.py").write_bytes(TRICKS.read_bytes())
+    monkeypatch.setattr(
+        fence, "_PROGRAM", f"import gateway.pages; gateway.pages.__path__.append({str(folder)!r}); " + fence._PROGRAM
+    )
+    made = Fence(memory=300_000_000, time_limit=5, folder=tmp_path / "scraps")
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def job(folder: Path, mail: bytes, name: str = "out") -> Job:
+    out = folder / name
+    out.mkdir()
+    (out / "mail").write_bytes(mail)
+    return Job(source=out / "mail", content_type="message/rfc822", out=out, cover=make.COVER, paper="letter", max_pages=50)
+
+
+async def test_a_mail_becomes_pages_behind_the_fence(tmp_path: Path, pen: Fence) -> None:
+    mail = make.mail("Hello", ("application/pdf", make.pdf("x"), "x.pdf")).as_bytes()
+    made = await pen.run("gateway.pages.assemble:make", job(tmp_path, mail))
+    assert isinstance(made, Made)
+    assert made.pages == len(make.texts(made.pdf)) == 2
+    assert made.manifest[1].title == "x.pdf"
+
+
+async def test_a_refusal_comes_out_as_it_was_raised(tmp_path: Path, pen: Fence) -> None:
+    mail = make.mail("Hello", ("application/pdf", make.locked(), "Vertrag-Müller.pdf")).as_bytes()
+    with pytest.raises(BadDocument, match="password") as error:
+        await pen.run("gateway.pages.assemble:make", job(tmp_path, mail))
+    assert (error.value.reply, error.value.part) == ("554 5.6.5", "Vertrag-Müller.pdf")
+
+
+async def test_several_jobs_run_at_once_and_do_not_mix(tmp_path: Path, pen: Fence) -> None:
+    jobs = [job(tmp_path, make.mail(f"number-{n}.").as_bytes(), str(n)) for n in range(12)]
+    made = await asyncio.gather(*(pen.run("gateway.pages.assemble:make", one) for one in jobs))
+    for n, one in enumerate(made):
+        assert isinstance(one, Made)
+        assert f"number-{n}." in make.texts(one.pdf)[0]
+
+
+async def test_bytes_of_any_size_go_in_and_out(pen: Fence) -> None:
+    content = make.tiff(*[make.fax_page(1143)] * 3)
+    answer = await pen.run("gateway.pages.tiff:inbound_to_pdf", content + bytes(5_000_000))
+    assert isinstance(answer, tuple)
+    assert (len(make.sizes(answer[0])), answer[1]) == (3, 3)
+
+
+@pytest.mark.parametrize("trick", ["internet", "local_socket", "program", "trace"])
+async def test_cnt_12_a_job_has_no_network_and_starts_no_program(pen: Fence, trick: str) -> None:
+    assert "network" in pen.describe()
+    if trick != "internet" and "seccomp" not in pen.describe():
+        pytest.skip("no system call filter on this machine")
+    said = await pen.run(f"gateway.pages.fence_tricks:{trick}")
+    assert isinstance(said, str)
+    assert said.startswith("refused"), said
+
+
+async def test_a_job_that_dies_names_its_part(pen: Fence) -> None:
+    with pytest.raises(ConverterUnavailable) as error:
+        await pen.run("gateway.pages.fence_tricks:crash", "Plan Müller.pdf")
+    assert error.value.part == "Plan Müller.pdf"
+
+
+async def test_a_job_that_takes_too_long_is_ended_and_names_its_part(pen: Fence, tmp_path: Path) -> None:
+    quick = Fence(memory=300_000_000, time_limit=0.3, folder=tmp_path / "quick")
+    try:
+        await quick.run("gateway.pages.fence_tricks:pid")
+        began = time.monotonic()
+        with pytest.raises(ConverterUnavailable) as error:
+            await quick.run("gateway.pages.fence_tricks:sleep", "slow.pdf")
+        assert error.value.part == "slow.pdf"
+        assert time.monotonic() - began < 2
+    finally:
+        await quick.close()
+
+
+async def test_a_job_that_takes_too_much_memory_is_ended_and_names_its_part(pen: Fence) -> None:
+    with pytest.raises(ConverterUnavailable, match="memory") as error:
+        await pen.run("gateway.pages.fence_tricks:hog", "big.pdf", 400_000_000)
+    assert error.value.part == "big.pdf"
+    assert await pen.run("gateway.pages.fence_tricks:hog", "small.pdf", 100_000_000) == 100_000_000
+
+
+async def test_a_job_writes_no_endless_file(pen: Fence, tmp_path: Path) -> None:
+    with pytest.raises(ConverterUnavailable):
+        await pen.run("gateway.pages.fence_tricks:fill", str(tmp_path / "endless"))
+    assert (tmp_path / "endless").stat().st_size <= 512 * 1024 * 1024
+
+
+async def test_an_error_of_ours_is_logged_and_not_told_to_strangers(pen: Fence, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConverterUnavailable) as error:
+        await pen.run("gateway.pages.fence_tricks:bug")
+    assert "detail for the operator" not in error.value.text
+    assert "detail for the operator" in caplog.text
+
+
+async def test_a_job_cannot_answer_with_a_type_that_acts_when_read(pen: Fence, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    with pytest.raises(ConverterUnavailable):
+        await pen.run("gateway.pages.fence_tricks:trap", str(trap))
+    assert not trap.exists()
+
+
+async def test_only_functions_of_the_pages_are_run(pen: Fence) -> None:
+    with pytest.raises(ConverterUnavailable):
+        await pen.run("os:getpid")
+
+
+async def test_a_cancelled_job_is_ended(pen: Fence, tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    running = asyncio.create_task(pen.run("gateway.pages.fence_tricks:tell_and_sleep", str(path)))
+    async with asyncio.timeout(10):
+        while not path.exists() or not path.read_text():
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        while psutil.pid_exists(int(path.read_text())):
+            await asyncio.sleep(0.01)
+
+
+async def test_no_zombie_stays_behind(pen: Fence) -> None:
+    for _ in range(3):
+        await pen.run("gateway.pages.fence_tricks:pid")
+    async with asyncio.timeout(5):
+        while [one for one in psutil.Process().children(recursive=True) if one.status() == psutil.STATUS_ZOMBIE]:
+            await asyncio.sleep(0.01)
+    assert len(psutil.Process().children(recursive=True)) <= 2
+
+
+async def test_a_dead_server_is_started_again(pen: Fence) -> None:
+    await pen.run("gateway.pages.fence_tricks:pid")
+    assert pen._server is not None
+    first = pen._server.pid
+    os.kill(first, signal.SIGKILL)
+    pen._server.wait()
+    assert isinstance(await pen.run("gateway.pages.fence_tricks:pid"), int)
+    assert pen._server.pid != first
+
+
+async def test_everything_ends_with_the_gateway(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, os, sys\nfrom pathlib import Path\nfrom gateway.pages.fence import Fence\n"
+        "async def main():\n"
+        f"    fence = Fence(10**9, 60, Path({str(tmp_path)!r}))\n"
+        "    await fence.run('gateway.pages.tiff:inbound_to_pdf', Path(sys.argv[1]).read_bytes())\n"
+        "    print(fence._server.pid, flush=True)\n    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    (tmp_path / "a.pdf").write_bytes(make.pdf("x"))
+    gateway = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "a.pdf"), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert gateway.stdout is not None
+    server = int(await gateway.stdout.readline())
+    assert psutil.pid_exists(server)
+    gateway.kill()
+    await gateway.wait()
+    async with asyncio.timeout(10):
+        while psutil.pid_exists(server) and psutil.Process(server).status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+
+
+async def test_two_fences_live_side_by_side(tmp_path: Path, pen: Fence) -> None:
+    other = Fence(memory=300_000_000, time_limit=5, folder=tmp_path / "other")
+    try:
+        pids = await asyncio.gather(other.run("gateway.pages.fence_tricks:pid"), pen.run("gateway.pages.fence_tricks:pid"))
+        assert pids[0] != pids[1]
+    finally:
+        await other.close()
+
+
+def test_the_protection_is_described_without_a_running_server() -> None:
+    assert "limits" in fence.describe()
+
+
+def test_telling_the_part_outside_the_fence_does_nothing() -> None:
+    child.note("x")
+    assert child._job is None
