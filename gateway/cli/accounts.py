@@ -1,0 +1,151 @@
+"""Commands about accounts and lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+from rich.table import Table
+
+from gateway import config
+from gateway.cli.terminal import as_json_option, ask, in_file, reported, screen
+from gateway.errors import ConfigError, Refused
+
+P = ParamSpec("P")
+
+
+@click.group()
+def account() -> None:
+    """Accounts: who may fax."""
+
+
+@account.command("list")
+@in_file
+@as_json_option
+@reported
+def account_list(file: Path, as_json: bool) -> None:
+    """List the accounts."""
+    found = ask(config.load(file), {"verb": "accounts"})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table("name", "login", "senders", "networks", "countries", "where", box=None, pad_edge=False)
+    for one in found:
+        lists = [", ".join(one[key]) for key in ("senders", "networks", "countries")]
+        table.add_row(one["name"], one["login"], *lists, "file" if one["declared"] else "spool")
+    screen.print(table if found else "There are no accounts.")
+
+
+def _account_options(command: Callable[P, None]) -> Callable[P, None]:
+    for option in (
+        click.option("--country", "countries", multiple=True, help="May fax there, e.g. US; repeatable."),
+        click.option("--network", "networks", multiple=True, help="Its own clients, CIDR; repeatable."),
+        click.option("--sender", "senders", multiple=True, help="Mail address or pattern like *@example.com; repeatable."),
+        click.option("--login", default="", help="For SMTP AUTH; the password is asked for."),
+    ):
+        command = option(command)
+    return command
+
+
+@account.command("add")
+@click.argument("name")
+@_account_options
+@in_file
+@reported
+def account_add(
+    name: str, login: str, senders: tuple[str, ...], networks: tuple[str, ...], countries: tuple[str, ...], file: Path
+) -> None:
+    """Add an account."""
+    settings = config.load(file)
+    _check_account(networks, countries, str(file))
+    if not countries:
+        raise Refused("Say where it may fax: --country US")
+    password = _password() if login else ""
+    request = {"senders": senders, "networks": networks, "countries": countries, "login": login, "password": password}
+    click.echo(f"added {name} as {ask(settings, {'verb': 'account-save', 'new': True, 'name': name, **request})}")
+
+
+@account.command("password")
+@click.argument("name")
+@in_file
+@reported
+def account_password(name: str, file: Path) -> None:
+    """Set an account's password; it is asked for, or read from a pipe."""
+    ask(config.load(file), {"verb": "account-save", "name": name, "password": _password()})
+    click.echo(f"{name} has a new password")
+
+
+@account.command("remove")
+@click.argument("name")
+@in_file
+@reported
+def account_remove(name: str, file: Path) -> None:
+    """Remove an account and its lines. Its faxes stay in the records."""
+    ask(config.load(file), {"verb": "account-remove", "name": name})
+    click.echo(f"removed {name}")
+
+
+def _check_account(networks: tuple[str, ...], countries: tuple[str, ...], file: str) -> None:
+    """The same checks as in the configuration file."""
+    section = {"name": "account", "networks": networks, "countries": countries}
+    try:
+        config.validated(config.AccountSection, section, file, "account")
+    except ConfigError as error:
+        raise Refused(f"{error.key.removeprefix('account.')}: {error.problem}") from error
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+    secret = sys.stdin.readline().rstrip("\n")
+    if not secret:
+        raise Refused("No password came on standard input.")
+    return secret
+
+
+@click.group()
+def line() -> None:
+    """Lines: fax numbers we hold."""
+
+
+@line.command("list")
+@in_file
+@as_json_option
+@reported
+def line_list(file: Path, as_json: bool) -> None:
+    """List the lines."""
+    found = ask(config.load(file), {"verb": "lines"})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table("number", "account", "carrier", "mailbox", "where", box=None, pad_edge=False)
+    for one in found:
+        where = "file" if one["declared"] else "spool"
+        table.add_row(one["number"], one["account"], one["carrier"], ", ".join(one["mailbox"]), where)
+    screen.print(table if found else "There are no lines.")
+
+
+@line.command("add")
+@click.argument("number")
+@click.option("--account", "name", default="", help="Whose it is.")
+@click.option("--carrier", default="", help="Where it is. Default: the first carrier.")
+@click.option("--mailbox", multiple=True, help="Who gets what arrives there; repeatable. Default: the operator.")
+@in_file
+@reported
+def line_add(number: str, name: str, carrier: str, mailbox: tuple[str, ...], file: Path) -> None:
+    """Add a line."""
+    request = {"verb": "line-save", "number": number, "account": name, "carrier": carrier, "mailbox": mailbox}
+    click.echo(f"added {ask(config.load(file), request)}")
+
+
+@line.command("remove")
+@click.argument("number")
+@in_file
+@reported
+def line_remove(number: str, file: Path) -> None:
+    """Remove a line."""
+    click.echo(f"removed {ask(config.load(file), {'verb': 'line-remove', 'number': number})}")

@@ -1,0 +1,211 @@
+"""Commands about faxes: send, queue, show, steer, explain."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email.message
+import email.policy
+import email.utils
+import json
+import mimetypes
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from gateway import config, explain
+from gateway.cli.terminal import as_json_option, ask, in_file, local, reported, screen
+from gateway.config import Config
+from gateway.control import Json
+
+COMMANDS: list[click.Command] = []
+
+
+@click.command()
+@click.argument("number")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--account", default="", help="Who pays; needed where there are several accounts.")
+@click.option("--from", "sender", default="", help="Who gets the report. Default: the operator.")
+@click.option("--subject", default="")
+@click.option("--message", "text", default="", help="Text for the cover page.")
+@in_file
+@as_json_option
+@reported
+def send(
+    number: str, files: tuple[Path, ...], account: str, sender: str, subject: str, text: str, file: Path, as_json: bool
+) -> None:
+    """Fax FILES to NUMBER."""
+    settings = config.load(file)
+    author = sender or settings.mail.operator
+    mail = base64.b64encode(_mail(author, subject, text, files, settings.domain[0])).decode()
+    request = {"verb": "send", "number": number, "account": account, "sender": author, "mail": mail}
+    submission = ask(settings, request)
+    click.echo(json.dumps({"submission": submission}) if as_json else f"accepted as {submission}; the report goes to {author}")
+
+
+def _mail(author: str, subject: str, text: str, files: tuple[Path, ...], domain: str) -> bytes:
+    """The files as one mail, so that they take the same way as any other."""
+    mail = email.message.EmailMessage(policy=email.policy.SMTP)
+    mail["From"], mail["Subject"] = author, subject
+    mail["Date"], mail["Message-ID"] = email.utils.localtime(), email.utils.make_msgid(domain=domain)
+    if text:
+        mail.set_content(text)
+    for path in files:
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        major, minor = kind.split("/", 1)
+        mail.add_attachment(path.read_bytes(), maintype=major, subtype=minor, filename=path.name)
+    return mail.as_bytes()
+
+
+@click.command()
+@click.option("--state", "states", multiple=True, help="Only these states; may be given several times.")
+@click.option("--all", "everything", is_flag=True, help="Finished faxes too.")
+@click.option("--received", is_flag=True, help="Received faxes instead.")
+@click.option("--limit", default=50, show_default=True)
+@in_file
+@as_json_option
+@reported
+def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int, file: Path, as_json: bool) -> None:
+    """List faxes, newest first: those that are not finished, unless told otherwise."""
+    settings = config.load(file)
+    if received:
+        _list_received(ask(settings, {"verb": "received", "limit": limit}), settings, as_json)
+        return
+    wanted = list(states) or ([] if everything else ["accepted", "ready", "sending", "deferred", "held"])
+    found = ask(settings, {"verb": "queue", "states": wanted, "limit": limit})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "number", "state", "outcome", "pages", "tries", "accepted", "next"):
+        table.add_column(column, no_wrap=True)
+    for fax in found:
+        table.add_row(
+            fax["id"],
+            fax["number"],
+            fax["state"],
+            (fax["outcome"] or "").replace("_", " "),
+            str(fax["pages"] or ""),
+            str(fax["attempts"] or ""),
+            local(fax["accepted_at"], settings),
+            local(fax["due_at"], settings),
+        )
+    screen.print(table if found else "Nothing waits.")
+
+
+def _list_received(found: list[Json], settings: Config, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    table = Table("id", "line", "caller", "state", "pages", "received", box=None, pad_edge=False)
+    for fax in found:
+        received = local(fax["received_at"], settings)
+        table.add_row(fax["id"], fax["line"], fax["caller"], fax["state"], str(fax["pages"]), received)
+    screen.print(table if found else "Nothing was received.")
+
+
+@click.command()
+@click.argument("fax", metavar="ID")
+@in_file
+@as_json_option
+@reported
+def show(fax: str, file: Path, as_json: bool) -> None:
+    """Show the whole history of one fax."""
+    settings = config.load(file)
+    told = ask(settings, {"verb": "show", "id": fax})
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    tx, submission = told["transmission"], told["submission"]
+    facts = [
+        ("fax", tx["id"]),
+        ("to", f"{tx['number']}  (written: {', '.join(r['written'] for r in told['recipients'])})"),
+        ("from", f"{submission['envelope']['sender'] or '<>'} by {submission['envelope']['door']}"),
+        ("subject", submission["subject"]),
+        ("state", " ".join(filter(None, (tx["state"], (tx["outcome"] or "").replace("_", " "))))),
+        ("reason", tx["reason"]),
+        ("pages", f"{tx['pages_sent']} of {tx['pages']} confirmed" if tx["pages"] else "not made yet"),
+        ("line", " ".join(filter(None, (tx["carrier"], tx["caller"])))),
+        ("next", local(tx["due_at"], settings)),
+    ]
+    for name, value in facts:
+        if value:
+            screen.print(f"[bold]{name:>8}[/]  ", end="")
+            screen.print(value, markup=False)
+    for part in json.loads(tx["manifest"] or "[]"):
+        pages = f"pages {part['first_page']}-{part['last_page']}" if part["first_page"] else "not printed"
+        screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
+    screen.print()
+    for entry in told["history"]:
+        screen.print(f"{local(entry['at'], settings)}  {entry['what']:<18} {entry['detail']}", markup=False)
+
+
+def _steering(verb: str, text: str) -> None:
+    """One command for one verb of `desk.steer`."""
+
+    @in_file
+    @as_json_option
+    @reported
+    def command(fax: str, file: Path, as_json: bool, choice: str = "") -> None:
+        settings = config.load(file)
+        by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "by": by})
+        click.echo(json.dumps({"id": fax, "answer": answer}) if as_json else f"{fax}: {answer}")
+
+    command = click.argument("fax", metavar="ID")(command)
+    if verb == "release":
+        for choice, meaning in (("delivered", "It arrived."), ("retry", "Send it again."), ("fail", "It failed.")):
+            command = click.option(f"--{choice}", "choice", flag_value=choice, help=meaning)(command)
+    COMMANDS.append(click.command(verb, help=text)(command))
+
+
+_steering("retry", "Dial a deferred fax now; send a failed or cancelled one again.")
+_steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
+_steering("hold", "Keep a fax back until it is released.")
+_steering("release", "Let a held fax go on, or decide what became of it.")
+
+
+@click.command("explain")
+@click.argument("mail", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", multiple=True, help="Recipient address or number; default: those of To and Cc at our domain.")
+@click.option("--from", "sender", default="", help="Envelope sender; default: the From field.")
+@in_file
+@as_json_option
+@reported
+def explain_command(mail: Path, to: tuple[str, ...], sender: str, file: Path, as_json: bool) -> None:
+    """What would be faxed, to whom, and which parts become which pages. Sends nothing. Exit 1: it would be refused."""
+    settings = config.load(file)
+    accounts = ask(settings, {"verb": "accounts"})
+    verdict = _wait(explain.explain(settings, mail.read_bytes(), to=to, sender=sender, accounts=accounts))
+    if as_json:
+        click.echo(json.dumps(verdict, indent=2, ensure_ascii=False))
+    else:
+        _print_verdict(verdict)
+    sys.exit(0 if verdict["faxed"] else 1)
+
+
+def _wait(work: Coroutine[Any, Any, Json]) -> Json:
+    return asyncio.run(work)
+
+
+def _print_verdict(verdict: Json) -> None:
+    for one in verdict["recipients"]:
+        mark = "[green]would be faxed[/]" if one["faxed"] else "[red]would be refused[/]"
+        screen.print(f"[bold]{one['number'] or one['written']}[/]  {mark}")
+        if not one["faxed"]:
+            screen.print(f"  {one['reply']} {one['reason']}", markup=False)
+    if verdict["reason"]:
+        screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
+    if verdict["pages"]:
+        screen.print(f"{verdict['pages']} pages with the cover page:")
+    for part in verdict["manifest"]:
+        pages = f"pages {part['first_page']}-{part['last_page']}" if part["first_page"] else "not printed"
+        screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
+
+
+COMMANDS += [send, queue, show, explain_command]

@@ -1,0 +1,87 @@
+"""What every command needs: its options, the way to the service, errors as one clear line, times as people read them.
+
+Commands about faxes, accounts and lines go to the running service over its control socket; while nothing is running
+the spool is opened here. Exit codes: 0 done, 1 refused (the reason on stderr), 75 not now, 78 wrong configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ParamSpec
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+
+from gateway import control
+from gateway.config import Config
+from gateway.control import Json
+from gateway.errors import ConfigError, GatewayError, Refused, Unavailable
+from gateway.spool.store import SpoolBusy
+
+P = ParamSpec("P")
+NOT_NOW, BAD_CONFIG = 75, 78  # sysexits: EX_TEMPFAIL, EX_CONFIG
+in_file = click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), default=Path("/etc/faxgate/gateway.toml"), show_default=True
+)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+screen = Console(highlight=False, soft_wrap=True)
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors become one clear line on stderr and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ConfigError as error:
+            fail(error.text, BAD_CONFIG)
+        except (Unavailable, SpoolBusy) as error:
+            fail(error.text, NOT_NOW)
+        except GatewayError as error:
+            fail(error.text, 1)
+
+    return run
+
+
+def fail(text: str, code: int) -> None:
+    click.echo(f"faxgate: {text}", err=True)
+    sys.exit(code)
+
+
+def ask(settings: Config, request: Json) -> Any:
+    """Any: the answer as JSON gave it; each command knows its own. Over the socket, else on the spool itself."""
+    from gateway import daemon
+
+    async def ask() -> object:
+        try:
+            return await control.ask(settings.spool / "control.sock", request)
+        except (FileNotFoundError, ConnectionRefusedError):
+            _become_owner(settings.spool)
+            async with daemon.opened(settings) as desk:
+                return json.loads(json.dumps(await desk.call(request), default=str))
+        except PermissionError as error:
+            raise Refused("You may not speak to the service: run this as root or as its user.") from error
+
+    return asyncio.run(ask())
+
+
+def _become_owner(spool: Path) -> None:
+    """Root works on the spool as its owner, so that the service can read and write what is left there."""
+    if os.geteuid() == 0 and spool.exists() and (owner := spool.stat()).st_uid != 0:
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+
+
+def local(moment: str | None, settings: Config) -> str:
+    if not moment:
+        return ""
+    return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(settings.zone)):%Y-%m-%d %H:%M:%S %Z}"
