@@ -58,6 +58,7 @@ def serve(descriptor: int) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     gc.collect()
+    confine.give_back_memory()
     gc.freeze()  # the forked processes then share these pages
     control.send(protection.encode())
     _Server(control).run()
@@ -115,7 +116,11 @@ class _Server:
             return True
         seconds, memory = REQUEST.unpack(content)
         link = socket.socket(fileno=descriptors[0])
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no memory or no process left: the other side sees its job end at once
+            link.close()
+            return True
         if pid == 0:
             for other, _ in self.jobs.values():
                 other.close()

@@ -47,6 +47,13 @@ def die_with_parent() -> None:
         _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def give_back_memory() -> None:
+    """Return what the C library keeps for later to the system; where it has no such call, nothing happens."""
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def limit(memory: int, seconds: float) -> None:
     """Bound this process: `memory` more bytes than it has now, processor time, file size, open files, no children."""
     room = _size() + memory

@@ -6,6 +6,7 @@ these and everything after them, so a cover is laid out first (`Layout.count`) a
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from reportlab.pdfgen.canvas import Canvas
 from gateway.pages import fonts, text
 from gateway.pages.assemble import Cover
 from gateway.pages.paper import MARGIN, Paper
-from gateway.templates import Templates
+from gateway.templates import Templates, built_in
 
 TEMPLATE = "cover/cover.txt"
 
@@ -101,7 +102,7 @@ def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
         name: one_line(getattr(cover, name))
         for name in ("to_name", "to_number", "organisation", "from_name", "from_address", "subject", "reference", "contact")
     }
-    filled = Templates(templates[0] if templates else None).render(
+    filled = _templates(templates[0] if templates and templates[0] != built_in() else None).render(
         TEMPLATE, **values, pages=total, when=cover.date, date=date_in_words(cover.date)
     )
     wording = Wording()
@@ -123,6 +124,12 @@ def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
             case _:
                 raise BadTemplate(f"{TEMPLATE}: a line begins with {kind!r}")
     return wording
+
+
+@functools.cache
+def _templates(operators: Path | None) -> Templates:
+    """Kept, with what it has compiled: the built-in wording is then ready before the first job."""
+    return Templates(operators)
 
 
 def one_line(value: str) -> str:

@@ -164,8 +164,7 @@ def _spawn(control: int, folder: Path) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and program
             _command(str(descriptor)),
-            env=_environment() | {"TMPDIR": str(folder)},
-            cwd=folder,
+            env=_environment() | {"TMPDIR": str(folder.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[descriptor],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -199,6 +200,30 @@ async def test_two_fences_live_side_by_side(tmp_path: Path, pen: Fence) -> None:
         assert pids[0] != pids[1]
     finally:
         await other.close()
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        ("_new_namespaces", "no network and no programs by seccomp, limits"),
+        ("_filter_system_calls", "no network by user namespace, limits"),
+        ("_new_namespaces = confine._filter_system_calls", "limits only: the network stays within reach of converters"),
+    ],
+)
+def test_each_protection_holds_alone_and_what_is_missing_is_said(without: str, said: str) -> None:
+    program = (
+        f"from gateway.pages import confine\nconfine.{without} = lambda: False\nprint(confine.no_network())\n"
+        "import socket\n"
+        "try:\n    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n    print('reached')\n"
+        "except OSError as error:\n    print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
+    )
+    words, reached = done.stdout.splitlines()
+    if words != said:
+        pytest.skip(f"this machine offers less: {words}")
+    assert reached == ("reached" if said.startswith("limits") else "refused")
 
 
 def test_the_protection_is_described_without_a_running_server() -> None:
