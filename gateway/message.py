@@ -192,7 +192,7 @@ def _headers(mail: email.message.Message) -> Headers:
         return _WORD_GAP.sub(" ", str(mail.get(name, ""))).strip()
 
     froms = [decoded(value) for value in mail.get_all("From", [])]
-    addresses = email.utils.getaddresses([str(value) for value in mail.get_all("From", [])])
+    addresses = _addresses([str(value) for value in mail.get_all("From", [])])
     return Headers(
         subject=first("Subject"),
         from_header=", ".join(froms),
@@ -209,6 +209,14 @@ def _headers(mail: email.message.Message) -> Headers:
         received=len(mail.get_all("Received", [])),
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
     )
+
+
+def _addresses(fields: list[str]) -> list[tuple[str, str]]:
+    """Name and address of each; none where comments or groups are nested so deep that the library gives up."""
+    try:
+        return email.utils.getaddresses(fields)
+    except RecursionError:
+        return []
 
 
 def _first_id(value: str) -> str:

@@ -109,7 +109,11 @@ class GatewaySMTP(SMTP):
         text = status if isinstance(status, str) else status.decode("ascii", "replace")
         if text == "220 Ready to start TLS":  # aiosmtpd's own words, the only ones left
             text = "220 2.0.0 Ready to start TLS"
-        self._writer.write(log.printable(text, 510).encode() + b"\r\n")
+        await self._say(text)
+
+    async def _say(self, *lines: str) -> None:
+        """Reply lines in one packet, whatever is in them made printable."""
+        self._writer.write(b"".join(log.printable(line, 510).encode() + b"\r\n" for line in lines))
         await self._writer.drain()
 
     async def _handle_client(self) -> None:
@@ -179,9 +183,7 @@ class GatewaySMTP(SMTP):
             extensions.append("STARTTLS")
         if self._client.tls:
             extensions.append("AUTH PLAIN LOGIN")
-        for text in (self.hostname, *extensions):
-            await self.push(f"250-{text}")
-        await self.push("250 HELP")
+        await self._say(*(f"250-{text}" for text in (self.hostname, *extensions)), "250 HELP")
 
     def _hello(self, hostname: str, *, extended: bool) -> None:
         if not hostname:

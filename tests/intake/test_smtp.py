@@ -8,6 +8,7 @@ import smtplib
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -273,6 +274,13 @@ async def test_lines_that_end_in_a_bare_lf_are_answered_and_refused(start: Start
     assert heard.endswith(b"221 2.0.0 Bye\r\n")
 
 
+@pytest.mark.parametrize("field", [b"From: " + b"(" * 900, b"From: " + b"a:" * 450, b"From: " + b"\xff\0 <a", b"From:"])
+async def test_unreadable_authors_are_refused_for_good(start: Start, field: bytes) -> None:
+    gateway = await start()
+    code, text = await send(gateway, (field + b"\r\n ") * 40 + b"\r\n\r\nhello\r\n")
+    assert (code, text[:6]) == (550, b"5.7.1 ")
+
+
 @pytest.mark.parametrize("trick", [b"\n.\n", b"\r.\r", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n"])
 async def test_smt_01_smuggled_mail_is_never_a_second_mail(start: Start, trick: bytes) -> None:
     gateway = await start()
@@ -412,3 +420,17 @@ async def test_smt_09_a_mail_of_100_kilobytes_is_answered_quickly(start: Start) 
         return sorted(took)
 
     assert (await talk(gateway, conversation))[7] < 0.05
+
+
+async def test_a_unix_socket_proves_nothing(start: Start, tmp_path: Path) -> None:
+    gateway = await start(listen=[str(tmp_path / "smtp.sock")])
+    assert gateway.door.addresses == []
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "smtp.sock")
+    envelope = b"EHLO x\r\nMAIL FROM:<ann@corp.example>\r\nRCPT TO:<14155550123@fax.example>\r\n"
+    writer.write(envelope + b"RCPT TO:<postmaster>\r\nDATA\r\n" + MAIL + b".\r\nQUIT\r\n")
+    async with asyncio.timeout(5):
+        heard = await reader.read()
+    assert b"\r\n550 5.7.1 This sender may not fax from this network" in heard
+    assert b"\r\n250 2.0.0 accepted for the operator\r\n" in heard
+    assert gateway.desk.taken[0].trace.startswith(b"Received: from x (local)\r\n")
+    writer.close()
