@@ -1,4 +1,4 @@
-"""One gateway a test, stopped whatever happens."""
+"""Houses: one gateway a test, and one that many tests share. Stopped whatever happens."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +10,19 @@ from tests.flows.house import House
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    """A house that is not running yet."""
+    """A house of its own that is not running yet."""
     made = House(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A running house that tests share: they call `fresh` numbers, and look at the answers to their own mails."""
+    made = House(tmp_path_factory.mktemp("open-house"))
+    made.start()
     try:
         yield made
     finally:

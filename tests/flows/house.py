@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.message
 import email.policy
 import email.utils
 import io
+import itertools
 import json
 import signal
 import smtplib
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pypdf
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from reportlab.lib.pagesizes import LETTER
 from reportlab.pdfgen.canvas import Canvas
 
+from gateway import control
 from gateway.carriers.loopback import Call, calls
 
 T = TypeVar("T")
@@ -31,6 +38,15 @@ DOMAIN = "fax.example.com"
 SENDER = "ann@example.com"
 OWN_LINE = "+14155550100"
 REPOSITORY = Path(__file__).parents[2]
+FINAL = frozenset({"delivered", "failed", "cancelled"})
+_AREAS = (415, 510, 619, 213, 310, 305, 312, 617, 212, 512)
+_counted = itertools.count()
+
+
+def fresh(ending: str = "23") -> str:
+    """A number that no other test calls; its last two digits say what becomes of a fax to it."""
+    n = next(_counted)
+    return f"+1{_AREAS[n // 100]}555{n % 100:02d}{ending}"
 
 
 @dataclass(slots=True)
@@ -57,13 +73,19 @@ class Letter:
         assert body is not None
         return str(body.get_content())
 
+    @property
+    def flat(self) -> str:
+        """The text on one line."""
+        return " ".join(self.text.split())
+
 
 @dataclass(slots=True)
 class Sink:
-    """A mail server on a free port; `answer` may be changed to refuse."""
+    """A mail server on a free port; `answer` may be changed to refuse, `taken` is called before a 250 is said."""
 
     letters: list[Letter] = field(default_factory=list)
     answer: str = "250 2.0.0 kept"
+    taken: Callable[[Letter], None] | None = None
     controller: Controller | None = None
     port: int = 0
 
@@ -71,7 +93,10 @@ class Sink:
         if self.answer.startswith("250"):
             content = envelope.content
             assert isinstance(content, bytes)
-            self.letters.append(Letter((envelope.mail_from or "").strip("<>"), list(envelope.rcpt_tos), content))
+            letter = Letter((envelope.mail_from or "").strip("<>"), list(envelope.rcpt_tos), content)
+            self.letters.append(letter)
+            if self.taken is not None:
+                self.taken(letter)
         return self.answer
 
     def start(self) -> None:
@@ -169,14 +194,25 @@ class House:
         self, mail: email.message.EmailMessage | bytes, *numbers: str, sender: str = SENDER
     ) -> dict[str, tuple[int, bytes]]:
         """Hand a mail in by SMTP; what was refused, by address. Raises what smtplib raises."""
-        content = mail if isinstance(mail, bytes) else mail.as_bytes(policy=email.policy.SMTP)
-        recipients = [number if "@" in number else f"{number}@{DOMAIN}" for number in numbers]
-        with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=30) as client:
-            return client.sendmail(sender, recipients, content)
+        with self.smtp() as client:
+            return client.sendmail(sender, addresses(*numbers), as_bytes(mail))
 
-    def calls(self) -> list[Call]:
-        """What was really dialled."""
-        return calls(self.spool / "loopback" / "main")
+    def smtp(self, timeout: float = 30) -> smtplib.SMTP:
+        """A connection to the SMTP door."""
+        return smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=timeout)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a request to the HTTP listener."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def calls(self, number: str = "") -> list[Call]:
+        """What was really dialled (to `number`)."""
+        return [call for call in calls(self.spool / "loopback" / "main") if number in ("", call.number)]
 
     def cli(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line on this house's configuration."""
@@ -192,15 +228,53 @@ class House:
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done
 
-    def faxes(self) -> list[dict[str, Any]]:
-        """Every transmission, newest first, as `faxgate queue --all --json` says."""
-        found: list[dict[str, Any]] = json.loads(self.cli("queue", "--all", "--limit", "100000", "--json").stdout)
-        return found
+    def ask(self, verb: str, **more: Any) -> Any:
+        """What the running service answers on its control socket."""
+        return asyncio.run(control.ask(self.spool / "control.sock", {"verb": verb, **more}))
+
+    def faxes(self, number: str = "") -> list[dict[str, Any]]:
+        """Every transmission (to `number`), newest first."""
+        found: list[dict[str, Any]] = self.ask("queue", limit=100_000)
+        return [fax for fax in found if number in ("", fax["number"])]
+
+    def fax(self, number: str, *states: str, patience: float = 30.0) -> dict[str, Any]:
+        """The one fax to `number`, once it is in one of these states (default: the final ones)."""
+        wanted = states or tuple(FINAL)
+
+        def found() -> dict[str, Any] | None:
+            (fax,) = self.faxes(number)
+            return fax if fax["state"] in wanted else None
+
+        fax = self.wait(found, patience, f"the fax to {number} to be {' or '.join(wanted)}")
+        assert fax is not None
+        return fax
+
+    def pages(self, fax: dict[str, Any]) -> list[str]:
+        """The text on each page of a fax."""
+        document = self.spool / "documents" / fax["document"][:2] / fax["document"]
+        return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(document.read_bytes())).pages]
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        """Look into the database from outside."""
+        database = sqlite3.connect(f"file:{self.spool / 'faxgate.db'}?mode=ro", uri=True, timeout=10)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
 
     def letters(self, n: int, patience: float = 30.0) -> list[Letter]:
         """Wait for n mails at the sink."""
         self.wait(lambda: len(self.sink.letters) >= n, patience, f"{n} mails")
         return list(self.sink.letters)
+
+    def reports(self, mail: email.message.EmailMessage, n: int = 1, patience: float = 30.0) -> list[Letter]:
+        """Wait for n answers to a mail that was handed in; all that came."""
+
+        def answers() -> list[Letter]:
+            return [letter for letter in list(self.sink.letters) if letter.mail["In-Reply-To"] == mail["Message-ID"]]
+
+        self.wait(lambda: len(answers()) >= n, patience, f"{n} answers to “{mail['Subject']}”")
+        return answers()
 
     def wait(self, ready: Callable[[], T], patience: float = 30.0, what: str = "it") -> T:
         until = time.monotonic() + patience
@@ -211,6 +285,16 @@ class House:
         log = self.log.read_text()[-3000:] if self.log.exists() else ""
         got = [letter.subject for letter in self.sink.letters]
         raise AssertionError(f"waited {patience} s for {what}; mails: {got}; log: {log}")
+
+
+def addresses(*numbers: str) -> list[str]:
+    """Numbers as mail addresses; addresses stay as they are."""
+    return [number if "@" in number else f"{number}@{DOMAIN}" for number in numbers]
+
+
+def as_bytes(mail: email.message.EmailMessage | bytes) -> bytes:
+    """A mail as it goes over the wire."""
+    return mail if isinstance(mail, bytes) else mail.as_bytes(policy=email.policy.SMTP)
 
 
 def as_toml(settings: dict[str, Any]) -> str:
