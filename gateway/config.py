@@ -21,7 +21,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import phonenumbers
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from gateway import number
@@ -42,6 +52,13 @@ def _duration(value: object) -> timedelta:
 
 def _minutes(*values: int) -> tuple[timedelta, ...]:
     return tuple(timedelta(minutes=value) for value in values)
+
+
+def _written(value: timedelta) -> str:
+    """As it is written in the file: "90s", "15m", "20h"."""
+    seconds = value.total_seconds()
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNITS[unit] == 0 or unit == "s")
+    return f"{seconds / _UNITS[unit]:g}{unit}"
 
 
 def _size(value: object) -> int:
@@ -75,7 +92,7 @@ def _endpoint(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_written)]
 Size = Annotated[int, BeforeValidator(_size)]
 Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
@@ -349,7 +366,10 @@ def validated(model: type[M], data: Mapping[str, Any], file: str, where: str) ->
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise _config_error(model, error.errors()[0], file, where) from None
+        faults = error.errors()
+        # A misspelt key is often why another one is missing.
+        fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+        raise _config_error(model, fault, file, where) from None
 
 
 def _config_error(model: type[BaseModel], fault: ErrorDetails, file: str, where: str) -> ConfigError:

@@ -11,6 +11,8 @@ import asyncio
 import base64
 import json
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -224,8 +226,10 @@ class ControlSocket:
     async def start(self) -> None:
         """Listen; a socket left by a process that died is replaced."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=_LINE_LIMIT)
-        self._path.chmod(0o600)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        os.fchmod(listening.fileno(), 0o600)  # before it has a name: nobody else ever gets in
+        listening.bind(str(self._path))
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE_LIMIT)
 
     async def stop(self) -> None:
         if self._server is not None:

@@ -32,7 +32,7 @@ from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
-from gateway.errors import SpoolUnavailable, Unavailable
+from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake.smtp import SmtpDoor
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
@@ -106,7 +106,10 @@ class Service:
         callbacks = Callbacks(self.carriers, {n: [s] for n, s in secrets.items()}, keep, public_url=config.public_url)
         checks = {"spool": self._check_spool, "work": self._check_work}
         self.web = WebDoor(config.http, callbacks.routes(), checks=checks, refresh=self._refresh)
-        await self.web.start()
+        try:
+            await self.web.start()
+        except OSError as error:
+            raise ConfigError(config.file, "http.listen", f"{config.http.listen}: {error.strerror}") from error
         self._stops.append(self.web.stop)
         self.loop = Loop(shop)
         self.loop.start()

@@ -16,7 +16,8 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
     │  └─ CarrierUncertain        time-out or broken reply after the request left
-    └─ CallbackRejected       bad or missing signature: 401, nothing stored
+    ├─ CallbackRejected       bad or missing signature: 401, nothing stored
+    └─ SpoolBusy              another process owns this spool
 
 The docstring of a class is its default message. Texts are written for the outside: no paths of ours, no hosts, no
 secrets; detail goes to the log.
@@ -160,3 +161,7 @@ class CarrierUncertain(Uncertain):
 
 class CallbackRejected(GatewayError):
     """The callback is not authentic."""
+
+
+class SpoolBusy(GatewayError):
+    """Another process owns this spool."""

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import ParamSpec
 
 import click
-from rich.table import Table
 
 from gateway import config
-from gateway.cli.terminal import as_json_option, ask, in_file, reported, screen
+from gateway.cli.terminal import as_json_option, ask, in_file, print_table, reported, screen
 from gateway.errors import ConfigError, Refused
 
 P = ParamSpec("P")
@@ -33,11 +32,18 @@ def account_list(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("name", "login", "senders", "networks", "countries", "where", box=None, pad_edge=False)
-    for one in found:
-        lists = [", ".join(one[key]) for key in ("senders", "networks", "countries")]
-        table.add_row(one["name"], one["login"], *lists, "file" if one["declared"] else "spool")
-    screen.print(table if found else "There are no accounts.")
+    rows = [
+        (
+            one["name"],
+            one["login"],
+            *(", ".join(one[key]) for key in ("senders", "networks", "countries")),
+            "file" if one["declared"] else "spool",
+        )
+        for one in found
+    ]
+    print_table(("name", "login", "senders", "networks", "countries", "where"), rows) if rows else screen.print(
+        "There are none."
+    )
 
 
 def _account_options(command: Callable[P, None]) -> Callable[P, None]:
@@ -122,11 +128,11 @@ def line_list(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("number", "account", "carrier", "mailbox", "where", box=None, pad_edge=False)
-    for one in found:
-        where = "file" if one["declared"] else "spool"
-        table.add_row(one["number"], one["account"], one["carrier"], ", ".join(one["mailbox"]), where)
-    screen.print(table if found else "There are no lines.")
+    rows = [
+        (one["number"], one["account"], one["carrier"], ", ".join(one["mailbox"]), "file" if one["declared"] else "spool")
+        for one in found
+    ]
+    print_table(("number", "account", "carrier", "mailbox", "where"), rows) if rows else screen.print("There are none.")
 
 
 @line.command("add")

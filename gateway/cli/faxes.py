@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from gateway import config, explain
-from gateway.cli.terminal import as_json_option, ask, in_file, local, reported, screen
+from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen
 from gateway.config import Config
 from gateway.control import Json
 
@@ -81,11 +80,9 @@ def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int,
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "number", "state", "outcome", "pages", "tries", "accepted", "next"):
-        table.add_column(column, no_wrap=True)
-    for fax in found:
-        table.add_row(
+    columns = ("id", "number", "state", "outcome", "pages", "tries", "accepted", "next")
+    rows = [
+        (
             fax["id"],
             fax["number"],
             fax["state"],
@@ -95,18 +92,20 @@ def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int,
             local(fax["accepted_at"], settings),
             local(fax["due_at"], settings),
         )
-    screen.print(table if found else "Nothing waits.")
+        for fax in found
+    ]
+    print_table(columns, rows) if rows else screen.print("Nothing waits.")
 
 
 def _list_received(found: list[Json], settings: Config, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    table = Table("id", "line", "caller", "state", "pages", "received", box=None, pad_edge=False)
-    for fax in found:
-        received = local(fax["received_at"], settings)
-        table.add_row(fax["id"], fax["line"], fax["caller"], fax["state"], str(fax["pages"]), received)
-    screen.print(table if found else "Nothing was received.")
+    rows = [
+        (fax["id"], fax["line"], fax["caller"], fax["state"], str(fax["pages"]), local(fax["received_at"], settings))
+        for fax in found
+    ]
+    print_table(("id", "line", "caller", "state", "pages", "received"), rows) if rows else screen.print("Nothing was received.")
 
 
 @click.command()
@@ -202,7 +201,7 @@ def _print_verdict(verdict: Json) -> None:
     if verdict["reason"]:
         screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
     if verdict["pages"]:
-        screen.print(f"{verdict['pages']} pages with the cover page:")
+        screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} with the cover page:")
     for part in verdict["manifest"]:
         pages = f"pages {part['first_page']}-{part['last_page']}" if part["first_page"] else "not printed"
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)

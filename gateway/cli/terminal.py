@@ -11,7 +11,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -23,8 +23,7 @@ from rich.console import Console
 from gateway import control
 from gateway.config import Config
 from gateway.control import Json
-from gateway.errors import ConfigError, GatewayError, Refused, Unavailable
-from gateway.spool.store import SpoolBusy
+from gateway.errors import ConfigError, GatewayError, Refused, SpoolBusy, Unavailable
 
 P = ParamSpec("P")
 NOT_NOW, BAD_CONFIG = 75, 78  # sysexits: EX_TEMPFAIL, EX_CONFIG
@@ -85,3 +84,12 @@ def local(moment: str | None, settings: Config) -> str:
     if not moment:
         return ""
     return f"{datetime.fromisoformat(moment).astimezone(ZoneInfo(settings.zone)):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as they need: nothing is cut off, because ids and numbers are copied from here."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(line[n]) for line in (list(columns), *lines)) for n in range(len(columns))]
+    for n, line in enumerate((list(columns), *lines)):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        screen.print(text, style="bold" if n == 0 else None, markup=False)

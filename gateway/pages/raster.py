@@ -2,7 +2,7 @@
 
 A fax page is 1728 dots wide at 204 dots an inch (IMG-01) and as high as its paper at 196 (fine) or 98 lines an inch.
 The threshold between paper and ink is Otsu's, page by page: on the measured corpus it reads four times better than a
-fixed one, and photographs, which need a screen, become silhouettes (Limits).
+fixed one. Photographs are screened (`screen`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image
 
 from gateway.errors import BadDocument
 from gateway.pages.parts import BROKEN
+from gateway.pages.screen import with_photos
 
 WIDTH = 1728
 _LINES_PER_POINT = {True: 7.7 * 25.4 / 72, False: 3.85 * 25.4 / 72}  # T.4 counts lines by the millimetre
@@ -34,7 +35,8 @@ def fax_pages(pdf: bytes | Path, *, fine: bool = True) -> Iterator[tuple[Image.I
     for page in _pages(pdf):
         width, height = page.get_size()
         lines = min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
-        yield _black_and_white(_grey(page, WIDTH, lines)), (width, height)
+        grey = _grey(page, WIDTH, lines)
+        yield with_photos(page, grey, _black_and_white(grey)), (width, height)
 
 
 def first_page_png(pdf: bytes | Path, width: int = 864) -> bytes:
@@ -48,7 +50,7 @@ def page_pngs(pdf: bytes | Path, *, width: int = 864, most: int = 20) -> list[by
     for page in _pages(pdf):
         across, down = page.get_size()
         out = io.BytesIO()
-        _grey(page, width, min(_HIGHEST, max(1, round(width * down / across)))).quantize(16).save(out, "PNG")
+        _grey(page, width, min(_HIGHEST, max(1, round(width * down / across)))).quantize(48).save(out, "PNG")
         previews.append(out.getvalue())
         if len(previews) >= most:
             break
