@@ -428,6 +428,7 @@ def _check_references(config: Config) -> None:
             raise ConfigError(config.file, f"line[{n}].carrier", f"there is no [carrier.{line.carrier}]")
     if len({line.number for line in config.line}) < len(config.line):
         raise ConfigError(config.file, "line", "two lines have the same number")
+    _check_mailboxes(config)
     for name, section in config.carrier.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
@@ -436,6 +437,15 @@ def _check_references(config: Config) -> None:
     if not config.carrier:
         raise ConfigError(config.file, "carrier", "needs at least one carrier")
     config.secret(config.mail)
+
+
+def _check_mailboxes(config: Config) -> None:
+    """Mail for people must not come back to where it is faxed."""
+    addresses = [("mail.operator", config.mail.operator)]
+    addresses += [(f"line[{n}].mailbox", mailbox) for n, line in enumerate(config.line, 1) for mailbox in line.mailbox]
+    for key, mailbox in addresses:
+        if mailbox.rpartition("@")[2].lower() in config.domain:
+            raise ConfigError(config.file, key, f"{mailbox} is at a domain that is faxed: its mail would come back here")
 
 
 def _read_secret(file: str, path: Path) -> str:

@@ -121,8 +121,10 @@ class Part:
     @property
     def title(self) -> str:
         """How a person recognises the part: its name, else what it is, and its position."""
-        what = {"text/plain": "message text", "text/html": "message as HTML"}.get(self.content_type, self.content_type)
-        return self.name or (what if self.position in ("", "1") else f"{what} (part {self.position})")
+        body = {"text/plain": "message text", "text/html": "message as HTML"}.get(self.content_type)
+        if body and self.position in ("", "1"):
+            return self.name or body
+        return self.name or f"{self.content_type} (part {self.position or '1'})"
 
     def walk(self) -> Iterator[Part]:
         """This part and everything below it, in the order of the mail."""

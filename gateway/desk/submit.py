@@ -10,18 +10,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 from gateway import log, message, metrics
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
-from gateway.fax import Account, AccountId, Envelope, Recipient, Submission, SubmissionId, new_id
-from gateway.spool import outbox, submissions
+from gateway.fax import Account, AccountId, Envelope, InboundId, Recipient, Submission, SubmissionId, new_id
+from gateway.spool import inbounds, outbox, submissions
+from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.spool.submissions import Call
 
 _log = logging.getLogger(__name__)
+_BOUNCED = re.compile(r"bounce\+(in_[0-9a-z]{26})@", re.IGNORECASE)
 _REFERENCES = 10  # Message-IDs kept for threading
 
 
@@ -83,16 +86,21 @@ class Desk:
         return accepted.submission
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
-        """Take mail to postmaster: it goes to the operator. Durable when it returns. Raises SpoolUnavailable."""
+        """Take mail for a person (postmaster, bounces of our own): it goes to the operator. A bounce of a received fax's
+        mail marks that fax undelivered. Durable when it returns. Raises SpoolUnavailable.
+        """
         document = await self._documents.put(trace, content)
-        await self._store.write(
-            outbox.owe,
-            kind=outbox.FORWARD,
-            about=new_id("mail"),
-            subject=", ".join(recipients),
-            text=envelope.sender,
-            document=document.sha256,
-        )
+        bounced = [found[1] for found in map(_BOUNCED.match, recipients) if found]
+
+        def record(t: Transaction) -> None:
+            for inbound in bounced:
+                inbounds.bounced(
+                    t, InboundId(inbound.lower()), f"The mail came back from {envelope.sender or 'a mail server'}."
+                )
+            to = ", ".join(recipients)
+            outbox.owe(t, kind=outbox.FORWARD, about=new_id("mail"), subject=to, text=envelope.sender, document=document.sha256)
+
+        await self._store.write(record)
 
     def _tell_log(self, accepted: submissions.Accepted, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         metrics.ACCEPTED.labels(envelope.door).inc(len(accepted.transmissions))

@@ -29,6 +29,7 @@ _ELEMENT = re.compile(r"/(?=[A-Za-z0-9-]+=)")
 _BARE = re.compile(r"(\+?[0-9 .()-]+)(?:\+([A-Za-z0-9._-]{1,32}))?\Z")
 _NUMBER_LABEL = re.compile(r"(\+?[0-9][0-9.-]*[0-9])\.([A-Za-z][A-Za-z0-9._-]*)\Z")
 _LABEL_NUMBER = re.compile(r"([A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z][A-Za-z0-9_-]*)*)\.(\+?[0-9][0-9.-]*[0-9])\Z")
+_BOUNCE = re.compile(r"bounce\+in_[0-9a-z]{26}\Z")
 _PHONE = re.compile(r"\+?[0-9 .()-]+\Z")
 _DIAL_STRING = re.compile(r"[0-9#*A-Da-dpPwW.-]*[#*A-Da-dpPwW][0-9#*A-Da-dpPwW.-]*\Z")
 
@@ -41,14 +42,15 @@ class Special:
 
     written: str
     name: str
-    """"postmaster" or "abuse"."""
+    """"postmaster", "abuse", "operator" (who is shown as sender of our mails) or "bounce" (of a received fax's mail)."""
 
 
-def parse(path: str, *, domains: Collection[str], region: str) -> Recipient | Special:
+def parse(path: str, *, domains: Collection[str], region: str, staffed: Collection[str] = ()) -> Recipient | Special:
     """Read the path of RCPT, without its angle brackets.
 
     domains   ours, in lower case; an address literal only if it is listed, like "[192.0.2.10]"
     region    ISO 3166: numbers without + are read as dialled from there
+    staffed   addresses, in lower case, whose mail a person reads: what our own mails show as sender (DSN-28)
     Raises    BadAddress 501 5.1.3 (not an address), 550 5.1.3 (not a fax number), 550 5.1.1 (nobody by that name),
               553 5.6.7 (not ASCII); NotAdmitted 550 5.7.1 (not our domain, premium number); Unsupported 550 5.3.3
     """
@@ -57,6 +59,10 @@ def parse(path: str, *, domains: Collection[str], region: str) -> Recipient | Sp
         raise NotAdmitted("This gateway does not take mail for that domain.")
     if local.lower() == "postmaster" or (domain and local.lower() == "abuse"):
         return Special(written=path, name=local.lower())
+    if f"{local}@{domain}".lower() in staffed:
+        return Special(written=path, name="operator")
+    if domain and _BOUNCE.match(local):
+        return Special(written=path, name="bounce")
     if not domain:
         raise _malformed("An address has a domain, for example 14155550123@fax.example.com.")
     word = _WORD.match(local)

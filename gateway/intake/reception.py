@@ -38,6 +38,7 @@ class Reception:
 
     def __init__(self, config: Config, *, identity: Identity, desk: Desk, now: Callable[[], datetime]) -> None:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
+        self._staffed = frozenset({config.mail.from_.lower()})
         self._identity, self._desk, self._now = identity, desk, now
         self._storing: set[asyncio.Task[str]] = set()
 
@@ -54,7 +55,7 @@ class Reception:
 
     async def recipient(self, client: Client, transaction: Transaction, path: str) -> Recipient | Special:
         """Read the path of RCPT and decide whether it may be faxed. The operator may be written to by anybody."""
-        found = address.parse(path, domains=self._domains, region=self._region)
+        found = address.parse(path, domains=self._domains, region=self._region, staffed=self._staffed)
         if isinstance(found, Special):
             return found
         if transaction.account is None:

@@ -102,6 +102,14 @@ def undeliverable(t: Transaction, inbound: InboundId, reason: str) -> None:
         t.note(inbound, "held", reason)
 
 
+def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
+    """mailed -> undelivered: the mail came back after all. The document stays, the operator is told."""
+    if _move(t, inbound, InboundState.UNDELIVERED):
+        _set(t, inbound, reason=reason)
+        t.note(inbound, "undelivered", reason)
+        outbox.alarm(t, about=f"{inbound}#back", what="a received fax did not reach its mailbox", text=f"{inbound}: {reason}")
+
+
 def get(db: Connection, inbound: str) -> InboundFax | None:
     """One received fax."""
     row = db.execute(select(schema.inbound).where(schema.inbound.c.id == inbound)).first()
