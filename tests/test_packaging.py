@@ -85,6 +85,18 @@ def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, tmp_path
     assert (Path(templates) / "mail").is_dir()
 
 
+def test_the_installed_wheel_runs_the_demo(installed: Path, tmp_path: Path) -> None:
+    told = run(str(installed / "faxgate"), "demo", "--out", "out", cwd=tmp_path)
+    assert "was busy twice and took it at call 3" in told
+    assert "4 mails were received" in told
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [name for name in left if name.endswith(".pdf")] == [
+        "fax-to-14155550100.pdf", "fax-to-14155550117.pdf", "fax-to-14155550123.pdf", "received-on-14155550100.pdf",
+    ]  # fmt: skip
+    assert len([name for name in left if name.endswith(".eml")]) == 4
+    assert len([name for name in left if name.endswith(".png")]) == 16
+
+
 # --- systemd
 
 
