@@ -29,6 +29,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -47,7 +48,10 @@ def _duration(value: object) -> timedelta:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhdy])", value) if isinstance(value, str) else None
     if not match:
         raise ValueError('a duration is written like "90s", "15m", "20h" or "30d"')
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+    except OverflowError as error:
+        raise ValueError("nothing lasts that long") from error
 
 
 def _minutes(*values: int) -> tuple[timedelta, ...]:
@@ -284,7 +288,7 @@ class Config(Section):
     """Time zone of cover pages, header lines and reports."""
     spool: Path
     """Folder of the documents and the SQLite database."""
-    database: str = ""
+    database: str = Field(default="", repr=False)
     """SQLAlchemy or libpq URL. Default: SQLite in the spool."""
     templates: Path | None = None
     """Looked up before the built-in ones."""
@@ -299,7 +303,7 @@ class Config(Section):
     work: Work = Work()
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
-    carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}})
+    carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
     """Any here is TOML as it came; the adapter's own model gives it types. The first carrier is the default one."""
     retry: RetrySection = RetrySection()
     file: str = Field(default="gateway.toml", exclude=True)
@@ -319,6 +323,12 @@ class Config(Section):
         if value not in phonenumbers.SUPPORTED_REGIONS:
             raise ValueError(f'"{value}" is not a country code; write "US", "DE" …')
         return value
+
+    @field_serializer("database")
+    def _masked(self, value: str) -> str:
+        """As it is shown: without the password."""
+        value = re.sub(r"(?<=:)[^:/@]*(?=@)", "********", value, count=1)
+        return re.sub(r"(?<=[?&]password=)[^&]*", "********", value)
 
     @property
     def host(self) -> str:

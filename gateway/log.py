@@ -17,19 +17,26 @@ from gateway import number
 ACTIONS = frozenset(
     {
         "accepted",
-        "alarm",
         "attempt",
         "callback_rejected",
+        "chore_failed",
+        "claim_failed",
+        "concluded_elsewhere",
         "conversion_failed",
         "duplicate",
         "event_late",
-        "inbound_fetched",
         "inbound_announced",
+        "inbound_fetched",
+        "lease_expired",
         "lease_lost",
-        "mailed",
         "mail_deferred",
         "mail_given_up",
+        "mailed",
+        "not_converted",
+        "put_off",
+        "receipt_late",
         "refused",
+        "sent_again",
         "started",
         "steered",
         "step_failed",
@@ -72,6 +79,11 @@ def printable(text: str, limit: int = 200) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:limit]
 
 
+def _word(text: str) -> str:
+    """Text from outside as one word: a quoted local part may hold spaces, and `key=value` pairs in them."""
+    return printable(text).replace(" ", "_")
+
+
 def attempt(
     *,
     transmission: str,
@@ -92,10 +104,10 @@ def attempt(
     fields = {
         "id": transmission,
         "attempt": attempt_id,
-        "from": printable(sender),
+        "from": _word(sender),
         "to": shown(called),
         "carrier": carrier,
-        "ref": printable(carrier_ref),
+        "ref": _word(carrier_ref),
         "pages": pages,
         "pages_sent": pages_sent,
         "wait": f"{(opened_at - accepted_at).total_seconds():.3f}",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from gateway import number
 from gateway.carriers.base import Capabilities
-from gateway.errors import NotAdmitted, Unsupported
+from gateway.errors import NotAdmitted, Unavailable, Unsupported
 from gateway.fax import Account, Recipient
 
 
@@ -25,10 +25,12 @@ class Admission:
         """Return if `account` may fax `recipient` through `carrier`.
 
         Raises NotAdmitted (country, premium number), BadAddress (short or impossible number) or Unsupported (a wish
-        beyond the carrier).
+        beyond the carrier), Unavailable (the carrier is not configured any more).
         """
         called = number.parse(recipient.number, "US")  # complete, so the region does not matter; costly ones end here
         _country(account, called)
+        if carrier not in self._capabilities:
+            raise Unavailable(f"The carrier “{carrier}” of this account's line is not in the configuration.")
         if recipient.sub_address and not self._capabilities[carrier].sub_addresses:
             raise Unsupported(
                 "A sub-address (/T33S=) cannot be sent from here; the fax would reach the wrong person without it."

@@ -20,7 +20,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.config import Config
-from gateway.errors import NotAdmitted
+from gateway.errors import ConfigError, NotAdmitted
 from gateway.fax import Account, AccountId, Line, new_id
 from gateway.spool import accounts
 from gateway.spool.store import Store
@@ -40,7 +40,7 @@ class Identity:
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex(16))
         self._key = secrets.token_bytes(32)
-        self._verified: dict[bytes, tuple[AccountId, float]] = {}
+        self._verified: dict[bytes, tuple[str, float]] = {}
         self._accounts: list[Account] = []
         self._lines: list[Line] = []
         self._read_at = float("-inf")
@@ -49,10 +49,15 @@ class Identity:
         self._threads.shutdown(wait=True)
 
     async def declare(self, config: Config) -> None:
-        """Make the accounts and lines of the configuration file part of the spool."""
+        """Make the accounts and lines of the configuration file part of the spool. Raises ConfigError."""
         known = {account.name: account for account in await self._store.read(accounts.accounts)}
+        names = {section.name for section in config.account}
+        taken = {old.login.lower(): old.name for old in known.values() if not old.declared and old.name not in names}
         declared = []
-        for section in config.account:
+        for n, section in enumerate(config.account, 1):
+            if section.login and section.login.lower() in taken:
+                other = taken[section.login.lower()]
+                raise ConfigError(config.file, f"account[{n}].login", f'the account "{other}" signs in as "{section.login}"')
             old = known.get(section.name)
             password = config.secret(section)
             kept = old.password_hash if old and password and await self._matches(old.password_hash, password) else ""
@@ -92,17 +97,16 @@ class Identity:
     async def by_password(self, login: str, password: str) -> Account | None:
         """The account that signs in so; None = wrong. Raises SpoolUnavailable."""
         account = next((a for a in await self.all() if a.login and a.login.lower() == login.lower()), None)
-        digest = hmac.digest(self._key, f"{login}\0{password}".encode("utf-8", "surrogatepass"), hashlib.sha256)
-        known = self._verified.get(digest)
-        if account and known and known[0] == account.id and known[1] > time.monotonic():
-            return account
         stored = account.password_hash if account and account.password_hash else self._nobody
-        if not await self._matches(stored, password) or stored == self._nobody:
+        digest = hmac.digest(self._key, _octets(f"{login}\0{password}"), hashlib.sha256)
+        known = self._verified.get(digest)
+        if account and known and known[0] == stored and known[1] > time.monotonic():
+            return account
+        if not await self._matches(stored, password) or account is None or stored == self._nobody:
             return None
         if len(self._verified) >= _MOST:
             self._verified.clear()
-        assert account is not None
-        self._verified[digest] = (account.id, time.monotonic() + _REMEMBER)
+        self._verified[digest] = (stored, time.monotonic() + _REMEMBER)
         return account
 
     async def by_network(self, sender: str, client: str) -> Account | None:
@@ -130,8 +134,10 @@ class Identity:
 
     async def save(self, account: Account) -> None:
         """Add or change an account that the file does not declare. Raises NotAdmitted."""
-        others = [other for other in await self.all() if other.id != account.id]
-        if account.declared or any(other.name == account.name for other in others):
+        known = await self.all()
+        others = [other for other in known if other.id != account.id]
+        declared = account.declared or any(other.declared for other in known if other.id == account.id)
+        if declared or any(other.name == account.name for other in others):
             raise NotAdmitted(f'The account "{account.name}" exists; if the configuration file declares it, change it there.')
         if account.login and any(other.login.lower() == account.login.lower() for other in others):
             raise NotAdmitted(f'Another account signs in as "{account.login}".')
@@ -142,7 +148,7 @@ class Identity:
         """argon2id of a password; a string that is one already stays."""
         if password.startswith("$argon2id$"):
             return password
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, password)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, _octets(password))
 
     def forget(self) -> None:
         """Read the accounts anew, and believe no remembered password."""
@@ -157,12 +163,15 @@ class Identity:
         self._read_at = time.monotonic()
 
     async def _matches(self, stored: str, password: str) -> bool:
-        if stored and stored == password:  # the file may hold the hash itself
-            return stored.startswith("$argon2id$")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._verify, stored, password)
 
     def _verify(self, stored: str, password: str) -> bool:
         try:
-            return self._hasher.verify(stored, password)
+            return self._hasher.verify(stored, _octets(password))
         except (VerificationError, InvalidHashError):
             return False
+
+
+def _octets(text: str) -> bytes:
+    """What is hashed; a client may send octets that are no text."""
+    return text.encode("utf-8", "surrogatepass")

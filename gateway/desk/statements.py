@@ -9,13 +9,15 @@ from gateway import log
 from gateway.carriers.base import Announcement, Event
 from gateway.spool import events, inbounds
 from gateway.spool.documents import Documents
-from gateway.spool.events import Statement
+from gateway.spool.events import Kept, Statement
 from gateway.spool.inbounds import News
 from gateway.spool.store import Store
 
 _log = logging.getLogger(__name__)
 _RAW_LIMIT = 64 * 1024  # bytes kept of a statement's raw form
 _TEXT_LIMIT = 500
+# What the tables hold; whatever is longer is not ours, or not a number.
+_NUMBER_LIMIT, _SUB_ADDRESS_LIMIT, _REFERENCE_LIMIT, _STATION_LIMIT = 16, 20, 32, 40
 
 
 class Statements:
@@ -29,19 +31,26 @@ class Statements:
         new = 0
         for statement in statements:
             if isinstance(statement, Event):
-                new += await self._store.write(events.store, carrier, _statement(statement))
+                new += await self._keep(carrier, statement)
             else:
                 new += await self._announce(carrier, statement)
         return new
+
+    async def _keep(self, carrier: str, said: Event) -> bool:
+        kept = await self._store.write(events.store, carrier, _statement(said))
+        if kept is Kept.LATE:
+            what = f"{said.carrier_ref or said.reference} as {said.state}, but that attempt has ended otherwise"
+            _log.warning("%s speaks of %s", carrier, log.printable(what), extra={"action": "event_late"})
+        return kept is not Kept.KNOWN
 
     async def _announce(self, carrier: str, said: Announcement) -> bool:
         document = (await self._documents.put(said.document)).sha256 if said.document is not None else None
         news = News(
             carrier_ref=said.carrier_ref,
-            line=said.line,
-            caller=said.caller,
-            station_id=log.printable(said.station_id, 40),
-            sub_address=said.sub_address,
+            line=log.printable(said.line, _NUMBER_LIMIT),
+            caller=log.printable(said.caller, _STATION_LIMIT),
+            station_id=log.printable(said.station_id, _STATION_LIMIT),
+            sub_address=log.printable(said.sub_address, _SUB_ADDRESS_LIMIT),
             pages=said.pages,
             complete=said.complete,
             seconds=said.seconds,
@@ -58,13 +67,13 @@ def _statement(said: Event) -> Statement:
     return Statement(
         key=said.key,
         carrier_ref=said.carrier_ref,
-        reference=said.reference,
+        reference=log.printable(said.reference, _REFERENCE_LIMIT),
         state=said.state,
         outcome=said.outcome,
         carrier_code=log.printable(said.carrier_code, 80),
         text=log.printable(said.text, _TEXT_LIMIT),
         pages_sent=said.pages_sent,
-        station_id=log.printable(said.station_id, 40),
+        station_id=log.printable(said.station_id, _STATION_LIMIT),
         seconds=said.seconds,
         at=said.at,
         believed=said.believed,

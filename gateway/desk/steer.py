@@ -26,7 +26,7 @@ CHOICES = ("", "delivered", "retry", "fail")
 
 async def steer(store: Store, transmission: str, verb: str, *, choice: str = "", by: str, patience: float = 10.0) -> str:
     """Ask for `verb`; the answer in words. Raises NotAdmitted for what cannot be asked of this fax at all."""
-    if verb not in VERBS or choice not in CHOICES:
+    if verb not in VERBS or choice not in (CHOICES if verb == "release" else ("",)):
         raise NotAdmitted(f"Nobody knows how to {verb} {choice}.".replace(" .", "."))
     case = await store.read(queries.case, TransmissionId(transmission))
     if case is None:
@@ -51,5 +51,5 @@ async def _again(store: Store, case: Case, by: str) -> str:
     old = case.transmission
     call = Call(recipients=case.recipients, carrier=old.carrier, caller=old.caller, key="")
     fresh = await store.write(submissions.again, case.submission, call)
-    _log.info("%s sent again by %s as %s", old.id, by, fresh, extra={"action": "steered", "transmission": fresh})
+    _log.info("%s sent again by %s as %s", old.id, by, fresh, extra={"action": "sent_again", "transmission": fresh})
     return f"sent again as {fresh}"

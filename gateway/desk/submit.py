@@ -46,7 +46,7 @@ class Desk:
         return self._default_carrier, ""
 
     async def admit(self, account: Account, recipient: Recipient) -> None:
-        """May this account fax this number now? Raises Refused with the reply and the reason."""
+        """May this account fax this number now? Raises Refused or Unavailable with the reply and the reason."""
         carrier, _ = await self.route(account.id)
         self._admission.check(account, recipient, carrier)
 

@@ -57,6 +57,7 @@ def declare(t: Transaction, accounts: Sequence[Account], lines: Sequence[Line]) 
     """
     names = [account.name for account in accounts]
     t.db.execute(delete(schema.account).where(schema.account.c.declared.is_(True), schema.account.c.name.not_in(names)))
+    t.db.execute(update(schema.account).where(schema.account.c.declared.is_(True)).values(login=None))  # two may have swapped
     t.db.execute(delete(schema.line).where(schema.line.c.declared.is_(True)))
     for account in accounts:
         save_account(t, account)

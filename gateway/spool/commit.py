@@ -2,8 +2,10 @@
 
 A verb is a function of a `Transaction`. Whoever writes hands a verb over and waits; the committer takes all that wait,
 runs them in one transaction in its own thread, commits, and answers all. A verb that raises undoes its batch, which is
-then run one by one, so that a bad verb harms only its own caller. A caller that is cancelled does not undo its write:
-the committer is never cancelled, only closed.
+then run one by one, so that a bad verb harms only its own caller; a verb may therefore run more than once. A database
+that cannot begin or commit is not asked again for every caller: all of them hear SpoolUnavailable, and after a commit
+whose answer was lost nobody runs a second time. A caller that is cancelled does not undo its write: the committer is
+never cancelled, only closed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ from gateway.spool import schema
 
 T = TypeVar("T")
 _BATCH = 500
+_TRIES = 3
+_DATABASE_FAULTS = ("OperationalError", "InterfaceError", "DatabaseError", "InternalError")
+#: PostgreSQL: serialization failure, deadlock, unique key taken meanwhile. SQLite has one writer and knows none of them.
+_COLLISIONS = frozenset({"40001", "40P01", "23505"})
 
 
 @dataclass(slots=True)
@@ -57,6 +63,25 @@ class Transaction:
 class _Waiting:
     verb: Callable[[Transaction], Any]
     answer: asyncio.Future[Any]
+
+
+_Result = tuple[Any, Exception | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """One transaction: committed, or undone by an error."""
+
+    values: list[Any] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+    error: Exception | None = None
+    by_verb: bool = False
+    """The error came while a verb ran, not from beginning or committing."""
+
+    def results(self, batch: list[_Waiting]) -> list[_Result]:
+        if self.error is None:
+            return [(value, None) for value in self.values]
+        return [(None, _named(self.error)) for _ in batch]
 
 
 class Committer:
@@ -116,29 +141,54 @@ class Committer:
             if woken:
                 self._woken(woken)
 
-    def _commit(self, batch: list[_Waiting]) -> tuple[list[tuple[Any, Exception | None]], set[str]]:
-        """All in one transaction; if that fails, each in its own."""
+    def _commit(self, batch: list[_Waiting]) -> tuple[list[_Result], set[str]]:
+        """All in one transaction; where a verb spoils it, each in its own until the database itself is at fault."""
+        ran = self._transaction(batch)
+        if ran.error is None or not ran.by_verb or (len(batch) == 1 and not _in_each_others_way(ran.error)):
+            return ran.results(batch), ran.woken
+        results: list[_Result] = []
+        woken: set[str] = set()
+        for n, waiting in enumerate(batch):
+            alone = self._alone(waiting)
+            if alone.error is not None and not alone.by_verb:
+                results += alone.results(batch[n:])
+                break
+            results += alone.results([waiting])
+            woken |= alone.woken
+        return results, woken
+
+    def _alone(self, waiting: _Waiting) -> _Ran:
+        """One verb in its own transaction, again where another node was in its way."""
+        for _ in range(_TRIES - 1):
+            ran = self._transaction([waiting])
+            if ran.error is None or not _in_each_others_way(ran.error):
+                return ran
+        return self._transaction([waiting])
+
+    def _transaction(self, batch: list[_Waiting]) -> _Ran:
+        by_verb = False
         try:
             with self._begin() as transaction:
+                by_verb = True
                 values = [waiting.verb(transaction) for waiting in batch]
+                by_verb = False
             self.transactions += 1
-            return [(value, None) for value in values], transaction.woken
+            return _Ran(values=values, woken=transaction.woken)
         except Exception as error:  # noqa: BLE001  # every verb's failure belongs to its caller, whatever it is
-            if len(batch) == 1:
-                return [(None, _named(error))], set()
-        results: list[tuple[Any, Exception | None]] = []
-        woken: set[str] = set()
-        for waiting in batch:
-            result, more = self._commit([waiting])
-            results += result
-            woken |= more
-        return results, woken
+            return _Ran(error=error, by_verb=by_verb)
+
+
+def _in_each_others_way(error: Exception) -> bool:
+    """Whether two nodes wrote the same rows at once and one of them had to give way: worth another try."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _COLLISIONS
 
 
 def _named(error: Exception) -> Exception:
     """A database that cannot be written now is our word for it; anything else is the verb's own error."""
-    if isinstance(error, DBAPIError) and type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError"):
+    if isinstance(error, DBAPIError) and type(error).__name__ in _DATABASE_FAULTS:
         unavailable = SpoolUnavailable("The spool's database cannot be written right now.")
         unavailable.__cause__ = error
         return unavailable
+    if isinstance(error, StopIteration):  # the one exception that cannot be handed to a waiting caller
+        return RuntimeError(f"a verb ran out of {error.value!r}")
     return error

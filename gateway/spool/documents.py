@@ -36,11 +36,12 @@ class Documents:
         self._incoming, self._work = root / "incoming", root / "work"
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="documents")
 
-    def open(self) -> None:
-        """Make the folders; clear what a crash left half-written."""
+    def open(self, *, alone: bool = True) -> None:
+        """Make the folders; clear what a crash left half-written, unless other nodes are at work in them."""
         for folder in (self._incoming, self._work):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            if alone:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for n in range(256):
             (self.root / f"{n:02x}").mkdir(exist_ok=True)
         _sync_folder(self.root)
@@ -67,6 +68,13 @@ class Documents:
     async def head(self, sha256: Sha256, size: int) -> bytes:
         """The first `size` bytes. Raises SpoolUnavailable if it is not there."""
         return await self._run(self._get, sha256, size)
+
+    def size(self, sha256: Sha256) -> int:
+        """Bytes. Raises SpoolUnavailable if it is not there."""
+        try:
+            return self.path(sha256).stat().st_size
+        except OSError as error:
+            raise SpoolUnavailable(f"Document {sha256} cannot be read ({error.strerror}).") from error
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection, and_, or_, select, update
 
 from gateway.errors import Outcome
-from gateway.fax import AttemptState, TransmissionId, TransmissionState, new_id
-from gateway.lifecycle import FINAL
+from gateway.fax import AttemptId, AttemptState, TransmissionId, new_id
+from gateway.lifecycle import OPEN_ATTEMPT
 from gateway.spool import schema, steps
 from gateway.spool.commit import Transaction
 
@@ -42,11 +43,16 @@ class Stored:
     statement: Statement
 
 
-def store(t: Transaction, carrier: str, statement: Statement) -> bool:
-    """Keep a statement and have the fax it is about looked at. False: it was known already.
+class Kept(StrEnum):
+    """What became of a statement."""
 
-    One about a fax that has ended is kept and flagged; nothing moves.
-    """
+    KNOWN = "known"  #: it was stored before
+    NEW = "new"  #: stored; whoever holds the lease will apply it
+    LATE = "late"  #: stored and flagged: its attempt has ended otherwise, and nothing moves
+
+
+def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
+    """Keep a statement and have the fax it is about looked at. One about an attempt that has ended moves nothing."""
     values = {
         "id": new_id("ev"),
         "carrier": carrier,
@@ -67,20 +73,21 @@ def store(t: Transaction, carrier: str, statement: Statement) -> bool:
         "late": False,
     }
     if not t.insert_new(schema.event, values):
-        return False
-    about = _transmission(t, carrier, statement)
+        return Kept.KNOWN
+    about = _about(t, carrier, statement)
     if about is None:
-        return True
-    transmission, state = about
-    if state in FINAL:
-        late = statement.outcome is not None and statement.state.value != state.value
-        table = schema.event
-        t.db.execute(update(table).where(table.c.id == values["id"]).values(applied_at=t.now, late=late))
-        if late:
-            t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
-    else:
-        steps.nudge(t, transmission)
-    return True
+        return Kept.NEW
+    attempt, transmission = about
+    steps.nudge(t, transmission)  # locks the step: from here on the attempt does not end under our hands
+    ended_as = AttemptState(t.db.execute(select(schema.attempt.c.state).where(schema.attempt.c.id == attempt)).scalar_one())
+    if ended_as in OPEN_ATTEMPT:
+        return Kept.NEW
+    late = statement.state is not ended_as and statement.state not in OPEN_ATTEMPT
+    table = schema.event
+    t.db.execute(update(table).where(table.c.id == values["id"]).values(applied_at=t.now, late=late))
+    if late:
+        t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    return Kept.LATE if late else Kept.NEW
 
 
 def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:
@@ -117,13 +124,10 @@ def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
         t.db.execute(update(schema.event).where(schema.event.c.id.in_(wanted)).values(applied_at=t.now))
 
 
-def _transmission(t: Transaction, carrier: str, statement: Statement) -> tuple[TransmissionId, TransmissionState] | None:
-    attempt, transmission = schema.attempt, schema.transmission
+def _about(t: Transaction, carrier: str, statement: Statement) -> tuple[AttemptId, TransmissionId] | None:
+    """The attempt a statement is about, and its fax."""
+    attempt = schema.attempt
     by_ref = and_(attempt.c.carrier_ref == statement.carrier_ref, attempt.c.carrier_ref != "")
     about = or_(by_ref, attempt.c.reference == statement.reference) if statement.reference else by_ref
-    row = t.db.execute(
-        select(transmission.c.id, transmission.c.state)
-        .join(attempt, attempt.c.transmission_id == transmission.c.id)
-        .where(attempt.c.carrier == carrier, about)
-    ).first()
-    return (TransmissionId(row.id), TransmissionState(row.state)) if row else None
+    row = t.db.execute(select(attempt.c.id, attempt.c.transmission_id).where(attempt.c.carrier == carrier, about)).first()
+    return (AttemptId(row.id), TransmissionId(row.transmission_id)) if row else None

@@ -10,6 +10,8 @@ from gateway.fax import TransmissionId, new_id
 from gateway.spool import schema, steps
 from gateway.spool.commit import Transaction
 
+TOO_LATE = "too late: the fax has ended meanwhile"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -39,7 +41,8 @@ def ask(t: Transaction, transmission: TransmissionId, verb: str, choice: str, as
         },
     )
     t.note(transmission, f"asked to {verb}", f"{choice} by {asked_by}".strip())
-    steps.nudge(t, transmission)
+    if not steps.nudge(t, transmission):
+        answer(t, wish, TOO_LATE)  # it has ended while this was on its way
     return wish
 
 
@@ -55,6 +58,13 @@ def pending(db: Connection, transmission: TransmissionId) -> list[Wish]:
 def answer(t: Transaction, wish: str, text: str) -> None:
     """What came of a wish, in words."""
     t.db.execute(update(schema.steering).where(schema.steering.c.id == wish).values(applied_at=t.now, answer=text))
+
+
+def too_late(t: Transaction, transmission: TransmissionId) -> None:
+    """The fax has ended: nothing that was asked for before can be done any more."""
+    table = schema.steering
+    waiting = update(table).where(table.c.transmission_id == transmission, table.c.applied_at.is_(None))
+    t.db.execute(waiting.values(applied_at=t.now, answer=TOO_LATE))
 
 
 def answered(db: Connection, wish: str) -> str | None:

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, case, delete, insert, select, update
 
 from gateway.spool.commit import Transaction
-from gateway.spool.schema import PARKED, step
+from gateway.spool.schema import step
 
 CONVERT, MAIL, RECEIVE = "convert", "mail", "receive"
 
@@ -141,15 +141,17 @@ def put_back(
     return changed.rowcount == 1
 
 
-def nudge(t: Transaction, subject: str) -> None:
-    """Something happened to the subject: look at it soon, or as soon as it is put back."""
-    lanes = t.db.execute(
+def nudge(t: Transaction, subject: str) -> bool:
+    """Something happened to the subject: look at it soon, or as soon as it is put back. False: it has no step any more."""
+    nudged = t.db.execute(
         update(step)
         .where(step.c.subject == subject)
         .values(nudged=True, due_at=case((and_(step.c.token.is_(None), step.c.due_at > t.now), t.now), else_=step.c.due_at))
         .returning(step.c.lane)
     )
-    t.woken.update(lanes.scalars())
+    lanes = list(nudged.scalars())
+    t.woken.update(lanes)
+    return bool(lanes)
 
 
 def renew(t: Transaction, claim: Claim) -> bool:
@@ -171,7 +173,6 @@ def free_all(t: Transaction) -> int:
     return len(lanes)
 
 
-def next_due(db: Connection) -> dict[str, datetime]:
-    """When the next step of each lane is due; parked ones left out."""
-    rows = db.execute(select(step.c.lane, func.min(step.c.due_at)).where(step.c.due_at < PARKED).group_by(step.c.lane))
-    return {row[0]: row[1] for row in rows}
+def lanes(db: Connection) -> list[str]:
+    """Every lane that has a step, parked or not."""
+    return list(db.scalars(select(step.c.lane).distinct().order_by(step.c.lane)))

@@ -22,20 +22,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from gateway.errors import GatewayError, SpoolUnavailable
+from gateway.errors import SpoolBusy, SpoolUnavailable
 from gateway.spool import migrations
 from gateway.spool.commit import Committer, Transaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class SpoolBusy(GatewayError):
-    """Another process owns this spool."""
+_DATABASE = "faxgate.db"
+#: A database server that has gone without a word is noticed within half a minute, also while a commit waits for it.
+_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "20000", "keepalives_idle": "20"}
 
 
 class Store:
@@ -46,7 +45,7 @@ class Store:
         self.node = node or f"{socket.gethostname()}:{os.getpid()}"
         self._spool = spool
         self.embedded = not url
-        self._url = f"sqlite:///{spool / 'faxgate.db'}" if self.embedded else _sqlalchemy_url(url)
+        self._url = f"sqlite:///{spool / _DATABASE}" if self.embedded else _sqlalchemy_url(url)
         self._lock: int | None = None
         self._writer = _engine(self._url, size=1)
         self._reader = _engine(self._url, size=4)
@@ -116,7 +115,9 @@ class Store:
 
     def _take(self) -> None:
         try:
-            self._spool.mkdir(parents=True, exist_ok=True)
+            self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Addresses and password hashes are in it; SQLite gives its other files the same rights.
+            (self._spool / _DATABASE).touch(0o600)
             self._lock = os.open(self._spool / "faxgate.lock", os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -131,14 +132,18 @@ def _sqlalchemy_url(url: str) -> str:
 
 
 def _engine(url: str, size: int) -> Engine:
+    embedded = url.startswith("sqlite")
+    wanted = make_url(url)
+    if not embedded:
+        wanted = wanted.set(query={**_PATIENCE, **wanted.query})
     engine = create_engine(
-        url,
+        wanted,
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0,
-        connect_args={"check_same_thread": False} if url.startswith("sqlite") else {},
+        connect_args={"check_same_thread": False} if embedded else {},
     )
-    if url.startswith("sqlite"):
+    if embedded:
         event.listen(engine, "connect", _prepare_sqlite)
         # The driver's own transaction handling begins too late and without IMMEDIATE.
         event.listen(

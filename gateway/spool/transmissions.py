@@ -7,7 +7,7 @@ A final state and the report that is owed for it are written in the same transac
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, update
 from gateway.errors import Outcome
 from gateway.fax import Attempt, AttemptState, Sha256, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, outbox, rows, schema, steps
+from gateway.spool import events, outbox, rows, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
@@ -95,10 +95,17 @@ def opened_at_carrier(t: Transaction, claim: Claim, attempt: Attempt, carrier_re
 
 
 def submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str, look_at: datetime) -> bool:
-    """opening, uncertain -> submitted. The step is a look at `look_at`, or at once if the carrier has spoken already."""
-    if not steps.holds(t, claim) or not _move_attempt(t, attempt, AttemptState.SUBMITTED):
+    """opening, uncertain -> submitted. The step is a look at `look_at`, or at once if the carrier has spoken already.
+
+    A fax that was held because nobody knew is sending again.
+    """
+    transmission = _held_by(t, claim)
+    if transmission is None or not _move_attempt(t, attempt, AttemptState.SUBMITTED):
         return False
-    values = {"carrier_ref": carrier_ref, "submitted_at": t.now, "outcome": None, "text": ""}
+    if transmission.state is TransmissionState.HELD:
+        _move(t, transmission, TransmissionState.SENDING)
+        _set(t, transmission.id, outcome=None, reason="")
+    values = {"carrier_ref": carrier_ref or None, "submitted_at": t.now, "outcome": None, "text": ""}
     t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(**values))
     t.note(attempt.transmission, "submitted", carrier_ref)
     spoken = events.waiting(t.db, attempt.carrier, carrier_ref, attempt.reference)
@@ -121,8 +128,16 @@ def end_attempt(
 ) -> bool:
     """The attempt is over, and the transmission goes where `following` says; `applied` events are marked as used."""
     transmission = _held_by(t, claim)
-    if transmission is None or not _move_attempt(t, attempt, ending.state):
+    if transmission is None:
         return False
+    back = transmission.state is TransmissionState.HELD and following.state is TransmissionState.DEFERRED
+    if not back and following.state not in MOVES[transmission.state]:
+        return False
+    if not _move_attempt(t, attempt, ending.state):
+        return False
+    if back:  # held because nobody knew; the carrier has said after all that it did not get through
+        _move(t, transmission, TransmissionState.SENDING)
+        transmission = replace(transmission, state=TransmissionState.SENDING)
     t.db.execute(
         update(schema.attempt)
         .where(schema.attempt.c.id == attempt.id)
@@ -144,9 +159,14 @@ def end_attempt(
 
 
 def settle(t: Transaction, claim: Claim, following: Next) -> bool:
-    """The transmission goes where `following` says, without an attempt having ended."""
+    """The transmission goes where `following` says, without an attempt having ended.
+
+    Refused (False) while an attempt is open, unless the fax is to be held.
+    """
     transmission = _held_by(t, claim)
-    return transmission is not None and _settle(t, claim, transmission, following)
+    if transmission is None or (following.state is not TransmissionState.HELD and _open(t, transmission.id)):
+        return False
+    return _settle(t, claim, transmission, following)
 
 
 def dial_now(t: Transaction, claim: Claim) -> bool:
@@ -178,6 +198,7 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
     if following.alarm:
         outbox.alarm(t, about=f"{transmission.id}#{transmission.attempts}", what=following.alarm, text=following.reason)
     if final:
+        steering.too_late(t, transmission.id)
         outbox.owe(t, kind=outbox.RESULT, about=transmission.id)
         return steps.done(t, claim)
     if state is TransmissionState.HELD:

@@ -24,6 +24,8 @@ def judged(ending: Ending, pages: int) -> Ending:
         return replace(ending, outcome=Outcome.DELIVERED, pages_sent=ending.pages_sent or pages)
     if ending.state is AttemptState.FAILED:
         outcome = ending.outcome or Outcome.UNKNOWN
+        if TRAITS[outcome].kind is Kind.SUCCESS:  # it contradicts itself
+            outcome = Outcome.UNKNOWN
         temporary = TRAITS[outcome].kind is Kind.TEMPORARY
         return replace(ending, outcome=Outcome.PARTLY_SENT if temporary and ending.pages_sent else outcome)
     return ending

@@ -2,7 +2,8 @@
 
 Each lane (conversion, each carrier, receiving, mail) claims as many due steps as it has free hands. A step that ends
 without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
-expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane.
+expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane; a fax that fails so
+again and again is held for a person. One process never works on one subject twice at once, whatever its clock says.
 """
 
 from __future__ import annotations
@@ -12,16 +13,23 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
-from gateway.errors import SpoolUnavailable, Unavailable
-from gateway.spool import steps
+from gateway.errors import GatewayError, SpoolUnavailable, Unavailable
+from gateway.fax import InboundState, TransmissionState
+from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
+from gateway.spool.transmissions import Next
 from gateway.work import receive, tell, tidy, transmission
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0  # seconds between looks at an idle lane; what this process makes due wakes it at once
 _LONGEST = 300.0  # seconds a failing step is pushed away at most
+_POISON = 12  # tries of one step: after these, about half an hour, an unexpected failure is a person's business
+_LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes
+_STRAY_EVERY = 60.0  # seconds between looks for lanes that nobody works in
+_TIDY_EVERY = 3600.0  # seconds
 
 Step = Callable[[Workshop, Claim], Awaitable[None]]
 STEPS: Mapping[str, Step] = {
@@ -51,14 +59,23 @@ class Loop:
         """Loop time of the last look at any lane, for the watchdog."""
 
     def start(self) -> None:
-        self._lanes_at_work = [
-            asyncio.create_task(self._work(lane, width), name=f"lane {lane}") for lane, width in self._lanes.items()
+        self._lanes_at_work = [self._lane(lane, width) for lane, width in self._lanes.items()]
+        chores: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
+            ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
+            ("looking for strays", _STRAY_EVERY, self._strays),
+            *(
+                (f"listing received faxes of {name}", _LIST_EVERY, partial(receive.listing, self._shop, name))
+                for name, carrier in self._shop.carriers.items()
+                if carrier.capabilities.receives
+            ),
         ]
         self._side = [
             asyncio.create_task(self._heartbeat(), name="heartbeat"),
-            asyncio.create_task(receive.listen(self._shop), name="inbound listing"),
-            asyncio.create_task(tidy.keep_tidy(self._shop), name="tidy"),
+            *(asyncio.create_task(self._every(seconds, name, chore), name=name) for name, seconds, chore in chores),
         ]
+
+    def _lane(self, lane: str, width: int) -> asyncio.Task[None]:
+        return asyncio.create_task(self._work(lane, width), name=f"lane {lane}")
 
     def failed(self) -> str:
         """The name of a lane or side task that died; "" while all live. Death of one means: stop the service."""
@@ -87,8 +104,10 @@ class Loop:
             self.looked_at = asyncio.get_running_loop().time()
             woken.clear()
             claims = await self._claim(lane, width - len(mine))
+            in_hand = {claim.subject: task for task, claim in self._running.items()}
             for claim in claims:
-                task = asyncio.create_task(self._step(claim), name=f"{claim.kind} {claim.subject}")
+                step = self._step(claim, in_hand.get(claim.subject))
+                task = asyncio.create_task(step, name=f"{claim.kind} {claim.subject}")
                 mine.add(task)
                 self._running[task] = claim
                 task.add_done_callback(mine.discard)
@@ -104,27 +123,56 @@ class Loop:
         try:
             return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime())
         except SpoolUnavailable as error:
-            _log.error("cannot claim work: %s", error.text, extra={"action": "step_failed"})
+            _log.error("cannot claim work: %s", error.text, extra={"action": "claim_failed"})
             return []
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
 
-    async def _step(self, claim: Claim) -> None:
+    async def _step(self, claim: Claim, before: asyncio.Task[None] | None) -> None:
+        if before is not None:  # it has just put its subject back, or the clock has jumped and ended its lease too early
+            await asyncio.wait([before])
         try:
             await STEPS[claim.kind](self._shop, claim)
         except Unavailable as error:
-            _log.warning("%s %s put off: %s", claim.kind, claim.subject, error.text, extra={"action": "step_failed"})
+            _log.warning("%s %s put off: %s", claim.kind, claim.subject, error.text, extra={"action": "put_off"})
             await self._push_away(claim, error.retry_after)
         except Exception:  # noqa: BLE001  # a border: one poisonous row must not stop a lane
-            await self._push_away(claim, None)
+            await self._push_away(claim, None, poison=claim.tries >= _POISON)
             _log.exception("%s %s failed unexpectedly", claim.kind, claim.subject, extra={"action": "step_failed"})
 
-    async def _push_away(self, claim: Claim, retry_after: float | None) -> None:
+    async def _push_away(self, claim: Claim, retry_after: float | None, *, poison: bool = False) -> None:
         seconds = max(retry_after or 0.0, min(_LONGEST, 2.0 ** min(claim.tries, 9)))
         due = self._shop.now() + timedelta(seconds=seconds)
         with contextlib.suppress(SpoolUnavailable):  # then the lease ends by itself
-            await self._shop.store.write(steps.put_back, claim, due_at=due)
+            if not (poison and await self._set_aside(claim)):
+                await self._shop.store.write(steps.put_back, claim, due_at=due)
+
+    async def _set_aside(self, claim: Claim) -> bool:
+        """A fax whose step cannot be done is held, and the operator told. A mail is tried for as long as it may be."""
+        text, write = f"The step “{claim.kind}” failed {claim.tries} times; the log says how.", self._shop.store.write
+        if claim.kind == "tell":
+            return False
+        if claim.kind == "receive":
+            return await write(inbounds.ended, claim, InboundState.HELD, text, "a received fax is held")
+        return await write(transmissions.settle, claim, Next(state=TransmissionState.HELD, reason=text, alarm="a fax is held"))
+
+    async def _strays(self) -> None:
+        """Faxes of carriers that are not configured any more are looked at too: they are held, and can be cancelled."""
+        for lane in await self._shop.store.read(steps.lanes):
+            if lane not in self._lanes and not self._stopping.is_set():
+                self._lanes[lane] = 1
+                self._lanes_at_work.append(self._lane(lane, 1))
+
+    async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await chore()
+            except GatewayError as error:
+                _log.warning("%s put off: %s", name, error.text)
+            except Exception:  # noqa: BLE001  # a border: one adapter's fault must not stop the service
+                _log.exception("%s failed unexpectedly", name, extra={"action": "chore_failed"})
+            await asyncio.sleep(seconds)
 
     async def _heartbeat(self) -> None:
         """Extend the leases of what may take long. A hand-over never: its lease must end when it says."""

@@ -51,7 +51,7 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
 async def _not_converted(shop: Workshop, claim: Claim, case: Case, error: ConverterUnavailable) -> None:
     """A converter that died at one part twice will die again: that part is refused. Trouble without a part is ours: the
     fax waits, and in the end a person looks at it."""
-    _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "conversion_failed"})
+    _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "not_converted"})
     if error.part and claim.tries >= _CRASHES:
         await _refuse(shop, claim, f"The part “{error.part}” could not be converted: {error.text}")
     elif claim.tries >= _TROUBLES:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
 from gateway import metrics
-from gateway.carriers.base import Carrier
-from gateway.errors import BadDocument, CarrierRefused, GatewayError, Unsupported
+from gateway.errors import BadDocument, CarrierRefused, Unsupported
 from gateway.fax import InboundFax, InboundState, Sha256
 from gateway.spool import inbounds, steps
 from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-_LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes: an announcement can be lost
 _DONE = frozenset({InboundState.MAILED, InboundState.REFUSED})
 
 
@@ -24,6 +21,10 @@ async def step(shop: Workshop, claim: Claim) -> None:
     inbound = await shop.store.read(inbounds.get, claim.subject)
     if inbound is None or inbound.state is not InboundState.ANNOUNCED:
         await shop.store.write(steps.done, claim)
+        return
+    if inbound.original is None and inbound.carrier not in shop.carriers:
+        text = f"There is no carrier “{inbound.carrier}” in the configuration any more."
+        await shop.store.write(inbounds.ended, claim, InboundState.HELD, text, "a received fax cannot be fetched")
         return
     try:
         original = await _original(shop, claim, inbound)
@@ -46,19 +47,9 @@ async def step(shop: Workshop, claim: Claim) -> None:
         _log.info("%s fetched, %d pages", inbound.id, pages, extra={"action": "inbound_fetched"})
 
 
-async def listen(shop: Workshop) -> None:
-    """Ask every carrier that receives for its received faxes, for ever; let it forget those that are mailed."""
-    while True:
-        for name, carrier in shop.carriers.items():
-            if carrier.capabilities.receives:
-                try:
-                    await _list(shop, name, carrier)
-                except GatewayError as error:
-                    _log.warning("%s cannot list received faxes: %s", name, error.text)
-        await asyncio.sleep(_LIST_EVERY)
-
-
-async def _list(shop: Workshop, name: str, carrier: Carrier) -> None:
+async def listing(shop: Workshop, name: str) -> None:
+    """Ask one carrier for its received faxes, because an announcement can be lost; let it forget those that are mailed."""
+    carrier = shop.carriers[name]
     said = await carrier.list_inbound()
     known = await shop.store.read(inbounds.by_carrier_ref, name, [one.carrier_ref for one in said])
     await shop.statements.keep(name, [one for one in said if one.carrier_ref not in known])

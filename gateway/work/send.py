@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 from gateway import log, metrics
-from gateway.carriers.base import Carrier, Order
-from gateway.errors import CarrierUncertain, GatewayError, Outcome, Refused, SpoolUnavailable, Unavailable
+from gateway.carriers.base import Carrier, Event, Order
+from gateway.errors import CarrierUncertain, GatewayError, Outcome, Refused, Unavailable, Uncertain
 from gateway.fax import Attempt, AttemptId, AttemptState, new_id
 from gateway.fax import TransmissionState as T
 from gateway.spool import steps, transmissions
@@ -65,18 +66,18 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
     )
     try:
         carrier_ref = await asyncio.wait_for(carrier.open(order), limit)
-        if carrier_ref and not await shop.store.write(transmissions.opened_at_carrier, claim, attempt, carrier_ref):
-            return
-    except TimeoutError:
+    except (TimeoutError, Uncertain):  # this step comes before anything can be sent
         await _end(shop, claim, case, carrier, attempt, Outcome.CARRIER_TROUBLE, "The carrier did not answer.")
         return
-    except SpoolUnavailable:
-        raise
     except (Refused, Unavailable) as error:
         await _not_sent(shop, claim, case, carrier, attempt, error)
         return
+    if carrier_ref:
+        if not await shop.store.write(transmissions.opened_at_carrier, claim, attempt, carrier_ref):
+            return
+        attempt = replace(attempt, carrier_ref=carrier_ref)
     if not claim.outlives(limit):
-        _log.warning("%s: the lease ran out before the call", attempt.id, extra={"action": "lease_lost"})
+        _log.warning("%s: the lease ran out before the call", attempt.id, extra={"action": "lease_expired"})
         return
     try:
         receipt = await asyncio.wait_for(carrier.submit(order, carrier_ref), limit)
@@ -85,8 +86,23 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
     except Exception as error:  # noqa: BLE001  # whatever else an adapter raises: perhaps sent
         await _perhaps_sent(shop, claim, carrier, attempt, error)
     else:
-        look_at = shop.now() + shop.config.work.poll
-        await shop.store.write(transmissions.submitted, claim, attempt, receipt.carrier_ref, look_at)
+        await _taken(shop, claim, attempt, receipt.carrier_ref)
+
+
+async def _taken(shop: Workshop, claim: Claim, attempt: Attempt, carrier_ref: str) -> None:
+    """The carrier has it. If the claim is lost meanwhile, whoever has it now finds this among the statements."""
+    look_at = shop.now() + shop.config.work.poll
+    if await shop.store.write(transmissions.submitted, claim, attempt, carrier_ref, look_at):
+        return
+    _log.warning("%s was taken, but its claim was lost", attempt.id, extra={"action": "receipt_late"})
+    said = Event(
+        key=f"receipt of {attempt.id}",
+        carrier_ref=carrier_ref,
+        reference=attempt.reference,
+        state=AttemptState.SUBMITTED,
+        at=shop.now(),
+    )
+    await shop.statements.keep(attempt.carrier, [said])
 
 
 async def _perhaps_sent(shop: Workshop, claim: Claim, carrier: Carrier, attempt: Attempt, error: Exception) -> None:
@@ -150,7 +166,7 @@ async def finish(
         case, ending, retry=shop.retry, redial=redial, now=now, dice=shop.dice, retry_after=retry_after
     )
     if not await shop.store.write(transmissions.end_attempt, claim, attempt, ending, following, applied):
-        _log.info("%s was concluded elsewhere", attempt.id, extra={"action": "lease_lost"})
+        _log.info("%s was concluded elsewhere", attempt.id, extra={"action": "concluded_elsewhere"})
         return
     outcome = ending.outcome or ending.state
     metrics.ATTEMPTS.labels(attempt.carrier, outcome).inc()
@@ -180,7 +196,7 @@ def _cannot_be_sent(shop: Workshop, carrier: Carrier, case: Case) -> Next | None
         text = f"The fax has {transmission.pages} pages; the carrier takes at most {able.max_pages}."
         return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)
     if able.max_bytes is not None and transmission.document is not None:
-        size = shop.documents.path(transmission.document).stat().st_size
+        size = shop.documents.size(transmission.document)
         if size > able.max_bytes:
             text = f"The fax has {size:,} bytes; the carrier takes at most {able.max_bytes:,}."
             return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)

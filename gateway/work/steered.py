@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
-from gateway.errors import CarrierUnavailable, Outcome, Refused
+from gateway.errors import Outcome, Refused, Unavailable, Uncertain
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
 from gateway.spool import schema, steering, steps, transmissions
@@ -81,11 +82,13 @@ async def _cancelled_at_carrier(shop: Workshop, attempt: Attempt) -> tuple[bool,
     if carrier is None:
         return False, "not cancelled: its carrier is gone from the configuration; it may still arrive"
     try:
-        confirmed = await carrier.cancel(attempt.carrier_ref)
-    except CarrierUnavailable:
-        return False, "not cancelled: the carrier cannot be reached; it may still arrive"
+        confirmed = await asyncio.wait_for(carrier.cancel(attempt.carrier_ref), carrier.capabilities.submit_limit)
     except Refused as error:
         return False, f"not cancelled: {error.text} It may still arrive."
+    except Unavailable:
+        return False, "not cancelled: the carrier cannot be reached; it may still arrive"
+    except (Uncertain, TimeoutError):
+        return False, "not cancelled: the carrier's answer was lost; it may still arrive"
     return confirmed, "not cancelled: the carrier does not confirm it; it may still arrive"
 
 

@@ -89,12 +89,22 @@ async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
         original = await shop.documents.get(owed.document)
         note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
         return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
-    return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=owed.text, made_at=made_at)
+    return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
+
+
+def _with_advice(owed: Owed) -> str:
+    """The text of an alarm, with the commands that show and decide it."""
+    fax = owed.about_id
+    if not fax.startswith("tx_"):
+        return owed.text
+    return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
 
 
 async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
     case = await shop.store.read(queries.case, TransmissionId(owed.about_id))
     assert case is not None
+    if owed.kind == outbox.HELD and case.transmission.state is not TransmissionState.HELD:
+        return None  # a person has decided meanwhile; what became of it is told by a row of its own
     wanted = compose.wanted(case.submission, case.transmission, case.recipients)
     made_at = shop.now()
     if not wanted and case.transmission.state is not TransmissionState.FAILED:

@@ -6,12 +6,14 @@ is looked up at the carrier; only where absence proves that nothing was sent may
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from gateway.carriers.base import Carrier
-from gateway.errors import CarrierRefused, Outcome, Unsupported
+from gateway.errors import CarrierRefused, CarrierUnavailable, Outcome, Unsupported
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
 from gateway.spool import events, schema, steps, transmissions
@@ -23,8 +25,10 @@ from gateway.work import conclude
 from gateway.work.send import finish
 from gateway.work.workshop import Workshop
 
+R = TypeVar("R")
 _log = logging.getLogger(__name__)
 _FINAL = frozenset({AttemptState.DELIVERED, AttemptState.FAILED, AttemptState.CANCELLED})
+_NOBODY_KNOWS = "The carrier's answer was lost, and it cannot be asked; this fax may have been sent."
 _LONGEST_WAIT = timedelta(minutes=15)
 #: A fax without a result for so long waits for a person.
 _NO_RESULT = timedelta(hours=24)
@@ -35,23 +39,31 @@ async def track(shop: Workshop, claim: Claim, case: Case) -> None:
     attempt = case.open_attempt
     carrier = shop.carriers.get(attempt.carrier) if attempt else None
     if attempt is None or carrier is None:
-        await _hold(shop, claim, "The attempt, or its carrier, is gone; nobody can say whether this fax was sent.")
+        await _undecided(shop, claim, case, "The attempt, or its carrier, is gone; nobody can say whether this fax was sent.")
         return
-    said = await _waiting(shop, attempt)
-    if attempt.state in (AttemptState.OPENING, AttemptState.UNCERTAIN):
-        await _look_up(shop, claim, case, carrier, attempt, said)
-        return
-    final = _final(carrier, said)
+    said = _usable(carrier, await _waiting(shop, attempt))
+    try:
+        if attempt.state is AttemptState.SUBMITTED:
+            await _result(shop, claim, case, carrier, attempt, said)
+        else:
+            await _look_up(shop, claim, case, carrier, attempt, said)
+    except CarrierUnavailable:
+        if not _overdue(shop, attempt):
+            raise
+        await _undecided(shop, claim, case, "The carrier cannot be reached; nobody can say what became of this fax.")
+
+
+async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, said: Sequence[Stored]) -> None:
+    """The carrier has it: what became of it?"""
+    final = _final(said)
     if final is None:
         await _ask(shop, carrier, attempt)
-        said = await _waiting(shop, attempt)
-        final = _final(carrier, said) or _asked_final(said)
+        said = _usable(carrier, await _waiting(shop, attempt))
+        final = _final(said)
     if final is not None:
         await conclude_with(shop, claim, case, carrier, attempt, final, said)
-    elif case.transmission.state is T.HELD:
-        await shop.store.write(steps.put_back, claim, kind="held", due_at=schema.PARKED)
-    elif shop.now() - (attempt.submitted_at or attempt.opened_at) > _NO_RESULT:
-        await _hold(shop, claim, "The carrier has not said for a day what became of this fax.")
+    elif case.transmission.state is T.HELD or _overdue(shop, attempt):
+        await _undecided(shop, claim, case, "The carrier has not said for a day what became of this fax.")
     else:
         await shop.store.write(steps.put_back, claim, kind=transmissions.TRACK, due_at=shop.now() + _wait(shop, attempt))
 
@@ -78,39 +90,44 @@ async def _look_up(
     shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, said: Sequence[Stored]
 ) -> None:
     """An attempt that was perhaps submitted: a statement about it proves it, else the carrier is asked."""
-    lag = timedelta(seconds=carrier.capabilities.listing_lag)
     if proof := next((stored.statement.carrier_ref for stored in said if stored.statement.carrier_ref), ""):
         await shop.store.write(transmissions.submitted, claim, attempt, proof, shop.now())
         return
     if attempt.state is AttemptState.OPENING:
-        # Its owner is gone, and the lease that guarded the call has ended: the call is over, its answer lost.
         text = "The gateway stopped while it handed this fax to the carrier."
-        await shop.store.write(transmissions.uncertain, claim, attempt, text, shop.now() + lag)
+        await shop.store.write(transmissions.uncertain, claim, attempt, text, shop.now() + _settled(shop, carrier))
         return
     try:
-        receipt = await carrier.find(attempt.reference)
+        receipt = await _answered(carrier, carrier.find(attempt.reference))
     except (Unsupported, CarrierRefused):
-        await _undecided(shop, claim, case)
+        await _undecided(shop, claim, case, _NOBODY_KNOWS)
         return
     if receipt is not None:
         look_at = shop.now() + shop.config.work.poll
         await shop.store.write(transmissions.submitted, claim, attempt, receipt.carrier_ref, look_at)
     elif carrier.capabilities.absence_proves_unsent:
-        ending = Ending(state=AttemptState.CANCELLED, outcome=None, text="The carrier never got it; nothing was sent.")
-        again = Next(state=T.DEFERRED, due_at=shop.now(), reason=ending.text)
-        await shop.store.write(transmissions.end_attempt, claim, attempt, ending, again, ())
+        text = "The carrier never got it; nothing was sent."
+        ending = Ending(state=AttemptState.FAILED, outcome=Outcome.CARRIER_TROUBLE, text=text)
+        await finish(shop, claim, case, carrier, attempt, ending, ())
     else:
-        await _undecided(shop, claim, case)
+        await _undecided(shop, claim, case, _NOBODY_KNOWS)
 
 
-async def _undecided(shop: Workshop, claim: Claim, case: Case) -> None:
+def _settled(shop: Workshop, carrier: Carrier) -> timedelta:
+    """How long until a call whose owner is gone has ended, and is listed if it got through.
+
+    The owner began no call that its lease did not outlive. In an embedded spool the owner was this process or one that
+    is dead. With other nodes the lease was judged by another clock: one more call's time covers that difference.
+    """
+    able = carrier.capabilities
+    return timedelta(seconds=able.listing_lag + (0.0 if shop.store.embedded else able.submit_limit))
+
+
+async def _undecided(shop: Workshop, claim: Claim, case: Case, reason: str) -> None:
+    """A person must find out; one who was asked already is not asked again."""
     if case.transmission.state is T.HELD:
-        await shop.store.write(steps.put_back, claim, kind="held", due_at=schema.PARKED)
-    else:
-        await _hold(shop, claim, "The carrier's answer was lost, and it cannot be asked; this fax may have been sent.")
-
-
-async def _hold(shop: Workshop, claim: Claim, reason: str) -> None:
+        await shop.store.write(steps.put_back, claim, kind=transmissions.HELD, due_at=schema.PARKED)
+        return
     held = Next(state=T.HELD, outcome=Outcome.UNKNOWN, reason=reason, alarm="a fax is held: it may have been sent")
     await shop.store.write(transmissions.settle, claim, held)
 
@@ -118,26 +135,37 @@ async def _hold(shop: Workshop, claim: Claim, reason: str) -> None:
 async def _ask(shop: Workshop, carrier: Carrier, attempt: Attempt) -> None:
     """Read the fax from the carrier. What it says is kept like a callback, once."""
     try:
-        said = await carrier.poll(attempt.carrier_ref)
+        said = await _answered(carrier, carrier.poll(attempt.carrier_ref))
     except (Unsupported, CarrierRefused) as error:
         _log.info("%s cannot be asked about %s: %s", attempt.carrier, attempt.id, error.text)
         return
     await shop.statements.keep(attempt.carrier, said)
 
 
+async def _answered(carrier: Carrier, question: Awaitable[R]) -> R:
+    """A carrier that does not answer a question in time cannot be reached. Raises CarrierUnavailable."""
+    try:
+        return await asyncio.wait_for(question, carrier.capabilities.submit_limit)
+    except TimeoutError as error:
+        raise CarrierUnavailable("The carrier did not answer.") from error
+
+
 async def _waiting(shop: Workshop, attempt: Attempt) -> list[Stored]:
     return await shop.store.read(events.waiting, attempt.carrier, attempt.carrier_ref, attempt.reference)
 
 
-def _final(carrier: Carrier, said: Sequence[Stored]) -> Stored | None:
-    """The first final statement that may be believed as it stands: signed, or from a carrier that cannot be asked."""
-    believed = (s for s in said if s.statement.believed or not carrier.capabilities.polls)
-    return next((stored for stored in believed if stored.statement.state in _FINAL), None)
+def _usable(carrier: Carrier, said: Sequence[Stored]) -> Sequence[Stored]:
+    """What may be believed as it stands: signed, our own, or from a carrier that cannot be asked."""
+    return [stored for stored in said if stored.statement.believed or not carrier.capabilities.polls]
 
 
-def _asked_final(said: Sequence[Stored]) -> Stored | None:
-    """After asking: the carrier's own answer is among the believed ones."""
-    return next((s for s in said if s.statement.believed and s.statement.state in _FINAL), None)
+def _final(said: Sequence[Stored]) -> Stored | None:
+    """The first final statement."""
+    return next((stored for stored in said if stored.statement.state in _FINAL), None)
+
+
+def _overdue(shop: Workshop, attempt: Attempt) -> bool:
+    return shop.now() - (attempt.submitted_at or attempt.opened_at) > _NO_RESULT
 
 
 def _wait(shop: Workshop, attempt: Attempt) -> timedelta:

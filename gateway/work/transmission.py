@@ -30,6 +30,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await prepare(shop, claim, case)
     elif state is T.DEFERRED and (due := case.transmission.due_at) and due > shop.now():
         await shop.store.write(steps.put_back, claim, due_at=due)  # a nudge is a reason to look, not to dial early
+    elif state is T.DEFERRED and (due := case.transmission.due_at) and due > shop.now():
+        await shop.store.write(steps.put_back, claim, due_at=due)  # somebody had it looked at; its time has not come
     elif state in (T.READY, T.DEFERRED):
         await send(shop, claim, case)
     elif state is T.SENDING:

@@ -8,9 +8,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from gateway.errors import SpoolUnavailable
+
+_LOCK = 0x66617867617465  # "faxgate": the advisory lock of whoever changes tables
 
 
 def upgrade(engine: Engine) -> None:
@@ -19,6 +21,8 @@ def upgrade(engine: Engine) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent))
     scripts = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":  # two nodes that start together take turns
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = MigrationContext.configure(connection).get_current_revision()
         if current == scripts.get_current_head():
             return
