@@ -46,6 +46,7 @@ from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
+_SLACK = 10.0  # seconds of a lease beside the two calls of a hand-over
 _LOOKED_LATELY = 30.0  # seconds: a loop that has not looked for so long hangs
 
 
@@ -88,7 +89,7 @@ class Service:
         self.store.open()
         self._stops.append(self.store.close)
         self.store.start()
-        await open_documents(self.documents)
+        await open_documents(self.documents, alone=self.store.embedded)
         self._stops.append(self.documents.close)
         self._stops.append(self.identity.close)
         if self.store.embedded:
@@ -245,7 +246,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
     store.open()
     store.start()
     try:
-        await open_documents(documents)
+        await open_documents(documents, alone=store.embedded)
         await identity.declare(config)
         desk = desk_of(config, store, documents, identity)
         yield Control(
@@ -272,13 +273,18 @@ def capabilities_of(config: Config) -> dict[str, Capabilities]:
     """What each configured carrier can do. Raises ConfigError for a section that is wrong."""
     for name, section in config.carrier.items():
         carriers.check(name, section, config.file)
-    return {name: carriers.adapter(str(section["kind"])).capabilities for name, section in config.carrier.items()}
+    able = {name: carriers.adapter(str(section["kind"])).capabilities for name, section in config.carrier.items()}
+    for name, one in able.items():
+        least = 2 * one.submit_limit + _SLACK
+        if config.work.lease.total_seconds() < least:  # no hand-over would ever begin
+            raise ConfigError(config.file, "work.lease", f'must be at least "{least:.0f}s" for the carrier {name}')
+    return able
 
 
-async def open_documents(documents: Documents) -> None:
+async def open_documents(documents: Documents, *, alone: bool) -> None:
     """Make the folders. Raises SpoolUnavailable."""
     try:
-        await asyncio.to_thread(documents.open)
+        await asyncio.to_thread(documents.open, alone=alone)
     except OSError as error:
         raise SpoolUnavailable(f"The document folder cannot be used ({error.strerror}).") from error
 
