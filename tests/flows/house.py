@@ -81,13 +81,23 @@ class Letter:
 
 @dataclass(slots=True)
 class Sink:
-    """A mail server on a free port; `answer` may be changed to refuse, `taken` is called before a 250 is said."""
+    """A mail server on a free port.
+
+    `answer` may be changed to refuse mails, `refused_recipients` refuses some people; `taken` is called before a 250.
+    """
 
     letters: list[Letter] = field(default_factory=list)
     answer: str = "250 2.0.0 kept"
     taken: Callable[[Letter], None] | None = None
+    refused_recipients: set[str] = field(default_factory=set)
     controller: Controller | None = None
     port: int = 0
+
+    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+        if address in self.refused_recipients:
+            return "550 5.1.1 nobody of that name"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
         if self.answer.startswith("250"):

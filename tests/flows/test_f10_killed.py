@@ -76,7 +76,7 @@ def killed(house: House, moment: Callable[[Client], None]) -> Client:
             helpers += psutil.Process(house.process.pid).children(recursive=True)
             house.kill()
         feeder.join(30)
-    gone, alive = psutil.wait_procs(helpers, timeout=10)
+    _, alive = psutil.wait_procs(helpers, timeout=10)
     assert not alive, "processes of a killed gateway are still there"
     house.start()
     for number in client.mails.keys() - client.taken:
