@@ -50,7 +50,8 @@ class Transaction:
         The one statement that the two databases spell with different constructs.
         """
         dialect = postgresql if self.db.dialect.name == "postgresql" else sqlite
-        return self.db.execute(dialect.insert(table).values(values).on_conflict_do_nothing()).rowcount == 1
+        statement = dialect.insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key)
+        return self.db.execute(statement).first() is not None  # rowcount is not told by every driver
 
     def note(self, subject: str, what: str, detail: str = "") -> None:
         """One line in the history of a fax."""

@@ -78,7 +78,7 @@ def page(
     if states:
         query = query.where(table.c.state.in_([state.value for state in states]))
     if before is not None:
-        query = query.where(tuple_(table.c.accepted_at, table.c.id) < tuple_(*before))
+        query = query.where(tuple_(table.c.accepted_at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
     return [rows.transmission(row) for row in db.execute(query)]
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     Column,
     DateTime,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -52,6 +54,12 @@ class Moment(TypeDecorator[datetime]):
         if value is None or dialect.name == "postgresql":
             return value.astimezone(UTC) if value else None
         return datetime.strptime(value, _FORM).replace(tzinfo=UTC)
+
+
+def moment(value: datetime) -> BindParameter[datetime]:
+    """A time in an expression that is not a plain comparison with a column: there its type is not known of itself, and
+    SQLite would get a text that sorts elsewhere."""
+    return literal(value, Moment())
 
 
 metadata = MetaData()

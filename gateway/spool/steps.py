@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, case, delete, insert, select, update
 
 from gateway.spool.commit import Transaction
-from gateway.spool.schema import step
+from gateway.spool.schema import moment, step
 
 CONVERT, MAIL, RECEIVE = "convert", "mail", "receive"
 
@@ -131,7 +131,7 @@ def put_back(
         .values(
             kind=kind or claim.kind,
             lane=lane or claim.lane,
-            due_at=case((step.c.nudged, claim.age), else_=due),
+            due_at=case((step.c.nudged, moment(claim.age)), else_=moment(due)),
             token=None,
             nudged=False,
             tries=0 if following else step.c.tries,
@@ -146,7 +146,9 @@ def nudge(t: Transaction, subject: str) -> bool:
     nudged = t.db.execute(
         update(step)
         .where(step.c.subject == subject)
-        .values(nudged=True, due_at=case((and_(step.c.token.is_(None), step.c.due_at > t.now), t.now), else_=step.c.due_at))
+        .values(
+            nudged=True, due_at=case((and_(step.c.token.is_(None), step.c.due_at > t.now), moment(t.now)), else_=step.c.due_at)
+        )
         .returning(step.c.lane)
     )
     lanes = list(nudged.scalars())

@@ -51,7 +51,9 @@ def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Acc
     ids = _insert_calls(t, submission, fresh, first=1)
     keyed = [(call.key, tx) for call, tx in zip(fresh, ids, strict=True) if call.key]
     if keyed:
-        t.db.execute(delete(schema.seen).where(schema.seen.c.key.in_([key for key, _ in keyed])))
+        # Only what has expired: a row that another node wrote a moment ago must collide with ours.
+        expired = schema.seen.c.seen_at < t.now - MEMORY
+        t.db.execute(delete(schema.seen).where(schema.seen.c.key.in_([key for key, _ in keyed]), expired))
         values = [{"key": key, "transmission_id": tx, "submission_id": submission.id, "seen_at": t.now} for key, tx in keyed]
         t.db.execute(insert(schema.seen), values)
     return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated)

@@ -65,9 +65,9 @@ def open_attempt(t: Transaction, claim: Claim, attempt: Attempt) -> bool:
     Refused (False) while another attempt of this fax is opening, submitted or uncertain.
     """
     transmission = _held_by(t, claim)
-    if transmission is None or _open(t, transmission.id):
+    if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
         return False
-    if not _move(t, transmission, TransmissionState.SENDING):
+    if _open(t, transmission.id) or not _move(t, transmission, TransmissionState.SENDING):
         return False
     _set(t, transmission.id, attempts=attempt.n, due_at=None)
     values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}

@@ -1,0 +1,719 @@
+"""What the spool promises, on every database. A behaviour of the store is tested here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from gateway.errors import Outcome, SpoolUnavailable
+from gateway.fax import (
+    Account,
+    AccountId,
+    AttemptState,
+    InboundState,
+    Line,
+    Recipient,
+    TransmissionId,
+    TransmissionState,
+)
+from gateway.lifecycle import FINAL, MOVES
+from gateway.spool import accounts, events, inbounds, outbox, queries, schema, steering, steps, submissions, transmissions
+from gateway.spool.commit import Transaction
+from gateway.spool.events import Kept
+from gateway.spool.steps import Claim
+from gateway.spool.store import Store
+from gateway.spool.transmissions import Next
+from tests.carriers.tools import Clock
+from tests.spool import values
+from tests.spool.values import LANE, NUMBER, SHA
+
+T = TransmissionState
+A = AttemptState
+Reopen = Callable[[], Awaitable[Store]]
+HELD = Next(state=T.HELD, reason="why", alarm="a fax is held")
+FAILED = Next(state=T.FAILED, outcome=Outcome.BUSY)
+
+
+def owed(store: Store) -> Awaitable[Counter[str]]:
+    """Outbox rows by kind."""
+    return store.read(lambda db: Counter(db.scalars(select(schema.outbox.c.kind))))
+
+
+def count(store: Store, table: str) -> Awaitable[int]:
+    return store.read(lambda db: int(db.scalar(text(f"SELECT count(*) FROM {table}")) or 0))
+
+
+async def step_of(store: Store, subject: str) -> tuple[str, str, float, str | None]:
+    """Kind, lane, seconds until it is due, token."""
+    row = (await store.read(lambda db: db.execute(select(schema.step).where(schema.step.c.subject == subject)).all()))[0]
+    return row.kind, row.lane, (row.due_at - store.now()).total_seconds(), row.token
+
+
+class AcceptConformance:
+    async def test_que_01_what_was_accepted_is_there_after_reopening(self, store: Store, reopen: Reopen) -> None:
+        submission, call = values.submission(), values.call(NUMBER, "", "1@x", "/X=1/2@x")
+        accepted = await store.write(submissions.accept, submission, [call])
+        case = await values.case(await reopen(), accepted.transmissions[0])
+        assert case.submission == submission
+        assert case.recipients == call.recipients
+        assert (case.transmission.state, case.transmission.number, case.transmission.caller) == (
+            T.ACCEPTED, NUMBER, "+14155550100",
+        )  # fmt: skip
+
+    async def test_que_07_a_repetition_within_48_hours_is_the_same_fax(self, store: Store, clock: Clock) -> None:
+        first = await values.accept(store, values.call(key="k"))
+        clock.forward(48 * 3600 - 5)
+        again = await values.accept(store, values.call(key="k"))
+        assert again.transmissions == ()
+        assert (again.submission, again.repeated) == (first.submission, first.transmissions)
+        assert await count(store, "submission") == 1
+        clock.forward(10)
+        assert len((await values.accept(store, values.call(key="k"))).transmissions) == 1
+
+    async def test_que_07_a_partial_repetition_makes_only_what_is_new(self, store: Store) -> None:
+        first = await values.accept(store, values.call(key="a"))
+        second = await values.accept(store, values.call(key="a"), values.call("+14155550124", "b"))
+        assert second.repeated == first.transmissions
+        assert second.submission != first.submission
+        assert (await values.case(store, second.transmissions[0])).transmission.number == "+14155550124"
+
+    async def test_without_a_key_nothing_is_a_repetition(self, store: Store) -> None:
+        first, second = await values.accept(store), await values.accept(store)
+        assert first.transmissions != second.transmissions
+
+    async def test_two_at_the_same_time_with_one_key_are_one_fax(self, store: Store) -> None:
+        both = await asyncio.gather(*(values.accept(store, values.call(key="k")) for _ in range(10)))
+        assert sum(len(accepted.transmissions) for accepted in both) == 1
+
+    async def test_forget_drops_only_what_is_too_old(self, store: Store, clock: Clock) -> None:
+        await values.accept(store, values.call(key="old"))
+        clock.forward(49 * 3600)
+        await values.accept(store, values.call(key="new"))
+        assert await store.write(submissions.forget) == 1
+        assert await count(store, "seen") == 1
+
+    async def test_a_retry_is_a_new_transmission_of_the_old_submission(self, store: Store) -> None:
+        accepted = await values.accept(store)
+        old = await values.case(store, accepted.transmissions[0])
+        fresh = await store.write(submissions.again, old.submission, values.call())
+        case = await values.case(store, fresh)
+        assert fresh != old.transmission.id
+        assert (case.submission, case.transmission.state) == (old.submission, T.ACCEPTED)
+        assert (await step_of(store, fresh))[:2] == ("prepare", steps.CONVERT)
+
+
+class ClaimConformance:
+    async def test_oldest_due_first_and_no_more_than_asked_for(self, store: Store, clock: Clock) -> None:
+        made: list[TransmissionId] = []
+        for _ in range(3):
+            made += (await values.accept(store)).transmissions
+            clock.forward(1)
+        taken = await store.write(steps.claim, steps.CONVERT, 2, 60.0, steps.uptime())
+        assert [claim.subject for claim in taken] == made[:2]
+        assert [claim.tries for claim in taken] == [1, 1]
+
+    async def test_what_is_claimed_is_not_claimed_again_until_the_lease_has_ended(self, store: Store, clock: Clock) -> None:
+        await values.accept(store)
+        first = await values.claim(store, steps.CONVERT)
+        assert await store.write(steps.claim, steps.CONVERT, 1, 60.0, 0.0) == []
+        clock.forward(values.LEASE + 1)
+        second = await values.claim(store, steps.CONVERT)
+        assert (second.subject, second.tries) == (first.subject, 2)
+        assert second.token != first.token
+
+    async def test_what_is_not_due_is_not_claimed(self, store: Store, clock: Clock) -> None:
+        await values.accept(store)
+        mine = await values.claim(store, steps.CONVERT)
+        assert await store.write(steps.put_back, mine, due_at=store.now() + timedelta(seconds=30))
+        assert await store.write(steps.claim, steps.CONVERT, 1, 60.0, 0.0) == []
+        clock.forward(31)
+        assert (await values.claim(store, steps.CONVERT)).subject == mine.subject
+
+    async def test_lanes_do_not_see_each_other(self, store: Store) -> None:
+        await values.accept(store)
+        assert await store.write(steps.claim, LANE, 1, 60.0, 0.0) == []
+        assert await store.read(steps.lanes) == [steps.CONVERT]
+
+    async def test_a_following_step_inherits_the_age_of_its_fax(self, store: Store, clock: Clock) -> None:
+        older = await values.ready(store)
+        mine = await values.claim(store)
+        clock.forward(100)
+        younger = await values.ready(store)
+        assert await store.write(steps.put_back, mine)
+        taken = await store.write(steps.claim, LANE, 1, 60.0, 0.0)
+        assert [claim.subject for claim in taken] == [older]
+        assert (await store.write(steps.claim, LANE, 1, 60.0, 0.0))[0].subject == younger
+
+    async def test_a_nudge_while_claimed_makes_the_step_due_when_it_is_put_back(self, store: Store) -> None:
+        await values.ready(store)
+        mine = await values.claim(store)
+        assert await store.write(steps.nudge, mine.subject)
+        assert await store.write(steps.claim, LANE, 1, 60.0, 0.0) == [], "the lease holder keeps it"
+        assert await store.write(steps.put_back, mine, due_at=schema.PARKED)
+        assert (await values.claim(store)).subject == mine.subject
+        again = await values.claim_or_none(store)
+        assert again is None, "a nudge counts once"
+
+    async def test_a_nudge_makes_a_parked_step_due(self, store: Store) -> None:
+        await values.ready(store)
+        mine = await values.claim(store)
+        await store.write(steps.put_back, mine, due_at=schema.PARKED)
+        assert await values.claim_or_none(store) is None
+        assert await store.write(steps.nudge, mine.subject)
+        assert (await values.claim(store)).subject == mine.subject
+
+    async def test_a_nudge_of_nothing_says_so(self, store: Store) -> None:
+        assert not await store.write(steps.nudge, "tx_nowhere")
+
+    async def test_renew_extends_a_claim_by_its_length(self, store: Store, clock: Clock) -> None:
+        await values.ready(store)
+        mine = await values.claim(store)
+        clock.forward(values.LEASE - 10)
+        assert await store.write(steps.renew, mine)
+        clock.forward(values.LEASE - 10)
+        assert await values.claim_or_none(store) is None
+
+    async def test_a_step_put_back_as_another_kind_begins_to_count_again(self, store: Store) -> None:
+        await values.ready(store)
+        mine = await values.claim(store)
+        await store.write(steps.put_back, mine)
+        mine = await values.claim(store)
+        assert mine.tries == 2
+        await store.write(steps.put_back, mine, kind="track", lane="carrier:other")
+        other = await values.claim(store, "carrier:other")
+        assert (other.kind, other.tries) == ("track", 1)
+
+    async def test_free_all_gives_back_what_a_dead_process_held(self, store: Store) -> None:
+        transmission = await values.ready(store)
+        mine = await values.claim(store)
+        assert await store.write(steps.free_all) == 1
+        assert not await store.write(steps.put_back, mine)
+        assert (await values.claim(store)).subject == transmission
+
+    async def test_free_all_leaves_parked_and_deferred_steps_alone(self, store: Store) -> None:
+        await values.ready(store)
+        await store.write(steps.put_back, await values.claim(store), due_at=store.now() + timedelta(hours=1))
+        assert await store.write(steps.free_all) == 0
+        assert await values.claim_or_none(store) is None
+
+    async def test_whoever_works_in_a_lane_is_woken(self, store: Store) -> None:
+        woken = store.woken(steps.CONVERT)
+        assert not woken.is_set()
+        await values.accept(store)
+        await asyncio.wait_for(woken.wait(), 5)
+
+
+Verb = Callable[[Store, Claim], Awaitable[object]]
+#: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
+FENCED: dict[str, Verb] = {
+    "prepared": lambda s, c: s.write(transmissions.prepared, c, document=SHA, pages=1, manifest=""),
+    "open_attempt": lambda s, c: s.write(transmissions.open_attempt, c, values.attempt(TransmissionId(c.subject), 2)),
+    "put_back": lambda s, c: s.write(steps.put_back, c),
+    "renew": lambda s, c: s.write(steps.renew, c),
+    "done": lambda s, c: s.write(steps.done, c),
+    "settle": lambda s, c: s.write(transmissions.settle, c, HELD),
+    "dial_now": lambda s, c: s.write(transmissions.dial_now, c),
+    "settled": lambda s, c: s.write(outbox.settled, c, outbox.SENT, ""),
+    "deferred": lambda s, c: s.write(outbox.deferred, c, "", s.now()),
+    "original_stored": lambda s, c: s.write(inbounds.original_stored, c, SHA),
+    "fetched": lambda s, c: s.write(inbounds.fetched, c, document=SHA, original=SHA, pages=1, mailboxes=()),
+    "ended": lambda s, c: s.write(inbounds.ended, c, InboundState.HELD, "", ""),
+}
+
+
+async def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """The whole database."""
+    tables = schema.metadata.sorted_tables
+    return await store.read(lambda db: {table.name: [tuple(row) for row in db.execute(select(table))] for table in tables})
+
+
+class FenceConformance:
+    @pytest.mark.parametrize("verb", FENCED)
+    async def test_an_old_claim_changes_nothing(self, store: Store, clock: Clock, verb: str) -> None:
+        old, _ = await values.sending(store)
+        clock.forward(values.LEASE + 1)
+        await values.claim(store)
+        before = await everything(store)
+        assert not await FENCED[verb](store, old)
+        assert await everything(store) == before
+
+    async def test_an_old_claim_changes_no_attempt(self, store: Store, clock: Clock) -> None:
+        old, attempt = await values.opening(store)
+        clock.forward(values.LEASE + 1)
+        await values.claim(store)
+        before = await everything(store)
+        assert not await store.write(transmissions.opened_at_carrier, old, attempt, "x")
+        assert not await store.write(transmissions.submitted, old, attempt, "x", store.now())
+        assert not await store.write(transmissions.uncertain, old, attempt, "", store.now())
+        assert not await store.write(transmissions.end_attempt, old, attempt, values.ending(), HELD, ())
+        assert await everything(store) == before
+
+
+class AttemptConformance:
+    async def test_an_attempt_is_on_disk_before_the_carrier_is_called(self, store: Store, reopen: Reopen) -> None:
+        _, attempt = await values.opening(store)
+        case = await values.case(await reopen(), attempt.transmission)
+        assert case.transmission.state is T.SENDING
+        assert case.open_attempt == attempt
+
+    @pytest.mark.parametrize("state", [A.OPENING, A.SUBMITTED, A.UNCERTAIN])
+    async def test_there_is_no_second_attempt_while_one_is_open(self, store: Store, state: AttemptState) -> None:
+        mine, attempt = await values.opening(store)
+        if state is A.SUBMITTED:
+            assert await store.write(transmissions.submitted, mine, attempt, "r", store.now())
+            mine = await values.claim(store)
+        elif state is A.UNCERTAIN:
+            assert await store.write(transmissions.uncertain, mine, attempt, "", store.now())
+            mine = await values.claim(store)
+        # Even where the state of the fax would allow it.
+        await store.write(values.force, attempt.transmission, "ready")
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2))
+        assert await count(store, "attempt") == 1
+
+    @pytest.mark.parametrize("state", [state for state in T if state not in (T.READY, T.DEFERRED)])
+    async def test_an_attempt_begins_only_when_the_fax_is_ready_or_deferred(self, store: Store, state: T) -> None:
+        transmission = await values.ready(store)
+        mine = await values.claim(store)
+        await store.write(values.force, transmission, state.value)
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(transmission))
+        assert await count(store, "attempt") == 0
+
+    async def test_submitted_looks_at_once_if_the_carrier_has_spoken_already(self, store: Store) -> None:
+        mine, attempt = await values.opening(store)
+        assert await store.write(events.store, "main", values.statement()) is Kept.NEW
+        later = store.now() + timedelta(minutes=10)
+        assert await store.write(transmissions.submitted, mine, attempt, "ref-1", later)
+        found = await store.read(events.waiting, "main", "ref-1", attempt.reference)
+        assert [stored.statement for stored in found] == [values.statement()]
+        assert (await values.claim(store)).kind == "track"
+
+    async def test_submitted_looks_later_if_nothing_was_said(self, store: Store) -> None:
+        mine, attempt = await values.opening(store)
+        later = store.now() + timedelta(minutes=10)
+        assert await store.write(transmissions.submitted, mine, attempt, "ref-1", later)
+        kind, lane, seconds, token = await step_of(store, attempt.transmission)
+        assert (kind, lane, token) == ("track", LANE, None)
+        assert 590 < seconds <= 600
+
+    async def test_two_attempts_without_a_reference_of_the_carrier_do_not_clash(self, store: Store) -> None:
+        for _ in range(2):
+            mine, attempt = await values.opening(store)
+            assert await store.write(transmissions.submitted, mine, attempt, "", store.now() + timedelta(hours=1))
+
+    async def test_uncertain_waits_and_keeps_the_attempt_open(self, store: Store) -> None:
+        mine, attempt = await values.opening(store)
+        assert await store.write(transmissions.uncertain, mine, attempt, "no answer", store.now() + timedelta(minutes=1))
+        found = await values.open_attempt(store, attempt.transmission)
+        assert (found.state, found.text) == (A.UNCERTAIN, "no answer")
+        assert await values.claim_or_none(store) is None
+
+    @pytest.mark.parametrize("state", sorted(FINAL))
+    async def test_a_final_state_and_its_report_are_one_transaction(self, store: Store, state: T) -> None:
+        mine, attempt = await values.sending(store)
+        before = store.transactions
+        following = Next(state=state, outcome=Outcome.BUSY, pages_sent=2)
+        assert await store.write(
+            transmissions.end_attempt, mine, attempt, values.ending(A(state.value), Outcome.BUSY), following, ()
+        )
+        assert store.transactions == before + 1
+        assert await owed(store) == {"result": 1}
+        case = await values.case(store, attempt.transmission)
+        assert (case.transmission.state, case.transmission.pages_sent, case.open_attempt) == (state, 2, None)
+        assert case.transmission.finished_at is not None
+        assert (case.attempts[0].station_id, case.attempts[0].seconds) == ("FAX 1", 31.5)
+        assert await store.read(steps.lanes) == [steps.MAIL]
+
+    async def test_a_deferred_fax_is_due_when_it_says(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        due = store.now() + timedelta(minutes=5)
+        following = Next(state=T.DEFERRED, outcome=Outcome.BUSY, due_at=due)
+        assert await store.write(transmissions.end_attempt, mine, attempt, values.ending(A.FAILED, Outcome.BUSY), following, ())
+        assert (await values.case(store, attempt.transmission)).transmission.due_at == due
+        assert 299 < (await step_of(store, attempt.transmission))[2] <= 300
+        assert await owed(store) == {}
+
+    async def test_a_held_fax_is_parked_and_the_operator_told(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        assert await store.write(transmissions.settle, mine, HELD)
+        assert await owed(store) == {"held": 1, "alarm": 1}
+        assert await values.claim_or_none(store) is None
+        assert (await values.open_attempt(store, attempt.transmission)).state is A.SUBMITTED
+
+    async def test_an_illegal_end_changes_nothing(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        before = await everything(store)
+        ready = Next(state=T.READY)
+        assert not await store.write(transmissions.end_attempt, mine, attempt, values.ending(), ready, ())
+        assert await everything(store) == before
+
+    async def test_a_fax_does_not_move_away_from_an_open_attempt(self, store: Store) -> None:
+        mine, _ = await values.sending(store)
+        before = await everything(store)
+        assert not await store.write(transmissions.settle, mine, FAILED)
+        assert await everything(store) == before
+
+    async def test_a_held_fax_whose_attempt_failed_after_all_is_deferred(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        await store.write(transmissions.settle, mine, HELD)
+        await store.write(steps.nudge, attempt.transmission)
+        following = Next(state=T.DEFERRED, outcome=Outcome.BUSY, due_at=store.now())
+        assert await store.write(
+            transmissions.end_attempt, await values.claim(store), attempt, values.ending(A.FAILED, Outcome.BUSY), following, ()
+        )
+        assert (await values.case(store, attempt.transmission)).transmission.state is T.DEFERRED
+
+    async def test_a_held_fax_that_was_submitted_after_all_is_sending(self, store: Store) -> None:
+        mine, attempt = await values.opening(store)
+        await store.write(transmissions.uncertain, mine, attempt, "", store.now())
+        await store.write(transmissions.settle, await values.claim(store), HELD)
+        await store.write(steps.nudge, attempt.transmission)
+        found = await values.open_attempt(store, attempt.transmission)
+        assert await store.write(transmissions.submitted, await values.claim(store), found, "ref-9", store.now())
+        case = await values.case(store, attempt.transmission)
+        assert case.transmission.state is T.SENDING
+        assert case.open_attempt is not None
+        assert (case.open_attempt.state, case.open_attempt.carrier_ref) == (A.SUBMITTED, "ref-9")
+
+    async def test_dial_now_is_for_deferred_faxes_only(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        assert not await store.write(transmissions.dial_now, mine)
+        following = Next(state=T.DEFERRED, outcome=Outcome.BUSY, due_at=store.now() + timedelta(hours=1))
+        await store.write(transmissions.end_attempt, mine, attempt, values.ending(A.FAILED, Outcome.BUSY), following, ())
+        await store.write(steps.nudge, attempt.transmission)
+        assert await store.write(transmissions.dial_now, await values.claim(store))
+        assert (await values.claim(store)).subject == attempt.transmission
+
+    @pytest.mark.parametrize("old", list(T))
+    async def test_settle_makes_exactly_the_legal_moves(self, store: Store, old: T) -> None:
+        for new in T:
+            transmission = await values.ready(store)
+            mine = await values.claim(store)
+            await store.write(values.force, transmission, old.value)
+            moved = await store.write(transmissions.settle, mine, Next(state=new, due_at=store.now() + timedelta(days=1)))
+            assert moved == (new in MOVES[old]), (old, new)
+            found = (await values.case(store, transmission)).transmission.state
+            assert found is (new if moved else old)
+            await store.write(lambda t: t.db.execute(schema.step.delete()))
+
+
+class EventConformance:
+    async def test_a_statement_is_stored_once_by_carrier_and_key(self, store: Store) -> None:
+        assert await store.write(events.store, "main", values.statement()) is Kept.NEW
+        assert await store.write(events.store, "main", values.statement()) is Kept.KNOWN
+        assert await store.write(events.store, "other", values.statement()) is Kept.NEW
+        assert await count(store, "event") == 2
+
+    async def test_a_statement_has_its_fax_looked_at(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        await store.write(steps.put_back, mine, due_at=store.now() + timedelta(hours=1))
+        await store.write(events.store, "main", values.statement(carrier_ref="", reference=attempt.reference))
+        assert (await values.claim(store)).subject == attempt.transmission
+
+    async def test_statements_are_read_in_the_order_of_their_times(self, store: Store) -> None:
+        second = values.statement("b", at=values.AT + timedelta(seconds=1))
+        await store.write(events.store, "main", second)
+        await store.write(events.store, "main", values.statement("a"))
+        found = await store.read(events.waiting, "main", "ref-1", "at_x")
+        assert [stored.statement.key for stored in found] == ["a", "b"]
+
+    async def test_a_used_statement_does_not_wait_any_more(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        await store.write(events.store, "main", values.statement())
+        said = await store.read(events.waiting, "main", "ref-1", attempt.reference)
+        following = Next(state=T.DELIVERED, outcome=Outcome.DELIVERED)
+        await store.write(transmissions.end_attempt, mine, attempt, values.ending(), following, [stored.id for stored in said])
+        assert await store.read(events.waiting, "main", "ref-1", attempt.reference) == []
+
+    @pytest.mark.parametrize(("state", "kept"), [(A.FAILED, Kept.LATE), (A.DELIVERED, Kept.NEW), (A.SUBMITTED, Kept.NEW)])
+    async def test_a_late_statement_moves_nothing_and_a_different_one_is_flagged(
+        self, store: Store, state: AttemptState, kept: Kept
+    ) -> None:
+        mine, attempt = await values.sending(store)
+        following = Next(state=T.DELIVERED, outcome=Outcome.DELIVERED)
+        await store.write(transmissions.end_attempt, mine, attempt, values.ending(), following, ())
+        before = (await values.case(store, attempt.transmission)).transmission
+        assert await store.write(events.store, "main", values.statement("late", state=state, outcome=None)) is kept
+        assert (await values.case(store, attempt.transmission)).transmission == before
+        history = [entry.what for entry in await store.read(queries.history, attempt.transmission)]
+        assert history.count("late event") == (kept is Kept.LATE)
+        assert await store.read(events.waiting, "main", "ref-1", attempt.reference) == []
+
+    async def test_a_statement_about_an_earlier_attempt_is_late_though_the_fax_goes_on(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        following = Next(state=T.DEFERRED, outcome=Outcome.BUSY, due_at=store.now() + timedelta(hours=1))
+        await store.write(transmissions.end_attempt, mine, attempt, values.ending(A.FAILED, Outcome.BUSY), following, ())
+        assert await store.write(events.store, "main", values.statement("late")) is Kept.LATE
+        assert (await values.case(store, attempt.transmission)).transmission.state is T.DEFERRED
+
+
+class InboundConformance:
+    async def test_a_received_fax_is_announced_once_by_carrier_and_reference(self, store: Store) -> None:
+        assert await store.write(inbounds.announced, "main", values.news())
+        assert not await store.write(inbounds.announced, "main", values.news())
+        assert await store.write(inbounds.announced, "other", values.news())
+        assert await count(store, "inbound") == 2
+        assert await store.read(inbounds.by_carrier_ref, "main", ["in-1", "in-2"]) == {"in-1": InboundState.ANNOUNCED}
+
+    async def test_fetched_owes_a_mail_to_each_mailbox_and_mailed_waits_for_all(self, store: Store) -> None:
+        await store.write(inbounds.announced, "main", values.news())
+        mine = await values.claim(store, steps.RECEIVE)
+        assert await store.write(
+            inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com", "b@example.com"]
+        )
+        found = await store.read(inbounds.get, mine.subject)
+        assert found is not None
+        assert (found.state, found.pages) == (InboundState.FETCHED, 2)
+        first, second = await store.write(steps.claim, steps.MAIL, 5, 60.0, 0.0)
+        assert await store.write(outbox.settled, first, outbox.SENT, "250")
+        assert not await store.write(inbounds.mailed, found.id)
+        assert await store.write(outbox.settled, second, outbox.SENT, "250")
+        assert await store.write(inbounds.mailed, found.id)
+        assert not await store.write(inbounds.mailed, found.id), "once"
+
+    async def test_a_refused_mailbox_holds_the_fax(self, store: Store) -> None:
+        await store.write(inbounds.announced, "main", values.news())
+        mine = await values.claim(store, steps.RECEIVE)
+        await store.write(inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com"])
+        found = await store.read(inbounds.get, mine.subject)
+        assert found is not None
+        await store.write(inbounds.undeliverable, found.id, "no such mailbox")
+        held = await store.read(inbounds.get, found.id)
+        assert held is not None
+        assert (held.state, held.reason) == (InboundState.HELD, "no such mailbox")
+
+    async def test_what_cannot_be_fetched_ends_with_an_alarm(self, store: Store) -> None:
+        await store.write(inbounds.announced, "main", values.news())
+        mine = await values.claim(store, steps.RECEIVE)
+        assert await store.write(inbounds.ended, mine, InboundState.FAILED, "gone", "a received fax is lost")
+        assert await owed(store) == {"alarm": 1}
+        assert not await store.write(inbounds.ended, mine, InboundState.HELD, "", "")
+
+
+class OutboxConformance:
+    async def test_a_mail_is_owed_once_for_each_kind_subject_and_recipient(self, store: Store) -> None:
+        for _ in range(2):
+            await store.write(outbox.owe, kind=outbox.RESULT, about="tx_1")
+            await store.write(outbox.owe, kind=outbox.RESULT, about="tx_1", recipient="a@example.com")
+        assert await owed(store) == {"result": 2}
+        assert len(await store.write(steps.claim, steps.MAIL, 9, 60.0, 0.0)) == 2
+
+    async def test_a_deferred_mail_is_due_again_and_a_sent_one_never(self, store: Store, clock: Clock) -> None:
+        await store.write(outbox.alarm, about="tx_1#2", what="trouble", text="in words")
+        mine = await values.claim(store, steps.MAIL)
+        assert await store.write(outbox.deferred, mine, "451 later", store.now() + timedelta(seconds=60))
+        assert await store.write(steps.claim, steps.MAIL, 9, 60.0, 0.0) == []
+        clock.forward(61)
+        mine = await values.claim(store, steps.MAIL)
+        assert await store.write(outbox.settled, mine, outbox.SENT, "250 ok")
+        row = await store.read(outbox.get, mine.subject)
+        assert row is not None
+        assert (row.state, row.about_id, row.subject) == (outbox.SENT, "tx_1", "trouble")
+        clock.forward(3600)
+        assert await store.write(steps.claim, steps.MAIL, 9, 60.0, 0.0) == []
+        assert await store.read(outbox.unsent, outbox.ALARM, "tx_1#2") == 0
+
+
+class SteeringConformance:
+    async def test_a_wish_waits_until_it_is_answered(self, store: Store) -> None:
+        transmission = await values.ready(store)
+        await store.write(steps.put_back, await values.claim(store), due_at=schema.PARKED)
+        wish = await store.write(steering.ask, transmission, "hold", "", "ann")
+        assert (await values.claim(store)).subject == transmission, "asking has the fax looked at"
+        assert [(one.id, one.verb, one.asked_by) for one in await store.read(steering.pending, transmission)] == [
+            (wish, "hold", "ann")
+        ]
+        assert await store.read(steering.answered, wish) is None
+        await store.write(steering.answer, wish, "held")
+        assert await store.read(steering.answered, wish) == "held"
+        assert await store.read(steering.pending, transmission) == []
+
+    async def test_a_wish_that_the_end_of_the_fax_overtook_is_answered(self, store: Store) -> None:
+        transmission = await values.ready(store)
+        mine = await values.claim(store)
+        before = await store.write(steering.ask, transmission, "hold", "", "ann")
+        assert await store.write(transmissions.settle, mine, FAILED)
+        after = await store.write(steering.ask, transmission, "cancel", "", "ann")
+        assert await store.read(steering.answered, before) == steering.TOO_LATE
+        assert await store.read(steering.answered, after) == steering.TOO_LATE
+
+
+class QueryConformance:
+    async def test_paging_by_key_shows_each_fax_once_newest_first(self, store: Store, clock: Clock) -> None:
+        made: list[TransmissionId] = []
+        for n in range(7):
+            made += (await values.accept(store, values.call(), values.call("+14155550124"))).transmissions
+            clock.forward(1 if n % 2 else 0)
+        seen, before = [], None
+        while page := await store.read(queries.page, before=before, limit=3):
+            seen += [transmission.id for transmission in page]
+            before = (page[-1].accepted_at, str(page[-1].id))
+        assert len(seen) == 14
+        assert set(seen) == set(made)
+        whole = await store.read(queries.page, limit=100)
+        assert [transmission.id for transmission in whole] == seen
+        assert [t.accepted_at for t in whole] == sorted((t.accepted_at for t in whole), reverse=True)
+
+    async def test_paging_by_state(self, store: Store) -> None:
+        await values.ready(store)
+        await values.accept(store)
+        assert len(await store.read(queries.page, states=[T.READY])) == 1
+        assert len(await store.read(queries.page, states=[T.READY, T.ACCEPTED])) == 2
+        assert await store.read(queries.page, states=[T.FAILED]) == []
+
+    async def test_unfinished_counts_by_state_and_names_the_oldest(self, store: Store, clock: Clock) -> None:
+        await values.accept(store)
+        oldest = (await store.read(queries.page))[0].accepted_at
+        clock.forward(10)
+        await values.accept(store)
+        assert await store.read(queries.unfinished) == {T.ACCEPTED: (2, oldest)}
+
+    async def test_find_by_the_beginning_of_an_id(self, store: Store) -> None:
+        transmission = await values.ready(store)
+        assert await store.read(queries.find, transmission[:20]) == [transmission]
+        assert await store.read(queries.find, "tx%") == []
+
+    async def test_the_history_of_a_fax_tells_its_way(self, store: Store) -> None:
+        mine, attempt = await values.sending(store)
+        following = Next(state=T.DELIVERED, outcome=Outcome.DELIVERED)
+        await store.write(transmissions.end_attempt, mine, attempt, values.ending(), following, ())
+        told = [entry.what for entry in await store.read(queries.history, attempt.transmission)]
+        assert told == ["accepted", "ready", "attempt", "submitted", "attempt delivered", "delivered"]
+
+
+class AccountConformance:
+    ANN = Account(
+        id=AccountId("acc_ann"),
+        name="ann",
+        login="ann@example.com",
+        password_hash="h",
+        senders=("*@example.com",),
+        networks=("192.0.2.0/24",),
+        countries=("US",),
+    )
+
+    async def test_accounts_and_lines_are_kept_as_they_are(self, store: Store) -> None:
+        line = Line(number="+14155550100", account=self.ANN.id, carrier="main", mailbox=("ann@example.com",))
+        await store.write(accounts.save_account, self.ANN)
+        await store.write(accounts.save_line, line)
+        assert await store.read(accounts.accounts) == [self.ANN]
+        assert await store.read(accounts.lines) == [line]
+        assert await store.write(accounts.remove_account, "ann")
+        assert await store.read(accounts.lines) == []
+        assert not await store.write(accounts.remove_account, "ann")
+
+    async def test_the_file_wins_and_what_it_no_longer_declares_goes(self, store: Store) -> None:
+        declared = replace(self.ANN, declared=True)
+        other = replace(self.ANN, id=AccountId("acc_bob"), name="bob", login="bob@example.com", declared=True)
+        line = Line(number="+14155550100", account=self.ANN.id, carrier="main", declared=True)
+        await store.write(accounts.declare, [declared, other], [line])
+        await store.write(accounts.save_account, replace(self.ANN, id=AccountId("acc_made"), name="made", login=""))
+        await store.write(accounts.declare, [declared], [])
+        assert [account.name for account in await store.read(accounts.accounts)] == ["ann", "made"]
+        assert await store.read(accounts.lines) == []
+
+    async def test_two_declared_accounts_may_swap_their_logins(self, store: Store) -> None:
+        ann = replace(self.ANN, declared=True)
+        bob = replace(ann, id=AccountId("acc_bob"), name="bob", login="bob@example.com")
+        await store.write(accounts.declare, [ann, bob], [])
+        await store.write(accounts.declare, [replace(ann, login=bob.login), replace(bob, login=ann.login)], [])
+        logins = {account.name: account.login for account in await store.read(accounts.accounts)}
+        assert logins == {"ann": "bob@example.com", "bob": "ann@example.com"}
+
+
+class CommitterConformance:
+    async def test_two_hundred_writes_at_once_share_few_transactions(self, store: Store) -> None:
+        before = store.transactions
+        accepted = await asyncio.gather(*(values.accept(store) for _ in range(200)))
+        assert len({one.transmissions for one in accepted}) == 200
+        assert store.transactions - before <= 5
+        assert await count(store, "transmission") == 200
+
+    async def test_a_verb_that_fails_harms_only_its_own_caller(self, store: Store) -> None:
+        def broken(t: Transaction) -> None:
+            t.note("tx_1", "half done")
+            raise KeyError("mine")
+
+        def twice(t: Transaction) -> None:
+            account = AccountConformance.ANN
+            for identity in ("acc_1", "acc_2"):
+                accounts.save_account(t, replace(account, id=AccountId(identity)))
+
+        writes = [values.accept(store), store.write(broken), store.write(twice), values.accept(store)]
+        first, second, third, fourth = await asyncio.gather(*writes, return_exceptions=True)
+        assert isinstance(second, KeyError)
+        assert isinstance(third, IntegrityError)
+        assert not isinstance(first, BaseException)
+        assert not isinstance(fourth, BaseException)
+        assert await count(store, "transmission") == 2
+        assert await store.read(queries.history, "tx_1") == []
+        assert await count(store, "account") == 0
+
+    async def test_a_verb_that_runs_out_of_something_is_answered_too(self, store: Store) -> None:
+        with pytest.raises(RuntimeError):
+            await store.write(lambda _: next(iter(())))
+        await values.accept(store)
+
+    async def test_the_write_of_a_cancelled_caller_still_happens(self, store: Store) -> None:
+        task = asyncio.create_task(values.accept(store))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await store.write(lambda t: t.note("x", "after"))
+        assert await count(store, "transmission") == 1
+
+    async def test_closing_writes_what_waits_and_takes_nothing_more(self, store: Store, reopen: Reopen) -> None:
+        waiting = [asyncio.create_task(values.accept(store)) for _ in range(20)]
+        await asyncio.sleep(0)
+        again = await reopen()
+        assert len(await asyncio.gather(*waiting)) == 20
+        assert await count(again, "transmission") == 20
+        with pytest.raises(SpoolUnavailable):
+            await values.accept(store)
+
+    async def test_text_from_outside_is_kept_as_it_is(self, store: Store) -> None:
+        nasty = "'; DROP TABLE step; -- %s \N{SNOWMAN} \U0001f600 \\ \t"
+        recipient = Recipient(written=nasty, number=NUMBER, cover_name=nasty)
+        call = submissions.Call(recipients=(recipient,), carrier="main", caller="", key="")
+        accepted = await store.write(submissions.accept, replace(values.submission(), subject=nasty), [call])
+        case = await values.case(store, accepted.transmissions[0])
+        assert (case.submission.subject, case.recipients[0]) == (nasty, recipient)
+
+
+class MigrationConformance:
+    async def test_opening_again_changes_nothing(self, store: Store, reopen: Reopen) -> None:
+        transmission = await values.ready(store)
+        assert (await values.case(await reopen(), transmission)).transmission.state is T.READY
+
+    async def test_the_tables_are_those_of_the_schema(self, store: Store) -> None:
+        """The migrations make what schema.py says: each table can be read with all its columns."""
+        assert set(await everything(store)) == set(schema.metadata.tables)
+
+    async def test_a_newer_schema_is_refused(self, store: Store, reopen: Reopen) -> None:
+        await store.write(lambda t: t.db.execute(text("UPDATE alembic_version SET version_num = 'r9999'")))
+        with pytest.raises(SpoolUnavailable, match="newer faxgate"):
+            await reopen()
+
+
+class StoreConformance(
+    AcceptConformance,
+    ClaimConformance,
+    FenceConformance,
+    AttemptConformance,
+    EventConformance,
+    InboundConformance,
+    OutboxConformance,
+    SteeringConformance,
+    QueryConformance,
+    AccountConformance,
+    CommitterConformance,
+    MigrationConformance,
+):
+    """Derive from it, and give the fixtures `store` (open, started) and `reopen` (close it and open it anew)."""

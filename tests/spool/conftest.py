@@ -1,0 +1,30 @@
+"""A clock that can be put forward; one PostgreSQL server for all tests of this folder, a database for each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.carriers.tools import Clock
+from tests.spool import postgres
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """An empty database."""
+    return postgres.database(postgres_server, f"test{next(_numbers)}")

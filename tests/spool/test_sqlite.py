@@ -1,0 +1,106 @@
+"""The spool on SQLite: what every database promises, and what is special here."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import SpoolBusy, SpoolUnavailable
+from gateway.spool import queries
+from gateway.spool.store import Store
+from tests.carriers.tools import Clock
+from tests.spool import values
+from tests.spool.conformance import Reopen, StoreConformance
+
+
+def opened(folder: Path, clock: Clock) -> Store:
+    store = Store(folder, now=clock, node="here")
+    store.open()
+    store.start()
+    return store
+
+
+@pytest.fixture
+async def stores(tmp_path: Path, clock: Clock) -> AsyncIterator[list[Store]]:
+    """The open store, last of all that were."""
+    made = [opened(tmp_path / "spool", clock)]
+    yield made
+    await made[-1].close()
+
+
+@pytest.fixture
+def store(stores: list[Store]) -> Store:
+    return stores[-1]
+
+
+@pytest.fixture
+def reopen(stores: list[Store], tmp_path: Path, clock: Clock) -> Reopen:
+    async def again() -> Store:
+        await stores[-1].close()
+        stores.append(Store(tmp_path / "spool", now=clock, node="here again"))
+        stores[-1].open()
+        stores[-1].start()
+        return stores[-1]
+
+    return again
+
+
+class TestSqlite(StoreConformance):
+    async def test_a_second_process_is_told_that_the_spool_is_taken(self, store: Store, tmp_path: Path, clock: Clock) -> None:
+        other = Store(tmp_path / "spool", now=clock)
+        with pytest.raises(SpoolBusy, match="Another process"):
+            other.open()
+        other.release()
+        await values.accept(store)
+
+    def test_nobody_else_may_read_the_spool(self, store: Store, tmp_path: Path) -> None:
+        assert store.embedded
+        assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+        for file in (tmp_path / "spool").glob("faxgate.db*"):
+            assert file.stat().st_mode & 0o077 == 0, file
+
+    def test_a_spool_that_cannot_be_made_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
+        (tmp_path / "file").write_text("in the way")
+        with pytest.raises(SpoolUnavailable, match="cannot be used"):
+            Store(tmp_path / "file", now=clock).open()
+
+    def test_a_file_that_is_no_database_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
+        (tmp_path / "faxgate.db").write_bytes(b"not a database" * 100)
+        store = Store(tmp_path, now=clock)
+        with pytest.raises(SpoolUnavailable, match="cannot be opened"):
+            store.open()
+        store.release()
+
+    async def test_a_database_that_somebody_locks_is_asked_once_for_all_callers(self, store: Store, tmp_path: Path) -> None:
+        await store.write(lambda t: t.db.exec_driver_sql("PRAGMA busy_timeout=200").close())
+        other = sqlite3.connect(tmp_path / "spool" / "faxgate.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began = asyncio.get_running_loop().time()
+        results = await asyncio.gather(*(values.accept(store) for _ in range(50)), return_exceptions=True)
+        assert asyncio.get_running_loop().time() - began < 5, "not one wait for each"
+        assert {type(result) for result in results} == {SpoolUnavailable}
+        assert len(await store.read(queries.page)) == 0, "reading goes on"
+        other.execute("ROLLBACK")
+        other.close()
+        await values.accept(store)
+
+    async def test_a_full_disk_is_unavailable_and_nothing_is_half_written(self, store: Store) -> None:
+        await values.accept(store)
+        pages = await store.write(lambda t: t.db.exec_driver_sql("PRAGMA page_count").scalar_one())
+        await store.write(lambda t: t.db.exec_driver_sql(f"PRAGMA max_page_count={pages}").close())
+        results = await asyncio.gather(*(values.accept(store) for _ in range(100)), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, BaseException)]
+        assert refused
+        assert {type(error) for error in refused} == {SpoolUnavailable}
+        await store.write(lambda t: t.db.exec_driver_sql("PRAGMA max_page_count=1000000").close())
+        assert len(await store.read(queries.page, limit=1000)) == 1 + 100 - len(refused)
+        await values.accept(store)
+
+    async def test_the_shell_shows_times_a_person_can_read(self, store: Store) -> None:
+        await values.accept(store)
+        shown = await store.read(lambda db: db.exec_driver_sql("SELECT accepted_at FROM submission").scalar_one())
+        assert shown == "2026-01-31T09:30:00.000000Z"
