@@ -6,12 +6,13 @@ its process, its deadline and whether the other end still listens: it ends the p
 
 Frames on a job's socket: kind (1 byte), length (8 bytes, big-endian), content. To the job: `J` the pickled function name,
 arguments and limits. From it: `P` the part it is at, `R` the pickled result, `B` a pickled BadDocument taken apart,
-`M` out of memory, `E` an error of ours as text.
+`M` out of memory, `D` out of room on the disk, `E` an error of ours as text.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import logging
@@ -166,7 +167,9 @@ class _LastWords:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         try:
-            if isinstance(error, BadDocument):
+            if _is_disk_full(error):  # whatever a library or we made of it: no document is to blame
+                send(self.link, b"D", b"")
+            elif isinstance(error, BadDocument):
                 send(self.link, b"B", pickle.dumps((error.text, error.part, error.reply)))
             elif isinstance(error, MemoryError):
                 send(self.link, b"M", b"")
@@ -175,6 +178,14 @@ class _LastWords:
         finally:
             if error is not None:
                 os._exit(1)
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _receive(link: socket.socket) -> bytes:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.errors import BadDocument, ConverterUnavailable, SpoolUnavailable
 from gateway.pages import child
 from gateway.pages.child import note
 
@@ -57,8 +57,8 @@ class Fence:
     async def run(self, function: str, *args: object) -> object:
         """Call `function` ("module:name") there and return its result.
 
-        Raises BadDocument when the job says so, and ConverterUnavailable, with the part it was at, when the job died, took
-        too long or too much memory, or could not be started.
+        Raises BadDocument when the job says so, ConverterUnavailable, with the part it was at, when the job died, took too
+        long or too much memory, or could not be started, and SpoolUnavailable when the disk is full.
         """
         ours, theirs = socket.socketpair()
         with ours:
@@ -216,6 +216,8 @@ def _result(kind: bytes, content: bytes, part: str) -> object:
         match _read(content, part):
             case (str(text), str(title), str(reply)):
                 raise BadDocument(text, part=title, reply=reply)
+    if kind == b"D":
+        raise SpoolUnavailable("The disk has no room for the conversion.")
     if kind == b"M":
         raise ConverterUnavailable("the conversion took too much memory", part=part)
     if kind == b"E":
