@@ -327,7 +327,7 @@ class Config(Section):
     @field_serializer("database")
     def _masked(self, value: str) -> str:
         """As it is shown: without the password."""
-        value = re.sub(r"(?<=:)[^:/@]*(?=@)", "********", value, count=1)
+        value = re.sub(r"(://[^:/@]*:)[^/@]*@", r"\1********@", value)
         return re.sub(r"(?<=[?&]password=)[^&]*", "********", value)
 
     @property
@@ -344,9 +344,12 @@ class Config(Section):
 
     def secret(self, section: MailOut | AccountSection) -> str:
         """The password of a section, "" if it has none; read at start, so that a bad file stops it."""
-        if section.password_file is not None:
-            return _read_secret(self.file, section.password_file)
-        return section.password.get_secret_value() if section.password else ""
+        key = f"account[{self.account.index(section) + 1}]" if isinstance(section, AccountSection) else "mail"
+        if section.password_file is None:
+            return section.password.get_secret_value() if section.password else ""
+        if section.password is not None:
+            raise ConfigError(self.file, f"{key}.password", "set password or password_file, not both")
+        return _read_secret(self.file, f"{key}.password_file", section.password_file)
 
 
 def load(path: Path) -> Config:
@@ -427,7 +430,7 @@ def _check_references(config: Config) -> None:
             raise ConfigError(config.file, f"{key}.login", f'two accounts sign in as "{account.login}"')
         names.add(account.name)
         logins.add(account.login.lower())
-        if account.login and not config.secret(account):
+        if not config.secret(account) and account.login:
             raise ConfigError(config.file, f"{key}.password_file", "is missing: an account with a login needs a password")
         if not account.countries:
             raise ConfigError(config.file, f"{key}.countries", 'must not be empty; write e.g. ["US"]')
@@ -458,7 +461,7 @@ def _check_mailboxes(config: Config) -> None:
             raise ConfigError(config.file, key, f"{mailbox} is at a domain that is faxed: its mail would come back here")
 
 
-def _read_secret(file: str, path: Path) -> str:
+def _read_secret(file: str, key: str, path: Path) -> str:
     """One line from a secret file. `$CREDENTIALS_DIRECTORY` (systemd) may stand in its path."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     real = Path(str(path).replace("$CREDENTIALS_DIRECTORY", folder))
@@ -468,7 +471,7 @@ def _read_secret(file: str, path: Path) -> str:
         secret = real.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(file, "password_file", f"{path} cannot be read ({why})") from error
+        raise ConfigError(file, key, f"{path} cannot be read ({why})") from error
     if not secret:
-        raise ConfigError(file, "password_file", f"{path} is empty")
+        raise ConfigError(file, key, f"{path} is empty")
     return secret
