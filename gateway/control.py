@@ -19,9 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from gateway import __version__, number
 from gateway.carriers.base import Capabilities
-from gateway.config import Config
+from gateway.config import Config, Mail
 from gateway.desk.identity import Identity
 from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
@@ -116,7 +118,7 @@ class Control:
             self._store,
             str(request["id"]),
             str(request["do"]),
-            choice=str(request.get("choice", "")),
+            choice=str(request.get("choice") or ""),
             by=str(request.get("by", "operator")),
             patience=self._patience,
         )
@@ -192,9 +194,20 @@ class Control:
         if any(line.number == called for line in await self._identity.lines()):
             raise NotAdmitted(f"There is a line {called} already.")
         mailbox = _texts(request, "mailbox")
+        self._check_mailboxes(mailbox)
         await self._store.write(accounts.save_line, Line(number=called, account=account.id, carrier=carrier, mailbox=mailbox))
         self._identity.forget()
         return called
+
+    def _check_mailboxes(self, mailbox: tuple[str, ...]) -> None:
+        """The same rules as in the configuration file."""
+        for n, one in enumerate(mailbox, 1):
+            try:
+                TypeAdapter(Mail).validate_python(one)
+            except ValidationError as error:
+                raise NotAdmitted(f"mailbox[{n}]: is not a mail address like fax@example.com, in ASCII") from error
+            if one.rpartition("@")[2].lower() in self._config.domain:
+                raise NotAdmitted(f"mailbox[{n}]: {one} is at a domain that is faxed: its mail would come back here")
 
     async def _line_remove(self, request: Json) -> object:
         called = number.parse(str(request["number"]), self._config.region).e164

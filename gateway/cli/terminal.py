@@ -69,6 +69,8 @@ def ask(settings: Config, request: Json) -> Any:
                 return json.loads(json.dumps(await desk.call(request), default=str))
         except PermissionError as error:
             raise Refused("You may not speak to the service: run this as root or as its user.") from error
+        except OSError as error:
+            raise Unavailable(f"The service does not answer ({error.strerror or error}).") from error
 
     return asyncio.run(ask())
 
