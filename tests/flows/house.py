@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email
 import email.message
 import email.policy
@@ -32,6 +33,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from gateway import control
 from gateway.carriers.loopback import Call, calls
+from gateway.cli import main
 
 T = TypeVar("T")
 DOMAIN = "fax.example.com"
@@ -225,8 +227,23 @@ class House:
         return [call for call in calls(self.spool / "loopback" / "main") if number in ("", call.number)]
 
     def cli(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of the command line on this house's configuration."""
-        done = subprocess.run(
+        """What a command on this house's configuration says. It runs in this process, which starts much faster."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        arguments = [*words, "-c", str(self.file)]
+        old, sys.stdin = sys.stdin, io.StringIO(stdin)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                main(arguments, prog_name="faxgate")
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.stdin = old
+        assert not check or code == 0, err.getvalue() + out.getvalue()
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def program(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """The same in a process of its own."""
+        return subprocess.run(
             [sys.executable, "-m", "gateway", *words, "-c", str(self.file)],
             input=stdin,
             capture_output=True,
@@ -235,8 +252,6 @@ class House:
             cwd=REPOSITORY,
             check=False,
         )
-        assert not check or done.returncode == 0, done.stderr + done.stdout
-        return done
 
     def ask(self, verb: str, **more: Any) -> Any:
         """What the running service answers on its control socket."""
