@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_values import (
+
+from gateway.errors import Outcome
+from gateway.fax import AttemptState, Door, Recipient, Transmission, TransmissionState
+from gateway.lifecycle import TRAITS
+from gateway.report.compose import Composer, wanted
+from gateway.templates import Templates
+from tests.report.report_values import (
     ASKED,
     BUSY_TO_THE_END,
     COMPOSER,
@@ -29,12 +35,6 @@ from report_values import (
     text_of,
     transmission,
 )
-
-from gateway.errors import Outcome
-from gateway.fax import AttemptState, Door, Recipient, Transmission, TransmissionState
-from gateway.lifecycle import TRAITS
-from gateway.report.compose import Composer, wanted
-from gateway.templates import Templates
 
 FAILED, DELIVERED, CANCELLED = transmission(), delivered(), transmission(TransmissionState.CANCELLED, Outcome.CANCELLED)
 HELD = transmission(TransmissionState.HELD, Outcome.UNKNOWN, finished_at=None)

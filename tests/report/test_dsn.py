@@ -6,7 +6,12 @@ import dataclasses
 import re
 
 import pytest
-from report_values import (
+
+from gateway.errors import Outcome
+from gateway.fax import TransmissionState
+from gateway.lifecycle import TRAITS
+from gateway.report import dsn
+from tests.report.report_values import (
     ASKED,
     BUSY_TO_THE_END,
     ONE_CALL,
@@ -20,11 +25,6 @@ from report_values import (
     submission,
     transmission,
 )
-
-from gateway.errors import Outcome
-from gateway.fax import TransmissionState
-from gateway.lifecycle import TRAITS
-from gateway.report import dsn
 
 #: RFC 3463 and the registry of RFC 5248, as far as a fax may need them.
 REGISTERED = re.compile(

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_values import COMPOSER, OUTBOX, START, html_of, inbound, parsed, text_of
 
 from gateway.fax import InboundFax
 from gateway.report.compose import Mail
+from tests.report.report_values import COMPOSER, OUTBOX, START, html_of, inbound, parsed, text_of
 
 PDF, PNG = b"%PDF-1.4\r\n\x00\xff and so on", b"\x89PNG\r\n\x1a\n picture"
 
