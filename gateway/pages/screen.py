@@ -12,13 +12,16 @@ from collections.abc import Iterable
 
 import pypdfium2
 import pypdfium2.raw as pdfium
-from PIL import Image, ImageChops, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter
 
 _PERIOD = 8  # pixels: two 45-degree cells in a tile
 _DARK, _LIGHT = 56, 208  # tones between these are neither ink nor paper
 _LOOK = 24  # pixels: the neighbourhood in which tones are judged
 _SHARE = 0.35  # of a neighbourhood: with more tone than this it is a photograph
 _WHOLE = 0.5  # of a picture: with more tone than this all of it is
+_EDGE, _STEEP = 2, 30  # a tone that changes by so much over so many pixels is an edge
+_PAPER_SHARE, _PAPER_SPREAD = 0.4, 16  # so much of a picture within so many tones is its paper,
+_DIMMEST = 176  # if it is at least as light as this
 
 
 def with_photos(page: pypdfium2.PdfPage, grey: Image.Image, black_and_white: Image.Image) -> Image.Image:
@@ -31,20 +34,38 @@ def with_photos(page: pypdfium2.PdfPage, grey: Image.Image, black_and_white: Ima
 
 def _photographs(page: pypdfium2.PdfPage, grey: Image.Image) -> Image.Image | None:
     """Where pictures are and have tones, as a mask; None where there is no such place."""
-    pictures = list(_pictures(page, grey.size))
-    if not pictures:
-        return None
-    tones = grey.point([255 if _DARK < tone < _LIGHT else 0 for tone in range(256)])
-    small = (max(1, grey.width // _LOOK), max(1, grey.height // _LOOK))
-    dense = tones.resize(small, Image.Resampling.BOX).point([255 if tone > 255 * _SHARE else 0 for tone in range(256)])
-    # Grown, so that dark and light places inside a photograph belong to it too.
-    dense = dense.filter(ImageFilter.MaxFilter(5)).resize(grey.size, Image.Resampling.NEAREST)
     mask = Image.new("L", grey.size)
-    for box in pictures:
-        inside = tones.crop(box)
-        whole = inside.histogram()[255] > _WHOLE * inside.width * inside.height
-        mask.paste(255 if whole else dense.crop(box), box)
+    for box in _pictures(page, grey.size):
+        mask.paste(_toned(grey.crop(box)), box)
     return mask if mask.getbbox() else None
+
+
+def _toned(picture: Image.Image) -> Image.Image:
+    """Where one picture is a photograph, as a mask."""
+    flat = _flat_tones(picture)
+    if flat.histogram()[255] > _WHOLE * picture.width * picture.height:
+        return Image.new("L", picture.size, 255)
+    small = (max(1, picture.width // _LOOK), max(1, picture.height // _LOOK))
+    dense = flat.resize(small, Image.Resampling.BOX).point([255 if tone > 255 * _SHARE else 0 for tone in range(256)])
+    # Grown, so that dark and light places inside a photograph belong to it too.
+    return dense.filter(ImageFilter.MaxFilter(5)).resize(picture.size, Image.Resampling.NEAREST)
+
+
+def _flat_tones(picture: Image.Image) -> Image.Image:
+    """Where its tones are neither ink nor paper, nor the edge between the two, which is all that scanned words have."""
+    light = _lightest(picture.histogram())
+    tones = picture.point([255 if _DARK < tone < light else 0 for tone in range(256)])
+    for step in ((_EDGE, 0), (0, _EDGE)):
+        change = ImageChops.difference(picture, ImageChops.offset(picture, *step))
+        tones = ImageChops.darker(tones, change.point([255 if tone < _STEEP else 0 for tone in range(256)]))
+    return tones
+
+
+def _lightest(histogram: list[int]) -> int:
+    """Tones from here on are paper. Scanned paper may be grey: then most of the picture has nearly one tone."""
+    paper = max(range(_DIMMEST, 256), key=histogram.__getitem__)
+    share = sum(histogram[paper - _PAPER_SPREAD : paper + _PAPER_SPREAD + 1]) / sum(histogram)
+    return min(_LIGHT, paper - _PAPER_SPREAD) if share > _PAPER_SHARE else _LIGHT
 
 
 def _pictures(page: pypdfium2.PdfPage, size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
@@ -68,9 +89,8 @@ def _screened(grey: Image.Image) -> Image.Image:
         row.paste(tile, (x, 0))
     for y in range(0, grey.height, _PERIOD):
         pattern.paste(row, (0, y))
-    stretched = ImageOps.autocontrast(grey, cutoff=1)
     # Lighter than the pattern: paper.
-    return ImageChops.subtract(stretched, pattern).point([0] + [255] * 255)
+    return ImageChops.subtract(grey, pattern).point([0] + [255] * 255)
 
 
 def _thresholds() -> list[int]:
