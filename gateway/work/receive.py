@@ -6,13 +6,14 @@ import logging
 from collections.abc import Sequence
 
 from gateway import metrics
-from gateway.errors import BadDocument, CarrierRefused, Unsupported
+from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, Unsupported
 from gateway.fax import InboundFax, InboundState, Sha256
 from gateway.spool import inbounds, steps
 from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
+_CRASHES = 5  # a converter that dies so often on one fax will die again
 _DONE = frozenset({InboundState.MAILED, InboundState.REFUSED})
 
 
@@ -33,7 +34,9 @@ async def step(shop: Workshop, claim: Claim) -> None:
         text = f"{inbound.carrier} no longer has it: {error.text}"
         await shop.store.write(inbounds.ended, claim, InboundState.FAILED, text, "a received fax is lost at the carrier")
         return
-    except BadDocument as error:
+    except (BadDocument, ConverterUnavailable) as error:
+        if isinstance(error, ConverterUnavailable) and claim.tries < _CRASHES:
+            raise
         await shop.store.write(inbounds.ended, claim, InboundState.HELD, error.text, "a received fax cannot be read")
         return
     assert isinstance(made, tuple)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
 
 from gateway import metrics
-from gateway.errors import GatewayError
+from gateway.errors import BadDocument, ConverterUnavailable, GatewayError
 from gateway.fax import InboundId, TransmissionId, TransmissionState
+from gateway.pages.fence import Fence
 from gateway.report import compose
 from gateway.report.compose import Mail
 from gateway.spool import inbounds, outbox, queries, steps
@@ -78,11 +80,10 @@ async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
         assert inbound.document is not None
-        png = await shop.fence.run("gateway.pages.raster:first_page_png", shop.documents.path(inbound.document))
-        assert isinstance(png, bytes)
+        picture = await first_page(shop.fence, shop.documents.path(inbound.document))
         pdf = await shop.documents.get(inbound.document)
         return shop.composer.received(
-            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=png, made_at=made_at
+            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
         )
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
@@ -90,6 +91,17 @@ async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
         note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
         return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
+
+
+async def first_page(fence: Fence, pdf: Path) -> bytes:
+    """The first page as PNG; b"" where it cannot be drawn: a fax must not stay here for want of a picture."""
+    try:
+        png = await fence.run("gateway.pages.raster:first_page_png", pdf)
+    except (BadDocument, ConverterUnavailable) as error:
+        _log.warning("%s has no picture: %s", pdf.name, error.text, extra={"action": "no_picture"})
+        return b""
+    assert isinstance(png, bytes)
+    return png
 
 
 def _with_advice(owed: Owed) -> str:
