@@ -101,6 +101,12 @@ class Part:
         return payload if isinstance(payload, bytes) else b""
 
     @property
+    def is_cut(self) -> bool:
+        """Whether the end of its base64 is missing; `content` is then the undecoded text. Known after `content` was read."""
+        defects = self._leaf.defects if self._leaf is not None else []
+        return any(isinstance(defect, email.errors.InvalidBase64LengthDefect) for defect in defects)
+
+    @property
     def inner(self) -> Message | None:
         """The attached mail of a `message/rfc822` part; None for every other part."""
         if self._leaf is None or self.content_type != "message/rfc822" or not self._leaf.is_multipart():
@@ -121,10 +127,11 @@ class Part:
     @property
     def title(self) -> str:
         """How a person recognises the part: its name, else what it is, and its position."""
-        body = {"text/plain": "message text", "text/html": "message as HTML"}.get(self.content_type)
-        if body and self.position in ("", "1"):
+        words = {"text/plain": "message text", "text/html": "message as HTML"}
+        body = words.get(self.content_type) if self.disposition != "attachment" else None
+        if body and not self.position.strip("1."):  # the first leaf, at whatever depth
             return self.name or body
-        return self.name or f"{self.content_type} (part {self.position or '1'})"
+        return self.name or f"{body or self.content_type} (part {self.position or '1'})"
 
     def walk(self) -> Iterator[Part]:
         """This part and everything below it, in the order of the mail."""

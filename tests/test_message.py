@@ -164,6 +164,16 @@ def test_parts_have_positions_names_and_content() -> None:
     assert (last.name, last.title, last.disposition, last.content) == ("Grüße.pdf", "Grüße.pdf", "attachment", b"\x00\x01")
 
 
+def test_the_text_of_a_mail_is_known_as_its_message_at_any_depth() -> None:
+    mail = message.parse(
+        b"Content-Type: multipart/mixed; boundary=m\n\n--m\nContent-Type: multipart/alternative; boundary=a\n\n"
+        b"--a\n\nwords\n--a\nContent-Type: text/html\n\n<p>words\n--a--\n"
+        b"--m\nContent-Type: text/plain\nContent-Disposition: attachment\n\nfile\n--m--\n"
+    )
+    leaves = [part.title for part in mail.root.walk() if not part.children]
+    assert leaves == ["message text", "message as HTML (part 1.2)", "text/plain (part 2)"]
+
+
 def test_a_part_without_a_name_is_known_by_its_type_and_place() -> None:
     assert message.parse(b"Content-Type: image/png\n\nx").root.title == "image/png (part 1)"
 

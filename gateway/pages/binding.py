@@ -103,13 +103,19 @@ def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
         document = pdf.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
     else:
         document = image.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
-        declared = part.content_type.removeprefix("image/").replace("jpg", "jpeg")
-        if declared in sniff.PICTURES and declared != part.kind:
-            note = f"it is a {part.kind.upper()} picture"
+        note = _about_picture(part)
     pages = len(PdfReader(io.BytesIO(document)).pages)
     if done + pages > job.max_pages:
         raise pdf.too_long(job.max_pages, part.title)
     return _Section(_entry(part, done + 1, done + pages, note), document, pages)
+
+
+def _about_picture(part: Chosen) -> str:
+    declared = sniff.declared_picture(part.content_type)
+    notes = [f"it is a {part.kind.upper()} picture"] if declared in sniff.PICTURES and declared != part.kind else []
+    if part.kind != "tiff" and image.moves(part.content):
+        notes.append("it moves: its first picture is printed")
+    return "; ".join(notes)
 
 
 def _words(part: Chosen) -> tuple[str, str]:

@@ -42,6 +42,7 @@ PILLOW_ERRORS = (
 )
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")
+_PHOTOS = frozenset({"JPEG", "MPO"})  # MPO: a JPEG with another view of the same behind it, as telephones write it
 _FAX_WIDTHS = {1728: 204, 2048: 204, 2432: 204, 2592: 300, 3072: 300, 3648: 300, 3456: 408, 4096: 408, 4864: 408}
 _SCREEN = 96.0  # dots an inch of a picture that does not say
 _FINEST = 300.0  # dots an inch of grey pictures on the page; a fax has 204
@@ -96,6 +97,15 @@ def frames(content: bytes, title: str) -> Iterator[Frame]:
             number += 1
 
 
+def moves(content: bytes) -> bool:
+    """Whether a file that is not a TIFF is an animation."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+            return bool(getattr(opened, "is_animated", False)) and opened.format not in _PHOTOS
+    except PILLOW_ERRORS:
+        return False
+
+
 def add_page(
     writer: PdfWriter,
     picture: Image.Image,
@@ -147,9 +157,9 @@ def _frame(opened: Image.Image, title: str) -> Frame:
     if width * height > MOST_PIXELS:
         raise BadDocument(f"{title} has too many pixels ({width} by {height})", part=title, reply=TOO_MUCH)
     across, down = _resolution(opened)
-    is_photo = opened.format == "JPEG" or (opened.format == "WEBP" and opened.mode == "RGB")
+    is_photo = opened.format in _PHOTOS or (opened.format == "WEBP" and opened.mode == "RGB")
     size = (width * 72 / across, height * 72 / down)
-    if opened.format == "JPEG":
+    if opened.format in _PHOTOS:
         opened.draft("L", (2550, 2550))  # the decoder leaves out what a fax cannot show
     opened.load()
     picture = _grey(opened)

@@ -7,6 +7,7 @@ Sources: RFC 2046 §5.1, RFC 2387, RFC 1847, RFC 3965 §2.2.4; rows CNT-01 … C
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ BROKEN = "554 5.6.5"
 TOO_MUCH = "554 5.3.4"
 ENCRYPTED = "554 5.7.5"
 
+_MOST_PARTS = 1000  # of a mail with the mails in it; each of them stands in the report
 _DEEPEST_MAIL = 5  # a forwarded mail in a forwarded mail in …
 _TRACKING_PIXELS = 8  # a picture no wider and higher than this shows nothing
 _SIGNATURES = frozenset(
@@ -50,6 +52,8 @@ _SUFFIX_KINDS = {
     "html": "html",
     **dict.fromkeys(("txt", "text", "log", "csv", "md", "asc", "tsv"), "text"),
 }
+#: Charsets of two and four bytes a character: full of zero bytes, and text all the same.
+_WIDE = re.compile(r"utf-?(16|32)|ucs-?[24]|iso-10646")
 _PGP_TEXT = b"-----BEGIN PGP MESSAGE-----"
 
 
@@ -149,6 +153,8 @@ class _Judge:
             raise BadDocument(f"{part.title}: {kind} cannot be faxed", part=part.title, reply=UNSUPPORTED)
         else:
             self.leaf(part)
+        if len(self.chosen) + len(self.skipped) > _MOST_PARTS:
+            raise BadDocument(f"the mail has more than {_MOST_PARTS} parts", reply=TOO_MUCH)
 
     def alternative(self, part: message.Part) -> None:
         """One rendering of several (CNT-07). HTML is printed as text here, so the plain text wins where there is one."""
@@ -197,13 +203,15 @@ class _Judge:
 
     def leaf(self, part: message.Part) -> None:
         content = part.content
+        if part.is_cut:
+            raise BadDocument(f"{part.title} is broken: its end is missing", part=part.title, reply=BROKEN)
         is_body = part.content_type in ("text/plain", "text/html") and part.disposition != "attachment" and not part.name
         if not content.strip():
             if is_body:
                 self.skip(part, "empty")
                 return
             raise BadDocument(f"{part.title} is empty", part=part.title, reply=BROKEN)
-        kind = _kind(content, part.content_type, part.name, part.title)
+        kind = _kind(content, part.content_type, part.name, part.title, part.charset)
         if kind in ("text", "html") and _PGP_TEXT in content[:4096]:
             raise BadDocument("encrypted mail cannot be faxed", part=part.title, reply=ENCRYPTED)
         self.chosen.append(
@@ -230,15 +238,17 @@ class _Judge:
         return f"{self.prefix}{part.position or '1'}"
 
 
-def _kind(content: bytes, content_type: str, name: str, title: str) -> str:
+def _kind(content: bytes, content_type: str, name: str, title: str, charset: str = "") -> str:
     """What this file is, if its type, its name and its bytes agree (CNT-13); else BadDocument."""
     real = sniff.kind(content)
     if content_type in _PDF_TYPES:
         agrees = real == "pdf"
     elif content_type.startswith("image/"):
         agrees = real in sniff.PICTURES  # image/jpg, image/pjpeg, a PNG called JPEG: all are just pictures
+        if not agrees and sniff.declared_picture(content_type) not in sniff.PICTURES:  # HEIC, SVG
+            raise _unsupported(content_type, title)
     elif content_type.startswith("text/") and content_type != "text/rtf":
-        agrees = real in ("text", "html")
+        agrees = real in ("text", "html") or _WIDE.match(charset.lower()) is not None
         real = ("html" if content_type == "text/html" else "text") if agrees else real
     elif content_type in _UNKNOWN_TYPES:
         suffix = name.rpartition(".")[2].lower() if "." in name else ""
@@ -249,12 +259,16 @@ def _kind(content: bytes, content_type: str, name: str, title: str) -> str:
         )
         real = wanted if agrees and wanted in ("text", "html") else real
     else:
-        raise BadDocument(f"{title}: documents of the type {content_type} cannot be faxed", part=title, reply=UNSUPPORTED)
+        raise _unsupported(content_type, title)
     if real in sniff.KINDS and agrees:
         return real
     if agrees or (content_type in _UNKNOWN_TYPES and real not in sniff.KINDS):
         raise BadDocument(f"{title}: this kind of file cannot be faxed", part=title, reply=UNSUPPORTED)
     raise BadDocument(f"{title} is not what it claims to be ({content_type})", part=title, reply=UNSUPPORTED)
+
+
+def _unsupported(content_type: str, title: str) -> BadDocument:
+    return BadDocument(f"{title}: documents of the type {content_type} cannot be faxed", part=title, reply=UNSUPPORTED)
 
 
 def _is_enciphered(part: message.Part) -> bool:

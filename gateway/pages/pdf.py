@@ -172,11 +172,17 @@ def _fit(writer: PdfWriter, page: PageObject, paper: Paper, area: Box) -> None:
 
 def _visible(page: PageObject) -> Box:
     """What a viewer shows of a page, before it is turned."""
-    media, crop = page.mediabox, page.cropbox
-    left, bottom = max(float(media.left), float(crop.left)), max(float(media.bottom), float(crop.bottom))
-    right, top = min(float(media.right), float(crop.right)), min(float(media.top), float(crop.top))
+    media, crop = _corners(page.mediabox), _corners(page.cropbox)
+    left, bottom = max(media[0], crop[0]), max(media[1], crop[1])
+    right, top = min(media[2], crop[2]), min(media[3], crop[3])
     if right - left < 1 or top - bottom < 1:  # the crop box lies outside the page: viewers then ignore it
-        left, bottom, right, top = float(media.left), float(media.bottom), float(media.right), float(media.top)
+        left, bottom, right, top = media
     if right - left < 1 or top - bottom < 1:
         raise PyPdfError("a page has no area")
     return Box(left, bottom, right - left, top - bottom)
+
+
+def _corners(box: RectangleObject) -> tuple[float, float, float, float]:
+    """Lower left and upper right corner; any two opposite corners may be written in a file (ISO 32000 section 7.9.5)."""
+    (x, u), (y, v) = sorted(map(float, (box.left, box.right))), sorted(map(float, (box.bottom, box.top)))
+    return x, y, u, v

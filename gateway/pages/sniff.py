@@ -32,10 +32,17 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%!PS", "postscript"),
     (b"\x78\x9f\x3e\x22", "winmail"),
 )
+_OTHER_NAMES = {"jpg": "jpeg", "pjpeg": "jpeg", "jpe": "jpeg", "tif": "tiff", "apng": "png", "ms-bmp": "bmp"}
 _HTML = re.compile(rb"\s*<(!doctype\s+html|html|head|body|table|div|p|meta)\b", re.IGNORECASE)
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _BINARY = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _BINARY_SHARE = 0.02  # more control bytes than this in a sample is no text
+
+
+def declared_picture(content_type: str) -> str:
+    """The kind of picture a type speaks of, "jpeg" for "image/pjpeg"; one that is not in `PICTURES` cannot be printed."""
+    name = content_type.removeprefix("image/").removeprefix("x-")
+    return _OTHER_NAMES.get(name, name)
 
 
 def kind(data: bytes) -> str:

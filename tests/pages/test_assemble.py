@@ -242,3 +242,23 @@ def test_foreign_pages_come_upright_and_whole_onto_the_paper(tmp_path: Path, tur
     if not upright:
         lying_words = not lying_words
     assert (bottom - top > right - left) == lying_words
+
+
+def test_a_picture_that_moves_is_printed_once_and_said_to_move(tmp_path: Path) -> None:
+    first, second = (Image.new("L", (200, 200), tone) for tone in (0, 128))
+    out = io.BytesIO()
+    first.save(out, "GIF", save_all=True, append_images=[second])
+    made = make.fax(tmp_path, make.mail("see", ("image/gif", out.getvalue(), "a.gif")))
+    assert [(entry.title, entry.first_page, entry.last_page, entry.note) for entry in made.manifest[1:]] == [
+        ("a.gif", 2, 2, "it moves: its first picture is printed")
+    ]
+
+
+def test_a_telephones_picture_with_a_second_view_is_a_photograph(tmp_path: Path) -> None:
+    noise = Image.effect_noise((1600, 1200), 60)
+    out = io.BytesIO()
+    noise.save(out, "MPO", save_all=True, append_images=[noise])
+    made = make.fax(tmp_path, make.mail("see", ("image/jpeg", out.getvalue(), "IMG_1.jpg")))
+    assert (made.pages, made.manifest[1].note) == (2, "")
+    picture = PdfReader(made.pdf).pages[1]["/Resources"]["/XObject"]["/Im"].get_object()  # type: ignore[index]
+    assert picture["/Filter"] == "/DCTDecode"

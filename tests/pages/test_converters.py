@@ -315,6 +315,17 @@ def test_a_page_is_cropped_as_its_reader_would_show_it() -> None:
     assert bottom - top == pytest.approx(50 * 792 / 612, abs=3)
 
 
+def test_a_page_whose_corners_are_written_the_other_way_round_is_the_same_page() -> None:
+    made = []
+    for corners in ((0, 0, 612, 792), (612, 792, 0, 0)):
+        writer = PdfWriter(clone_from=PdfReader(io.BytesIO(make.pdf("words"))))
+        writer.pages[0][NameObject("/MediaBox")] = ArrayObject(map(FloatObject, corners))
+        out = io.BytesIO()
+        writer.write(out)
+        made.append(make.ink(pdf.to_pages(out.getvalue(), "a.pdf", LETTER, header=False, done=0, limit=9)))
+    assert made[0] == made[1]
+
+
 def test_a_page_whose_content_is_missing_is_not_sent_blank() -> None:
     whole = make.pdf("x", pageCompression=0)
     number = PdfReader(io.BytesIO(whole)).pages[0].raw_get("/Contents").idnum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from email.message import EmailMessage
 
 import pytest
@@ -190,3 +191,32 @@ def test_a_text_that_begins_like_something_else_is_still_a_text(text: bytes) -> 
     assert sniff.kind(b"About: " + text) == "text"
     if not text.startswith(b"%PDF"):
         assert sniff.kind(text) == "text"
+
+
+def test_text_of_two_bytes_a_character_is_text_without_a_mark_too() -> None:
+    content = base64.encodebytes("Straße in zwei Bytes".encode("utf-16-le"))
+    head = b"Content-Type: text/plain; charset=utf-16le\nContent-Transfer-Encoding: base64\n\n"
+    assert [part.kind for part in judge(head + content).chosen] == ["text"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/pdf; name=x.pdf"])
+def test_a_part_whose_end_is_missing_is_refused_not_faxed_as_letters(content_type: str) -> None:
+    content = base64.b64encode(make.pdf("x"))
+    whole = content[: len(content) // 4 * 4 - 4]
+    head = f"Content-Type: {content_type}\nContent-Transfer-Encoding: base64\n\n".encode()
+    error = refused(head + whole[:-3])
+    assert (error.reply, error.text.partition(" is ")[2]) == (parts.BROKEN, "broken: its end is missing")
+
+
+@pytest.mark.parametrize(("content_type", "name"), [("image/heic", "IMG_1.HEIC"), ("image/svg+xml", "logo.svg")])
+def test_cnt_05_a_picture_of_a_kind_we_cannot_print_is_not_called_a_lie(content_type: str, name: str) -> None:
+    error = refused(make.mail("see", (content_type, b"<svg xmlns='http://www.w3.org/2000/svg'/>", name)))
+    assert (error.reply, error.text) == (parts.UNSUPPORTED, f"{name}: documents of the type {content_type} cannot be faxed")
+
+
+def test_cnt_16_a_mail_of_very_many_parts_is_refused_not_listed() -> None:
+    inner = b"--i\n\nwords\n" + b"--i\n\n\n" * 300 + b"--i--\n"
+    attached = b"--o\nContent-Type: message/rfc822\n\nContent-Type: multipart/mixed; boundary=i\n\n" + inner + b"\n"
+    assert len(judge(b"Content-Type: multipart/mixed; boundary=o\n\n" + attached * 3 + b"--o--\n").skipped) == 900
+    error = refused(b"Content-Type: multipart/mixed; boundary=o\n\n" + attached * 4 + b"--o--\n")
+    assert (error.reply, error.text) == (parts.TOO_MUCH, "the mail has more than 1000 parts")
