@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 import phonenumbers
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,6 +30,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -96,10 +98,16 @@ def _endpoint(value: object) -> object:
     return value
 
 
+def _beside(value: Path, info: ValidationInfo) -> Path:
+    return info.context["folder"] / value if info.context else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_written)]
 Size = Annotated[int, BeforeValidator(_size)]
 Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
+#: A relative path starts where the configuration file is, wherever the program was started.
+Beside = Annotated[Path, AfterValidator(_beside)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Mail = Annotated[str, Field(pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.\[\]:-]+$")]
 Domain = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$|^\[[0-9a-f:.]+\]$")]
@@ -116,9 +124,9 @@ class Smtp(Section):
 
     listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
     """Addresses to listen on. At least one."""
-    tls_cert: Path | None = None
+    tls_cert: Beside | None = None
     """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
-    tls_key: Path | None = None
+    tls_key: Beside | None = None
     max_size: Size = 50_000_000
     """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
     max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
@@ -286,11 +294,11 @@ class Config(Section):
     """ISO country: national numbers are read as dialled from here."""
     zone: Zone = "UTC"
     """Time zone of cover pages, header lines and reports."""
-    spool: Path
+    spool: Beside
     """Folder of the documents and the SQLite database."""
     database: str = Field(default="", repr=False)
     """SQLAlchemy or libpq URL. Default: SQLite in the spool."""
-    templates: Path | None = None
+    templates: Beside | None = None
     """Looked up before the built-in ones."""
     hostname: str = ""
     """Our name in SMTP greetings and reports. Default: the first domain."""
@@ -377,7 +385,7 @@ def parse(data: Mapping[str, Any], file: str) -> Config:
 def validated(model: type[M], data: Mapping[str, Any], file: str, where: str) -> M:
     """`model` from one section; the first fault becomes a ConfigError with the full key."""
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"folder": Path(file).absolute().parent})
     except ValidationError as error:
         faults = error.errors()
         # A misspelt key is often why another one is missing.

@@ -33,6 +33,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
+from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
@@ -267,6 +268,16 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         admission=Admission(capabilities_of(config)),
         default_carrier=next(iter(config.carrier)),
     )
+
+
+def check(config: Config) -> dict[str, Capabilities]:
+    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
+    tls.context(config)
+    if config.templates is not None and not config.templates.is_dir():
+        raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
+    if problem := Templates(config.templates).problem():
+        raise ConfigError(config.file, "templates", problem)
+    return capabilities_of(config)
 
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:

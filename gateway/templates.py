@@ -41,3 +41,14 @@ class Templates:
     def names(self, below: str) -> list[str]:
         """Every template whose name starts with `below`."""
         return [name for name in self._jinja.list_templates() if name.startswith(below)]
+
+    def problem(self) -> str:
+        """What is wrong with a template, so that it is not found out by a report that cannot be written; "" = nothing."""
+        for name in self._jinja.list_templates(extensions=["txt", "html"]):
+            try:
+                self._jinja.get_template(name)
+            except jinja2.TemplateSyntaxError as error:
+                return f"{name}, line {error.lineno}: {error.message}"
+            except UnicodeDecodeError:
+                return f"{name}: is not UTF-8 text"
+        return ""

@@ -38,7 +38,7 @@ def serve(file: Path) -> None:
 
     settings = config.load(file)
     log.setup(settings.log_level, full_numbers=settings.log_numbers == "full")
-    daemon.capabilities_of(settings)
+    daemon.check(settings)
     try:
         reason = asyncio.run(daemon.serve(settings))
     except OSError as error:
@@ -56,7 +56,7 @@ def check_config(file: Path, as_json: bool) -> None:
     from gateway import daemon
 
     settings = config.load(file)
-    able = daemon.capabilities_of(settings)
+    able = daemon.check(settings)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
     if as_json:
