@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from gateway import config, explain
 from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen
-from gateway.config import Config
+from gateway.config import Config, Mail
 from gateway.control import Json
+from gateway.errors import Refused
 
 COMMANDS: list[click.Command] = []
 
@@ -40,17 +42,25 @@ def send(
 ) -> None:
     """Fax FILES to NUMBER."""
     settings = config.load(file)
-    author = sender or settings.mail.operator
+    author = _checked(sender) if sender else settings.mail.operator
     mail = base64.b64encode(_mail(author, subject, text, files, settings.domain[0])).decode()
     request = {"verb": "send", "number": number, "account": account, "sender": author, "mail": mail}
     submission = ask(settings, request)
     click.echo(json.dumps({"submission": submission}) if as_json else f"accepted as {submission}; the report goes to {author}")
 
 
+def _checked(sender: str) -> str:
+    """A mail address that a report can be sent to."""
+    try:
+        return TypeAdapter(Mail).validate_python(sender)
+    except ValidationError as error:
+        raise Refused("--from needs a mail address like ann@example.com, in ASCII") from error
+
+
 def _mail(author: str, subject: str, text: str, files: tuple[Path, ...], domain: str) -> bytes:
     """The files as one mail, so that they take the same way as any other."""
     mail = email.message.EmailMessage(policy=email.policy.SMTP)
-    mail["From"], mail["Subject"] = author, subject
+    mail["From"], mail["Subject"] = author, " ".join(subject.split())
     mail["Date"], mail["Message-ID"] = email.utils.localtime(), email.utils.make_msgid(domain=domain)
     if text:
         mail.set_content(text)

@@ -63,7 +63,7 @@ def ask(settings: Config, request: Json) -> Any:
     async def ask() -> object:
         try:
             return await control.ask(settings.spool / "control.sock", request)
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             _become_owner(settings.spool)
             async with daemon.opened(settings) as desk:
                 return json.loads(json.dumps(await desk.call(request), default=str))
