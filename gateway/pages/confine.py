@@ -19,11 +19,18 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 1, 38, 22, 4
 _SECCOMP_MODE_FILTER = 2
 _ALLOW, _DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
-#: By machine: the audit number of its system calls, then those refused: socket, connect, execve, execveat, ptrace,
-#: process_vm_writev, io_uring_setup (it opens sockets by another way), bpf.
-_SYSTEM_CALLS = {
-    "x86_64": (0xC000003E, (41, 42, 59, 322, 101, 311, 425, 321)),
-    "aarch64": (0xC00000B7, (198, 203, 221, 281, 117, 271, 425, 280)),
+_MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit numbers
+#: Refused to the server and its jobs: socket, connect, execve, execveat, ptrace, process_vm_readv, process_vm_writev,
+#: io_uring_setup (it opens sockets by another way), bpf, unshare, setns, mount.
+_OUTSIDE = {
+    "x86_64": (41, 42, 59, 322, 101, 310, 311, 425, 321, 272, 308, 165),
+    "aarch64": (198, 203, 221, 281, 117, 270, 271, 425, 280, 97, 268, 40),
+}
+#: Refused to a job: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open, pidfd_send_signal, prlimit64 (all
+#: of them reach other processes of our user, the gateway too), clone, clone3, fork, vfork.
+_OTHERS = {
+    "x86_64": (62, 200, 234, 129, 297, 434, 424, 302, 56, 435, 57, 58),
+    "aarch64": (129, 130, 131, 138, 240, 434, 424, 261, 220, 435),
 }
 _X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
 _LARGEST_FILE = 512 * 1024 * 1024
@@ -36,7 +43,8 @@ def no_network() -> str:
     if sys.platform == "linux":
         if _new_namespaces():
             kept.append("no network by user namespace")
-        if _filter_system_calls():
+        _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # a job cannot open the memory of the server or of another job
+        if _refuse_system_calls(_OUTSIDE):
             kept.append("no network and no programs by seccomp")
     return ", ".join([*kept, "limits"]) if kept else "limits only: the network stays within reach of converters"
 
@@ -55,7 +63,8 @@ def give_back_memory() -> None:
 
 
 def limit(memory: int, seconds: float) -> None:
-    """Bound this process: `memory` more bytes than it has now, processor time, file size, open files, no children."""
+    """Bound this process: `memory` more bytes than it has now, processor time, file size, open files; no children, and no
+    signals to other processes. It cannot be undone."""
     room = _size() + memory
     whole = max(1, int(seconds) + 1)
     for what, soft, hard in (
@@ -70,6 +79,8 @@ def limit(memory: int, seconds: float) -> None:
         if ceiling != resource.RLIM_INFINITY:
             soft, hard = min(soft, ceiling), min(hard, ceiling)
         resource.setrlimit(what, (soft, hard))
+    if sys.platform == "linux":
+        _refuse_system_calls(_OTHERS)
 
 
 def _libc() -> ctypes.CDLL:
@@ -90,17 +101,17 @@ def _new_namespaces() -> bool:
     return bool(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def _filter_system_calls() -> bool:
-    """Refuse the calls in `_SYSTEM_CALLS`, also for local sockets: a database may listen on one."""
-    if platform.machine() not in _SYSTEM_CALLS:
+def _refuse_system_calls(by_machine: dict[str, tuple[int, ...]]) -> bool:
+    """Refuse these calls for good, beside those refused before. Sockets of every kind: a database may listen on a local one."""
+    refused = by_machine.get(platform.machine(), ())
+    if not refused:
         return False
-    machine, refused = _SYSTEM_CALLS[platform.machine()]
     load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
     # Each jump counts the instructions it leaves out; every refusal lands on the last one.
     last = 4 + len(refused) + 1
     code = [
         (load, 0, 0, 4),  # the machine
-        (equal, 0, last - 2, machine),
+        (equal, 0, last - 2, _MACHINES[platform.machine()]),
         (load, 0, 0, 0),  # the system call
         (at_least, last - 4, 0, _X32),
         *((equal, last - (5 + n), 0, number) for n, number in enumerate(refused)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
+import resource
 import socket
 import time
 from pathlib import Path
@@ -45,9 +45,42 @@ def trace() -> str:
     return "refused" if ctypes.get_errno() == 13 else f"errno {ctypes.get_errno()}"
 
 
+def signal_to(process: int) -> str:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return "refused"
+    return "sent"
+
+
+def limits_of(process: int) -> str:
+    try:
+        resource.prlimit(process, resource.RLIMIT_CPU, (1000000, 1000000))
+    except PermissionError:
+        return "refused"
+    return "changed"
+
+
+def memory_of_the_server() -> str:
+    try:
+        with open(f"/proc/{os.getppid()}/mem", "r+b"):
+            return "opened"
+    except PermissionError:
+        return "refused"
+
+
+def second_process() -> str:
+    try:
+        if os.fork() == 0:
+            os._exit(0)
+    except OSError:
+        return "refused"
+    return "made"
+
+
 def crash(part: str) -> None:
     note(part)
-    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)
 
 
 def sleep(part: str) -> None:

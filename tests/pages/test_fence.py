@@ -87,6 +87,14 @@ async def test_cnt_12_a_job_has_no_network_and_starts_no_program(pen: Fence, tri
     assert said.startswith("refused"), said
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the protections are Linux's")
+async def test_a_job_reaches_no_other_process(pen: Fence) -> None:
+    assert await pen.run("gateway.pages.fence_tricks:signal_to", os.getpid()) == "refused"
+    assert await pen.run("gateway.pages.fence_tricks:limits_of", os.getpid()) == "refused"
+    assert await pen.run("gateway.pages.fence_tricks:memory_of_the_server") == "refused"
+    assert await pen.run("gateway.pages.fence_tricks:second_process") == "refused"
+
+
 async def test_a_job_that_dies_names_its_part(pen: Fence) -> None:
     with pytest.raises(ConverterUnavailable) as error:
         await pen.run("gateway.pages.fence_tricks:crash", "Plan Müller.pdf")
@@ -207,13 +215,13 @@ async def test_two_fences_live_side_by_side(tmp_path: Path, pen: Fence) -> None:
     ("without", "said"),
     [
         ("_new_namespaces", "no network and no programs by seccomp, limits"),
-        ("_filter_system_calls", "no network by user namespace, limits"),
-        ("_new_namespaces = confine._filter_system_calls", "limits only: the network stays within reach of converters"),
+        ("_refuse_system_calls", "no network by user namespace, limits"),
+        ("_new_namespaces = confine._refuse_system_calls", "limits only: the network stays within reach of converters"),
     ],
 )
 def test_each_protection_holds_alone_and_what_is_missing_is_said(without: str, said: str) -> None:
     program = (
-        f"from gateway.pages import confine\nconfine.{without} = lambda: False\nprint(confine.no_network())\n"
+        f"from gateway.pages import confine\nconfine.{without} = lambda *_: False\nprint(confine.no_network())\n"
         "import socket\n"
         "try:\n    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n    print('reached')\n"
         "except OSError as error:\n    print('refused')\n"
