@@ -65,11 +65,7 @@ class Service:
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}
         self._clients = contextlib.AsyncExitStack()
-        self.fence = Fence(
-            memory=config.pages.memory,
-            time_limit=config.pages.time_limit.total_seconds(),
-            folder=config.spool / "documents" / "work",
-        )
+        self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.smtp = SmtpDoor(config, identity=self.identity, desk=self.desk, now=self.store.now)
@@ -268,6 +264,11 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         admission=Admission(capabilities_of(config)),
         default_carrier=next(iter(config.carrier)),
     )
+
+
+def fence_of(config: Config, folder: Path) -> Fence:
+    """The converters' fence, with its scratch files in `folder`."""
+    return Fence(memory=config.pages.memory, time_limit=config.pages.time_limit.total_seconds(), folder=folder)
 
 
 def check(config: Config) -> dict[str, Capabilities]:

@@ -1,4 +1,7 @@
-"""What would become of a mail: the same judgement as at the door and in preparation, and nothing is sent or stored."""
+"""What would become of a mail: the same judgement as at the door and in preparation, and nothing is sent or stored.
+
+The client's network is not known here: a sender whom an account lists counts as proven.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from gateway import daemon, message
 from gateway.config import Config
@@ -19,18 +21,11 @@ from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.errors import NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, AccountId, Recipient
-from gateway.intake import address
-from gateway.number import FaxNumber
-from gateway.pages.assemble import Cover, Job, Made
-from gateway.pages.fence import Fence
+from gateway.intake import address, authentication, screening
+from gateway.message import Headers
+from gateway.pages import job
+from gateway.pages.assemble import Made
 from gateway.templates import Templates
-
-
-def fence_of(config: Config) -> Fence:
-    """The converters' fence as `serve` would use it, with a folder of its own."""
-    return Fence(
-        memory=config.pages.memory, time_limit=config.pages.time_limit.total_seconds(), folder=Path(tempfile.gettempdir())
-    )
 
 
 async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str, accounts: Sequence[Json]) -> Json:
@@ -39,78 +34,86 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str
     author = sender or (headers.from_addresses[0] if headers.from_addresses else "")
     known = [_account(values) for values in accounts]
     account = next((one for one in known if Identity.owns(one, author)), None)
-    admission = Admission(daemon.capabilities_of(config))
-    recipients = [_recipient(config, admission, account, written, author) for written in to or _from_headers(config, data)]
-    verdict: Json = {"sender": author, "account": account.name if account else "", "recipients": recipients}
+    capabilities = daemon.capabilities_of(config)
+    judged = [_recipient(config, Admission(capabilities), account, one, author) for one in to or _addressed(config, data)]
+    verdict: Json = {"sender": author, "account": account.name if account else "", "recipients": [told for _, told in judged]}
     verdict |= {"pages": 0, "manifest": [], "reply": "", "reason": ""}
-    if not recipients:
+    if not judged:
         verdict |= {"reply": "550 5.1.3", "reason": "The mail has no recipient at our domain; say one with --to."}
     else:
-        verdict |= await _pages(config, data, recipients[0])
-    verdict["faxed"] = not verdict["reason"] and all(one["faxed"] for one in recipients)
+        own_header = not next(iter(capabilities.values())).writes_header
+        verdict |= await _pages(config, data, headers, judged[0][0], author, header=own_header)
+        verdict |= _screened(headers, account)
+    verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in judged)
     return verdict
 
 
-def _recipient(config: Config, admission: Admission, account: Account | None, written: str, author: str) -> Json:
-    carrier = next(iter(config.carrier))
-    shown: Json = {"written": written, "number": "", "faxed": False, "reply": "", "reason": ""}
+def _recipient(
+    config: Config, admission: Admission, account: Account | None, written: str, author: str
+) -> tuple[Recipient, Json]:
+    """The recipient, with the number "" where there is none, and what is said about it."""
+    found = Recipient(written=written, number="")
+    told: Json = {"written": written, "number": "", "faxed": False, "reply": "", "reason": ""}
     try:
         path = written if "@" in written else f"{written}@{config.domain[0]}"
-        recipient = address.parse(path, domains=config.domain, region=config.region)
-        if not isinstance(recipient, Recipient):
-            return shown | {"reason": "This address goes to the operator, not to a fax machine."}
-        shown["number"] = recipient.number
+        parsed = address.parse(path, domains=config.domain, region=config.region, staffed=(config.mail.from_.lower(),))
+        if not isinstance(parsed, Recipient):
+            return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
+        found = parsed
+        told["number"] = found.number
         if account is None:
             raise NotAdmitted(f"No account lists the sender “{author}”.")
-        admission.check(account, recipient, carrier)
+        admission.check(account, found, next(iter(config.carrier)))
     except Refused as error:
-        return shown | {"reply": error.reply, "reason": error.text}
-    return shown | {"faxed": True}
+        return found, told | _refusal(error)
+    return found, told | {"faxed": True}
 
 
-async def _pages(config: Config, data: bytes, recipient: Json) -> Json:
-    fence = fence_of(config)
+def _screened(headers: Headers, account: Account | None) -> Json:
+    """What the door says to the mail as a whole, after its data; empty: nothing."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "mail.eml"
-            source.write_bytes(data)
-            made = await fence.run("gateway.pages.assemble:make", _job(config, source, Path(folder), recipient))
-            assert isinstance(made, Made)
-            return {"pages": made.pages, "manifest": [asdict(entry) for entry in made.manifest]}
+        screening.check_loop(headers)
+        screening.check_kind(headers)
+        if account is not None:
+            authentication.check_author(Identity, account, headers)
     except Refused as error:
-        return {"reply": error.reply, "reason": error.text}
-    except Unavailable as error:
-        return {"reply": error.reply, "reason": error.text}
-    finally:
-        await fence.close()
+        return _refusal(error)
+    return {}
 
 
-def _job(config: Config, source: Path, folder: Path, recipient: Json) -> Job:
-    number = recipient["number"]
-    headers = message.headers(source.read_bytes())
-    return Job(
-        source=source,
-        content_type="message/rfc822",
-        out=folder,
-        cover=Cover(
-            to_name="",
-            to_number=FaxNumber(number).readable if number else recipient["written"],
-            organisation="",
-            from_name=headers.from_name,
-            from_address=headers.from_addresses[0] if headers.from_addresses else "",
-            subject=headers.subject,
-            date=datetime.now(UTC).astimezone(ZoneInfo(config.zone)),
+def _refusal(error: Refused | Unavailable) -> Json:
+    return {"reply": error.reply, "reason": error.text}
+
+
+async def _pages(config: Config, data: bytes, headers: Headers, recipient: Recipient, author: str, *, header: bool) -> Json:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "mail.eml"
+        source.write_bytes(data)
+        wanted = job.of_mail(
+            config,
+            headers,
+            recipient,
+            source=source,
+            out=folder,
+            templates=Templates(config.templates).folders,
+            sender=author,
+            sent=datetime.now(UTC),
             reference="explain",
-            contact=config.mail.from_,
-        ),
-        paper=config.paper,
-        max_pages=config.pages.max_pages,
-        header="",
-        templates=tuple(Templates(config.templates).folders),
-    )
+            header=header,
+        )
+        fence = daemon.fence_of(config, folder)
+        try:
+            made = await fence.run("gateway.pages.assemble:make", wanted)
+        except (Refused, Unavailable) as error:
+            return _refusal(error)
+        finally:
+            await fence.close()
+        assert isinstance(made, Made)
+        return {"pages": made.pages, "manifest": [asdict(entry) for entry in made.manifest]}
 
 
-def _from_headers(config: Config, data: bytes) -> list[str]:
+def _addressed(config: Config, data: bytes) -> list[str]:
     """Addresses of To and Cc at our domain: only here, where nothing is sent, are they looked at."""
     mail = email.message_from_bytes(data, policy=email.policy.compat32)
     fields = [str(value) for name in ("To", "Cc") for value in mail.get_all(name, [])]

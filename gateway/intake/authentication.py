@@ -19,15 +19,19 @@ from gateway.message import Headers
 _USERNAME, _PASSWORD = (base64.b64encode(word).decode() for word in (b"Username:", b"Password:"))
 
 
-class Identity(Protocol):
+class Owner(Protocol):
+    """Says whose address it is."""
+
+    @staticmethod
+    def owns(account: Account, address: str) -> bool: ...
+
+
+class Identity(Owner, Protocol):
     """What is asked of `desk.identity`."""
 
     async def by_password(self, login: str, password: str) -> Account | None: ...
 
     async def by_network(self, sender: str, client: str) -> Account | None: ...
-
-    @staticmethod
-    def owns(account: Account, address: str) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -63,13 +67,13 @@ async def account_of(identity: Identity, client: Client, sender: str) -> Account
     return account
 
 
-def check_sender(identity: Identity, account: Account, sender: str) -> None:
+def check_sender(identity: Owner, account: Account, sender: str) -> None:
     """The envelope sender must belong to the login (SUB-07): faxes cost money. Raises NotAdmitted."""
     if sender and not identity.owns(account, sender):
         raise NotAdmitted("This sender address does not belong to the account that signed in.")
 
 
-def check_author(identity: Identity, account: Account, headers: Headers) -> None:
+def check_author(identity: Owner, account: Account, headers: Headers) -> None:
     """The From field must name exactly one address, of the same account (AUT-09). Raises NotAdmitted."""
     if len(headers.from_addresses) != 1:
         raise NotAdmitted("The From field of a mail to be faxed names exactly one address.")

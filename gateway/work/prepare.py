@@ -7,14 +7,14 @@ import logging
 import time
 from dataclasses import asdict
 from datetime import timedelta
-from zoneinfo import ZoneInfo
+from pathlib import Path
 
 from gateway import metrics
 from gateway.errors import BadDocument, ConverterUnavailable, Outcome
 from gateway.fax import TransmissionState
 from gateway.message import headers
-from gateway.number import FaxNumber
-from gateway.pages.assemble import Cover, Job, Made
+from gateway.pages import job
+from gateway.pages.assemble import Job, Made
 from gateway.spool import steps, transmissions
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
@@ -33,7 +33,7 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     began = time.monotonic()
     try:
         with shop.documents.scratch() as folder:
-            made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, str(folder)))
+            made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, folder))
             assert isinstance(made, Made)
             document = await shop.documents.put_file(made.pdf)
     except BadDocument as error:
@@ -67,35 +67,20 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str) -> None:
         metrics.RESULTS.labels(failed.state).inc()
 
 
-async def _job(shop: Workshop, case: Case, folder: str) -> Job:
-    """What the fenced child is told: files, the facts of the cover, limits. No addresses of other recipients."""
-    submission, recipient, config = case.submission, case.recipients[0], shop.config
-    source = shop.documents.path(submission.document)
-    mail = headers(await shop.documents.head(submission.document, _HEADERS))
-    zone = ZoneInfo(config.zone)
-    number = FaxNumber(recipient.number)
+async def _job(shop: Workshop, case: Case, out: Path) -> Job:
+    submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
-    own_header = carrier is not None and carrier.capabilities.writes_header
-    from_address = mail.from_addresses[0] if mail.from_addresses else submission.envelope.sender
-    sent = submission.accepted_at.astimezone(zone)
-    caller = FaxNumber(case.transmission.caller).readable if case.transmission.caller else config.host
-    return Job(
-        source=source,
+    return job.of_mail(
+        shop.config,
+        headers(await shop.documents.head(submission.document, _HEADERS)),
+        case.recipients[0],
+        source=shop.documents.path(submission.document),
+        out=out,
+        templates=shop.templates.folders,
+        sender=submission.envelope.sender,
+        sent=submission.accepted_at,
+        reference=case.transmission.id,
+        caller=case.transmission.caller,
+        header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
-        out=source.__class__(folder),
-        cover=Cover(
-            to_name=recipient.cover_name,
-            to_number=number.readable,
-            organisation=recipient.organisation,
-            from_name=mail.from_name,
-            from_address=from_address,
-            subject=submission.subject,
-            date=sent,
-            reference=case.transmission.id,
-            contact=config.mail.from_,
-        ),
-        paper=config.paper,
-        max_pages=config.pages.max_pages,
-        header="" if own_header else f"{sent:%Y-%m-%d %H:%M %Z}  {mail.from_name or from_address}  {caller}",
-        templates=tuple(shop.templates.folders),
     )

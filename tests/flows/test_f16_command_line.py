@@ -261,6 +261,13 @@ def test_explain_says_what_would_become_of_a_mail(open_house: House, tmp_path: P
         assert refused["faxed"] is False
         assert word in refused["recipients"][0]["reason"]
         assert refused["recipients"][0]["reply"].startswith("550 5.7.1")
+    for name, value, word in (("Auto-Submitted", "auto-replied", "Automatic"), ("List-Id", "<a.example.com>", "lists")):
+        mail = letter()
+        mail[name] = value
+        good.write_bytes(as_bytes(mail))
+        done = open_house.cli("explain", str(good), "--to", "+14155550123", "--json", check=False)
+        assert done.returncode == 1
+        assert word in json.loads(done.stdout)["reason"], "the door would say the same"
     bad = tmp_path / "bad.eml"
     mail = letter(files=[("song.mp3", "audio/mpeg", b"ID3\x03\x00" + b"\x00" * 200)])
     bad.write_bytes(as_bytes(mail))
