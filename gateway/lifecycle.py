@@ -117,7 +117,7 @@ TRAITS: Mapping[Outcome, Trait] = {
         Kind.PERMANENT,
         False,
         "5.6.1",
-        "A part of your mail cannot be faxed, so nothing was sent. Send it as PDF, or leave it out.",
+        "Nothing was sent, because your mail cannot be made into fax pages. Mend what is named below, and send it again.",
     ),
     Outcome.RECIPIENT_BLOCKED: Trait(
         Kind.PERMANENT,

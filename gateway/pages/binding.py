@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _HEADER_SIZE = 8.0
 _HEADER_EDGE = 24.0  # points from the sides: what a fax machine is sure to print
 _HEADER_NAME = NameObject("/FaxgateHeader")
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
+_SOME = 20  # replacement marks that are no reason to refuse a text
 _TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
 
 
@@ -49,7 +51,7 @@ def bind(job: Job) -> Made:
             child.note(body.title)
             words, note = _words(body)
             chosen.remove(body)
-        _check_length(words, "the message", job.max_pages)
+        _check_text(words, body.title if body else job.title, job.max_pages)
         front = cover.lay_out(job.cover, words, paper, job.templates)
         if front.count > job.max_pages:
             raise pdf.too_long(job.max_pages, body.title if body else "the cover page")
@@ -97,7 +99,7 @@ def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
         words, note = _words(part)
         shown = fonts.printable(words)
         note = "; ".join(filter(None, (note, shown.note)))
-        _check_length(words, part.title, job.max_pages)
+        _check_text(words, part.title, job.max_pages)
         document = text.to_pdf(shown.text, paper)
     elif part.kind == "pdf":
         document = pdf.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
@@ -118,8 +120,9 @@ def _about_picture(part: Chosen) -> str:
     return "; ".join(notes)
 
 
+@functools.cache
 def _words(part: Chosen) -> tuple[str, str]:
-    """The text of a part, and what the reader of the manifest should know."""
+    """The text of a part, and what the reader of the manifest should know. Asked for twice: is it empty, and what is it."""
     if part.kind != "html":
         return part.preface + text.decode(part.content, part.charset), ""
     source = text.decode(part.content, part.charset or html.charset(part.content))
@@ -129,10 +132,14 @@ def _words(part: Chosen) -> tuple[str, str]:
     return part.preface + html.to_text(source), note
 
 
-def _check_length(words: str, title: str, most: int) -> None:
-    """Refuse at once what cannot fit; setting it would take minutes."""
+def _check_text(words: str, title: str, most: int) -> None:
+    """Refuse at once what cannot fit, setting it would take minutes; and what would be a page of replacement marks."""
     if len(words) > _TOO_LONG_TEXT or words.count("\n") > most * 80:
         raise pdf.too_long(most, title)
+    shown = fonts.printable(words).text
+    marks = shown.count(fonts.REPLACEMENT)
+    if marks > _SOME and marks > len("".join(shown.split())) / 2:
+        raise BadDocument(f"{title}: there is no typeface here for most of its letters", part=title, reply=parts.UNSUPPORTED)
 
 
 def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:

@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Mapping
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 1, 38, 22, 4
@@ -101,7 +102,7 @@ def _new_namespaces() -> bool:
     return bool(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def _refuse_system_calls(by_machine: dict[str, tuple[int, ...]]) -> bool:
+def _refuse_system_calls(by_machine: Mapping[str, tuple[int, ...]]) -> bool:
     """Refuse these calls for good, beside those refused before. Sockets of every kind: a database may listen on a local one."""
     refused = by_machine.get(platform.machine(), ())
     if not refused:

@@ -100,6 +100,12 @@ def test_undisplayable_characters_are_replaced_visibly_and_noted(tmp_path: Path)
     assert "U+4F60" in made.manifest[0].note
 
 
+def test_a_message_in_letters_we_have_no_typeface_for_is_refused_not_faxed_as_marks(tmp_path: Path) -> None:
+    error = make.refusal(tmp_path, make.mail("这是一个测试文件。\n" * 5))
+    assert (error.reply, error.part) == ("554 5.6.1", "message text")
+    assert error.text == "message text: there is no typeface here for most of its letters"
+
+
 def test_the_operators_template_changes_the_words(tmp_path: Path) -> None:
     folder = tmp_path / "templates"
     (folder / "cover").mkdir(parents=True)
