@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,11 +24,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway import __version__, number
 from gateway.carriers.base import Capabilities
-from gateway.config import Config, Mail
+from gateway.config import AccountSection, Config, Mail, validated
 from gateway.desk.identity import Identity
 from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
-from gateway.errors import GatewayError, NotAdmitted
+from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
 from gateway.spool import accounts, queries
 from gateway.spool.store import Store
@@ -77,8 +78,8 @@ class Control:
             raise NotAdmitted(f"The service does not know “{request.get('verb')}”; it is version {__version__}.")
         try:
             return await verb(request)
-        except (KeyError, TypeError, ValueError) as error:
-            raise NotAdmitted(f"The request is not complete: {error}") from error
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise NotAdmitted(f"The request makes no sense: {type(error).__name__}: {error}") from error
 
     async def _status(self, _request: Json) -> object:
         unfinished = await self._store.read(queries.unfinished)
@@ -130,7 +131,7 @@ class Control:
         recipient = Recipient(written=str(request["number"]), number=called.e164)
         await self._desk.admit(account, recipient)
         envelope = Envelope(door=Door.COMMAND, sender=str(request["sender"]))
-        content = base64.b64decode(request["mail"])
+        content = base64.b64decode(request["mail"], validate=True)
         return await self._desk.submit(account, envelope, [recipient], trace=b"", content=content)
 
     async def _account(self, name: str) -> Account:
@@ -164,6 +165,7 @@ class Control:
             networks=_texts(request, "networks") or account.networks,
             countries=_texts(request, "countries") or account.countries,
         )
+        self._check_account(account)
         if request.get("password"):
             account = replace(account, password_hash=await self._identity.hashed(str(request["password"])))
         if account.login and not account.password_hash:
@@ -198,6 +200,17 @@ class Control:
         await self._store.write(accounts.save_line, Line(number=called, account=account.id, carrier=carrier, mailbox=mailbox))
         self._identity.forget()
         return called
+
+    def _check_account(self, account: Account) -> None:
+        """The same rules as in the configuration file."""
+        section = {"name": account.name, "senders": account.senders}
+        section |= {"networks": account.networks, "countries": account.countries}
+        try:
+            validated(AccountSection, section, self._config.file, "")
+        except ConfigError as error:
+            raise NotAdmitted(f"{error.key}: {error.problem}") from error
+        if not account.countries:
+            raise NotAdmitted("Say where it may fax: --country US")
 
     def _check_mailboxes(self, mailbox: tuple[str, ...]) -> None:
         """The same rules as in the configuration file."""
@@ -241,7 +254,8 @@ class ControlSocket:
         self._path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listening.fileno(), 0o600)  # before it has a name: nobody else ever gets in
-        listening.bind(str(self._path))
+        with _short(self._path) as path:
+            listening.bind(path)
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE_LIMIT)
 
     async def stop(self) -> None:
@@ -274,13 +288,24 @@ class ControlSocket:
             return {"ok": await self._control.call(request)}
         except GatewayError as error:
             return {"error": error.text}
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
             return {"error": "a request is a JSON object"}
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Another name of the same place: a socket's has 107 octets at most, a spool's folder may have more (unix(7))."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 async def ask(path: Path, request: Json) -> object:
     """Ask the running service. Raises NotAdmitted with its reason; OSError when nothing is listening."""
-    reader, writer = await asyncio.open_unix_connection(path, limit=_LINE_LIMIT)
+    with _short(path) as short:
+        reader, writer = await asyncio.open_unix_connection(short, limit=_LINE_LIMIT)
     try:
         writer.write(json.dumps(request).encode() + b"\n")
         await writer.drain()

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from rich.markup import escape
 
 from gateway import config
 from gateway.config import Config
@@ -51,7 +52,7 @@ class Sink:
         mail = email.message_from_bytes(content, policy=email.policy.default)
         self.mails.append(mail)
         (self.folder / f"mail-{len(self.mails)}.eml").write_bytes(content)
-        self.say(f"  mail for {', '.join(envelope.rcpt_tos)}: [bold]{_plain(mail['Subject'])}[/]")
+        self.say(f"  mail for {_plain(', '.join(envelope.rcpt_tos))}: [bold]{_plain(mail['Subject'])}[/]")
         return "250 2.0.0 kept"
 
 
@@ -225,7 +226,8 @@ def _tell_story(faxes: list[Transmission], sink: Sink, out: Path, seconds: float
 async def _stay(service: Service, host: str, port: int, say: Say) -> None:
     say("")
     say("It keeps running; Ctrl-C ends it. Send a mail of your own, for example:")
-    say(f"  curl smtp://{host}:{port} --mail-from {_SENDER} --mail-rcpt 14155550123@fax.example.com -T mail.eml")
+    say(f"  curl smtp://{host}:{port} --mail-from {_SENDER} --mail-rcpt 14155550123@fax.example.com --crlf -T mail.eml")
+    say("(--crlf: a mail's lines end in CR and LF; leave it out for a file whose lines do already.)")
     say(f"Health and metrics: http://{service.config.http.listen}/healthz, /readyz, /metrics")
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -240,5 +242,5 @@ def _free_port() -> int:
 
 
 def _plain(text: object) -> str:
-    """Text of a mail for the terminal: no markup of its own."""
-    return str(text).replace("[", "\\[")
+    """Text of a mail for the terminal: no markup and no control characters of its own."""
+    return escape("".join(c if c.isprintable() else "?" for c in str(text)))

@@ -11,7 +11,7 @@ import click
 
 from gateway import __version__, config, log
 from gateway.cli import accounts, faxes
-from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, screen
+from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
 from gateway.pages import fence
@@ -39,6 +39,7 @@ def serve(file: Path) -> None:
     settings = config.load(file)
     log.setup(settings.log_level, full_numbers=settings.log_numbers == "full")
     daemon.check(settings)
+    require_own(settings.spool)
     try:
         reason = asyncio.run(daemon.serve(settings))
     except OSError as error:
@@ -121,7 +122,10 @@ def demo(out: Path, keep: bool) -> None:
     """Show the whole way of three faxes in one process, with a simulated phone network."""
     from gateway import demo as show_case
 
-    asyncio.run(show_case.run(out, keep=keep, say=screen.print))
+    try:
+        asyncio.run(show_case.run(out, keep=keep, say=screen.print))
+    except OSError as error:
+        raise Unavailable(f"the demo cannot go on: {error.strerror or error} ({error.filename or 'a port'})") from error
 
 
 for _command in (*faxes.COMMANDS, accounts.account, accounts.line):

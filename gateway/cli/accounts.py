@@ -12,7 +12,8 @@ import click
 
 from gateway import config
 from gateway.cli.terminal import as_json_option, ask, in_file, print_table, reported, screen
-from gateway.errors import ConfigError, Refused
+from gateway.control import Json
+from gateway.errors import Refused
 
 P = ParamSpec("P")
 
@@ -61,47 +62,49 @@ def _account_options(command: Callable[P, None]) -> Callable[P, None]:
 @click.argument("name")
 @_account_options
 @in_file
+@as_json_option
 @reported
 def account_add(
-    name: str, login: str, senders: tuple[str, ...], networks: tuple[str, ...], countries: tuple[str, ...], file: Path
+    name: str,
+    login: str,
+    senders: tuple[str, ...],
+    networks: tuple[str, ...],
+    countries: tuple[str, ...],
+    file: Path,
+    as_json: bool,
 ) -> None:
     """Add an account."""
     settings = config.load(file)
-    _check_account(networks, countries, str(file))
-    if not countries:
-        raise Refused("Say where it may fax: --country US")
     password = _password() if login else ""
     request = {"senders": senders, "networks": networks, "countries": countries, "login": login, "password": password}
-    click.echo(f"added {name} as {ask(settings, {'verb': 'account-save', 'new': True, 'name': name, **request})}")
+    identity = ask(settings, {"verb": "account-save", "new": True, "name": name, **request})
+    _done({"account": name, "id": identity}, f"added {name} as {identity}", as_json)
 
 
 @account.command("password")
 @click.argument("name")
 @in_file
+@as_json_option
 @reported
-def account_password(name: str, file: Path) -> None:
+def account_password(name: str, file: Path, as_json: bool) -> None:
     """Set an account's password; it is asked for, or read from a pipe."""
-    ask(config.load(file), {"verb": "account-save", "name": name, "password": _password()})
-    click.echo(f"{name} has a new password")
+    identity = ask(config.load(file), {"verb": "account-save", "name": name, "password": _password()})
+    _done({"account": name, "id": identity}, f"{name} has a new password", as_json)
 
 
 @account.command("remove")
 @click.argument("name")
 @in_file
+@as_json_option
 @reported
-def account_remove(name: str, file: Path) -> None:
+def account_remove(name: str, file: Path, as_json: bool) -> None:
     """Remove an account and its lines. Its faxes stay in the records."""
-    ask(config.load(file), {"verb": "account-remove", "name": name})
-    click.echo(f"removed {name}")
+    identity = ask(config.load(file), {"verb": "account-remove", "name": name})
+    _done({"account": name, "id": identity}, f"removed {name}", as_json)
 
 
-def _check_account(networks: tuple[str, ...], countries: tuple[str, ...], file: str) -> None:
-    """The same checks as in the configuration file."""
-    section = {"name": "account", "networks": networks, "countries": countries}
-    try:
-        config.validated(config.AccountSection, section, file, "account")
-    except ConfigError as error:
-        raise Refused(f"{error.key.removeprefix('account.')}: {error.problem}") from error
+def _done(facts: Json, text: str, as_json: bool) -> None:
+    click.echo(json.dumps(facts) if as_json else text)
 
 
 def _password() -> str:
@@ -141,17 +144,21 @@ def line_list(file: Path, as_json: bool) -> None:
 @click.option("--carrier", default="", help="Where it is. Default: the first carrier.")
 @click.option("--mailbox", multiple=True, help="Who gets what arrives there; repeatable. Default: the operator.")
 @in_file
+@as_json_option
 @reported
-def line_add(number: str, name: str, carrier: str, mailbox: tuple[str, ...], file: Path) -> None:
+def line_add(number: str, name: str, carrier: str, mailbox: tuple[str, ...], file: Path, as_json: bool) -> None:
     """Add a line."""
     request = {"verb": "line-save", "number": number, "account": name, "carrier": carrier, "mailbox": mailbox}
-    click.echo(f"added {ask(config.load(file), request)}")
+    added = ask(config.load(file), request)
+    _done({"line": added}, f"added {added}", as_json)
 
 
 @line.command("remove")
 @click.argument("number")
 @in_file
+@as_json_option
 @reported
-def line_remove(number: str, file: Path) -> None:
+def line_remove(number: str, file: Path, as_json: bool) -> None:
     """Remove a line."""
-    click.echo(f"removed {ask(config.load(file), {'verb': 'line-remove', 'number': number})}")
+    removed = ask(config.load(file), {"verb": "line-remove", "number": number})
+    _done({"line": removed}, f"removed {removed}", as_json)

@@ -23,6 +23,8 @@ from gateway.cli.terminal import as_json_option, ask, in_file, local, print_tabl
 from gateway.config import Config, Mail
 from gateway.control import Json
 from gateway.errors import Refused
+from gateway.fax import TransmissionState
+from gateway.lifecycle import FINAL
 
 COMMANDS: list[click.Command] = []
 
@@ -72,10 +74,16 @@ def _mail(author: str, subject: str, text: str, files: tuple[Path, ...], domain:
 
 
 @click.command()
-@click.option("--state", "states", multiple=True, help="Only these states; may be given several times.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in TransmissionState]),
+    help="Only these states; may be given several times.",
+)
 @click.option("--all", "everything", is_flag=True, help="Finished faxes too.")
 @click.option("--received", is_flag=True, help="Received faxes instead.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most faxes that are shown.")
 @in_file
 @as_json_option
 @reported
@@ -85,7 +93,7 @@ def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int,
     if received:
         _list_received(ask(settings, {"verb": "received", "limit": limit}), settings, as_json)
         return
-    wanted = list(states) or ([] if everything else ["accepted", "ready", "sending", "deferred", "held"])
+    wanted = list(states) or ([] if everything else [state.value for state in TransmissionState if state not in FINAL])
     found = ask(settings, {"verb": "queue", "states": wanted, "limit": limit})
     if as_json:
         click.echo(json.dumps(found, indent=2))

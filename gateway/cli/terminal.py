@@ -77,9 +77,23 @@ def ask(settings: Config, request: Json) -> Any:
 
 def _become_owner(spool: Path) -> None:
     """Root works on the spool as its owner, so that the service can read and write what is left there."""
-    if os.geteuid() == 0 and spool.exists() and (owner := spool.stat()).st_uid != 0:
+    if owner := _other_owner(spool):
         os.setegid(owner.st_gid)
         os.seteuid(owner.st_uid)
+
+
+def require_own(spool: Path) -> None:
+    """Root does not serve the spool of somebody else: what it left there would stop them later. Raises Refused."""
+    if owner := _other_owner(spool):
+        raise Refused(f"The spool {spool} belongs to the user {owner.st_uid}: run the service as that user, not as root.")
+
+
+def _other_owner(spool: Path) -> os.stat_result | None:
+    """Whose the spool is, where we are root and it is not ours."""
+    if os.geteuid() != 0 or not spool.exists():
+        return None
+    owner = spool.stat()
+    return owner if owner.st_uid != 0 else None
 
 
 def local(moment: str | None, settings: Config) -> str:

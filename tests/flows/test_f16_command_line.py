@@ -3,6 +3,7 @@
 import json
 import os
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -134,7 +135,9 @@ def test_accounts_and_lines_are_kept(house: House, tmp_path: Path, running: bool
     house.cli("account", "add", "lab", *options, stdin="first secret\n")
     assert "already" in complaint(house, "account", "add", "lab", *options, stdin="x\n")
     house.cli("account", "password", "lab", stdin="second secret\n")
-    house.cli("line", "add", "+14155550300", "--account", "lab", "--mailbox", "lab@lab.example")
+    assert told(house, "line", "add", "+14155550300", "--account", "lab", "--mailbox", "lab@lab.example") == {
+        "line": "+14155550300"
+    }
     shown = {one["name"]: one for one in told(house, "account", "list")}
     assert (shown["lab"]["login"], shown["lab"]["password"], shown["lab"]["declared"]) == ("lab@lab.example", True, False)
     assert "password_hash" not in shown["lab"]
@@ -207,7 +210,56 @@ def test_what_cannot_be_done_is_one_clear_line(open_house: House, tmp_path: Path
     assert "carrier" in complaint(open_house, "line", "add", "+14155550399", "--carrier", "nobody")
     assert "already" in complaint(open_house, "line", "add", OWN_LINE)
     assert "mailbox" in complaint(open_house, "line", "add", "+14155550399", "--mailbox", "not an address")
-    assert "nothing" in complaint(open_house, "queue", "--state", "nothing", code=1)
+    for words in (["--state", "nothing"], ["--limit", "0"], ["--limit", "9" * 20]):
+        done = open_house.cli("queue", *words, check=False)
+        assert (done.returncode, "Invalid value" in done.stderr) == (2, True), done.stderr
+
+
+HOSTILE = (
+    b"not json",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"[]",
+    b"{}",
+    b'{"verb": []}',
+    b'{"verb": "show"}',
+    b'{"verb": "queue", "limit": 100000000000000000000}',
+    b'{"verb": "queue", "before": 5}',
+    b'{"verb": "received", "limit": {}}',
+    b'{"verb": "send", "number": "+14155550123", "sender": "x", "mail": "!"}',
+    b'{"verb": "account-save", "new": true, "name": "", "countries": ["US"]}',
+    b'{"verb": "account-save", "new": true, "name": "x", "countries": ["US"], "networks": ["all"]}',
+)
+
+
+def test_a_request_that_makes_no_sense_is_answered_and_the_next_one_is_served(open_house: House) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(open_house.spool / "control.sock"))
+        client.settimeout(20)
+        with client.makefile("rwb") as lines:
+            for request in (*HOSTILE, b'{"verb": "status"}'):
+                lines.write(request + b"\n")
+                lines.flush()
+                answer = json.loads(lines.readline())
+                assert list(answer) == (["ok"] if b"status" in request else ["error"]), request
+
+
+def test_a_spool_far_down_has_a_control_socket_too(house: House) -> None:
+    house.settings["spool"] = str(house.spool / ("deep" * 40))
+    house.write_settings()
+    assert told(house, "queue") == []
+    house.start()
+    assert told(house, "queue") == []
+
+
+def test_root_does_not_serve_the_spool_of_somebody_else(house: House) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it gives a folder away")
+    house.write_settings()
+    house.spool.mkdir(exist_ok=True)
+    os.chown(house.spool, 65534, 65534)
+    assert "run the service as that user" in complaint(house, "serve")
+    assert list(house.spool.iterdir()) == [], "nothing was left that its owner could not read"
 
 
 @pytest.fixture
