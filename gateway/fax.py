@@ -224,6 +224,8 @@ class Transmission:
     finished_at: datetime | None
     due_at: datetime | None
     """When it is tried next, while deferred."""
+    status: str = ""
+    """Enhanced status code of a document that cannot become pages, e.g. "5.6.5"; "" = the usual one of the outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

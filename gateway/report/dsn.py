@@ -113,7 +113,7 @@ def _result(action: Action, zone: ZoneInfo, transmission: Transmission, attempts
     last = attempts[-1] if attempts else None
     return [
         ("Action", action.value),
-        ("Status", status_code(action, outcome)),
+        ("Status", transmission.status or status_code(action, outcome)),
         ("Remote-MTA", f"x-gstn; {transmission.number}" if _far_end_took_part(outcome, last) else ""),
         ("Diagnostic-Code", _diagnostic(transmission, outcome, last) if action is not Action.DELIVERED else ""),
         ("Last-Attempt-Date", _date(last.finished_at or last.submitted_at or last.opened_at, zone) if last else ""),

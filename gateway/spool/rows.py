@@ -167,6 +167,7 @@ def transmission(row: AnyRow) -> Transmission:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
         due_at=row.due_at,
+        status=row.status or "",
     )
 
 

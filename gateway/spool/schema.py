@@ -128,6 +128,7 @@ transmission = Table(
     Column("updated_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("due_at", Moment),
+    Column("status", String(8)),
     Index("ix_transmission_newest", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
 )

@@ -29,6 +29,8 @@ class Next:
     state: TransmissionState
     outcome: Outcome | None = None
     reason: str = ""
+    status: str = ""
+    """Enhanced status code of a refused document; "" = the usual one of the outcome."""
     due_at: datetime | None = None
     """When a deferred one is tried again."""
     pages_sent: int = 0
@@ -190,6 +192,7 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
         transmission.id,
         outcome=outcome,
         reason=following.reason,
+        status=following.status,
         due_at=following.due_at,
         pages_sent=following.pages_sent,
         finished_at=t.now if final else None,

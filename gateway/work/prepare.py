@@ -37,7 +37,7 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
             assert isinstance(made, Made)
             document = await shop.documents.put_file(made.pdf)
     except BadDocument as error:
-        await _refuse(shop, claim, error.text)
+        await _refuse(shop, claim, error.text, error.reply.partition(" ")[2])
         return
     except ConverterUnavailable as error:
         await _not_converted(shop, claim, case, error)
@@ -53,7 +53,7 @@ async def _not_converted(shop: Workshop, claim: Claim, case: Case, error: Conver
     fax waits, and in the end a person looks at it."""
     _log.warning("%s: %s", case.transmission.id, error.text, extra={"action": "not_converted"})
     if error.part and claim.tries >= _CRASHES:
-        await _refuse(shop, claim, f"The part “{error.part}” could not be converted: {error.text}")
+        await _refuse(shop, claim, f"The part “{error.part}” could not be converted: {error.text}", "5.6.5")
     elif claim.tries >= _TROUBLES:
         held = Next(state=TransmissionState.HELD, reason=error.text, alarm="a fax is held: the converter does not work")
         await shop.store.write(transmissions.settle, claim, held)
@@ -61,8 +61,8 @@ async def _not_converted(shop: Workshop, claim: Claim, case: Case, error: Conver
         await shop.store.write(steps.put_back, claim, due_at=shop.now() + claim.tries * _CRASH_WAIT)
 
 
-async def _refuse(shop: Workshop, claim: Claim, reason: str) -> None:
-    failed = Next(state=TransmissionState.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=reason)
+async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> None:
+    failed = Next(state=TransmissionState.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=reason, status=status)
     if await shop.store.write(transmissions.settle, claim, failed):
         metrics.RESULTS.labels(failed.state).inc()
 

@@ -174,6 +174,12 @@ def test_every_outcome_of_a_failed_fax_makes_a_report(outcome: Outcome) -> None:
     assert re.search(r"^Status: [45]\.[0-9]\.[0-9]$", machine, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("status", "written"), [("5.6.5", "5.6.5"), ("", "5.6.1")])
+def test_cnt_06_a_document_that_cannot_become_pages_has_a_status_of_its_own(status: str, written: str) -> None:
+    fax = transmission(outcome=Outcome.DOCUMENT_REFUSED, attempts=0, pages=0, status=status)
+    assert f"Status: {written}\n" in machine_part(result(fax))
+
+
 def test_dsn_21_our_word_stands_where_the_carrier_gave_none() -> None:
     machine = machine_part(result(transmission(attempts=1), attempts=[attempt(1, carrier_code="")]))
     assert "Diagnostic-Code: x-fax; busy (attempt 1 of 1)\n" in machine

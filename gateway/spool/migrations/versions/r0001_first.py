@@ -221,6 +221,7 @@ def upgrade() -> None:
         sa.Column("updated_at", Moment(), nullable=False),
         sa.Column("finished_at", Moment(), nullable=True),
         sa.Column("due_at", Moment(), nullable=True),
+        sa.Column("status", sa.String(length=8), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_transmission_newest", "transmission", ["accepted_at", "id"], unique=False)
