@@ -19,7 +19,7 @@ from gateway.config import Config
 from gateway.control import Json
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
-from gateway.errors import NotAdmitted, Refused, Unavailable
+from gateway.errors import ConverterUnavailable, NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, AccountId, Recipient
 from gateway.intake import address, authentication, screening
 from gateway.message import Headers
@@ -82,7 +82,8 @@ def _screened(headers: Headers, account: Account | None) -> Json:
 
 
 def _refusal(error: Refused | Unavailable) -> Json:
-    return {"reply": error.reply, "reason": error.text}
+    where = f"{error.part}: " if isinstance(error, ConverterUnavailable) and error.part else ""
+    return {"reply": error.reply, "reason": where + error.text}
 
 
 async def _pages(config: Config, data: bytes, headers: Headers, recipient: Recipient, author: str, *, header: bool) -> Json:

@@ -155,7 +155,7 @@ def show(fax: str, file: Path, as_json: bool) -> None:
             screen.print(f"[bold]{name:>8}[/]  ", end="")
             screen.print(value, markup=False)
     for part in json.loads(tx["manifest"] or "[]"):
-        pages = f"pages {part['first_page']}-{part['last_page']}" if part["first_page"] else "not printed"
+        pages = _pages(part)
         screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
     screen.print()
     for entry in told["history"]:
@@ -210,9 +210,19 @@ def _wait(work: Coroutine[Any, Any, Json]) -> Json:
     return asyncio.run(work)
 
 
+def _pages(part: Json) -> str:
+    """Where one part of a mail is printed: "page 1", "pages 2-4", "not printed"."""
+    first, last = part["first_page"], part["last_page"]
+    if not first:
+        return "not printed"
+    return f"page {first}" if first == last else f"pages {first}-{last}"
+
+
 def _print_verdict(verdict: Json) -> None:
     for one in verdict["recipients"]:
         mark = "[green]would be faxed[/]" if one["faxed"] else "[red]would be refused[/]"
+        if one["faxed"] and verdict["reason"]:
+            mark = "[red]could be faxed, but not this mail[/]"
         screen.print(f"[bold]{one['number'] or one['written']}[/]  {mark}")
         if not one["faxed"]:
             screen.print(f"  {one['reply']} {one['reason']}", markup=False)
@@ -221,7 +231,7 @@ def _print_verdict(verdict: Json) -> None:
     if verdict["pages"]:
         screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} with the cover page:")
     for part in verdict["manifest"]:
-        pages = f"pages {part['first_page']}-{part['last_page']}" if part["first_page"] else "not printed"
+        pages = _pages(part)
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
 
 

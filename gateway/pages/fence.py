@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _START_LIMIT = 60.0  # seconds for the server to load its libraries on a busy machine
 _GRACE = 2.0  # seconds the server has to end a job itself
 _PROGRAM = "from gateway.pages.child import main; main()"
-_LARGEST_RESULT = 1 << 30
+_LARGEST_RESULT = 256 * 1024 * 1024
 _ALLOWED = frozenset(
     {
         ("gateway.pages.assemble", "Made"),
