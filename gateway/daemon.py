@@ -96,20 +96,8 @@ class Service:
         statements = Statements(self.store, self.documents)
         secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
         await self._start_carriers(secrets)
-        shop = self._workshop(statements)
-
-        async def keep(name: str, said: Sequence[Event | Announcement]) -> None:
-            await statements.keep(name, said)
-
-        callbacks = Callbacks(self.carriers, {n: [s] for n, s in secrets.items()}, keep, public_url=config.public_url)
-        checks = {"spool": self._check_spool, "work": self._check_work}
-        self.web = WebDoor(config.http, callbacks.routes(), checks=checks, refresh=self._refresh)
-        try:
-            await self.web.start()
-        except OSError as error:
-            raise ConfigError(config.file, "http.listen", f"{config.http.listen}: {error.strerror}") from error
-        self._stops.append(self.web.stop)
-        self.loop = Loop(shop)
+        await self._start_web(statements, secrets)
+        self.loop = Loop(self._workshop(statements))
         self.loop.start()
         self._stops.append(self.loop.stop)
         capabilities = {name: carrier.capabilities for name, carrier in self.carriers.items()}
@@ -152,6 +140,21 @@ class Service:
             await carrier.start()
             self._stops.append(carrier.stop)
             self.carriers[name] = carrier
+
+    async def _start_web(self, statements: Statements, secrets: dict[str, str]) -> None:
+        async def keep(name: str, said: Sequence[Event | Announcement]) -> None:
+            await statements.keep(name, said)
+
+        http = self.config.http
+        valid = {name: [secret] for name, secret in secrets.items()}
+        callbacks = Callbacks(self.carriers, valid, keep, public_url=self.config.public_url)
+        checks = {"spool": self._check_spool, "work": self._check_work}
+        self.web = WebDoor(http, callbacks.routes(), checks=checks, refresh=self._refresh)
+        try:
+            await self.web.start()
+        except OSError as error:
+            raise ConfigError(self.config.file, "http.listen", f"{http.listen}: {error.strerror}") from error
+        self._stops.append(self.web.stop)
 
     async def _lines(self, carrier: str) -> Sequence[str]:
         return [line.number for line in await self.identity.lines() if line.carrier == carrier]

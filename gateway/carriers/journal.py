@@ -250,14 +250,18 @@ class Journal:
         if self._file is None:
             raise CarrierUnavailable("The loopback network is not running.")
         lines = b"".join(entry.model_dump_json().encode() + b"\n" for entry in entries)
-        fcntl.flock(self._file.fd, fcntl.LOCK_EX if lines else fcntl.LOCK_SH)
         try:
-            fresh = self._file.fresh()
+            try:
+                fcntl.flock(self._file.fd, fcntl.LOCK_EX if lines else fcntl.LOCK_SH)
+                fresh = self._file.fresh()
+            except OSError as error:  # before anything was added
+                raise CarrierUnavailable("The network cannot read its journal.") from error
             if lines:
                 self._file.add(lines)
                 self.fsyncs += 1
         finally:
-            fcntl.flock(self._file.fd, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):  # what was added stays added
+                fcntl.flock(self._file.fd, fcntl.LOCK_UN)
         return [*fresh, *entries]
 
 
