@@ -2,7 +2,8 @@
 
 Promises that only CRLF `.` CRLF ends a mail and that a mail with a bare CR or LF is refused, so that no server before
 or behind us can be made to see two mails where we see one (SMTP smuggling). Holds at most two copies of the mail, for
-the moment in which the pieces are joined, and one afterwards; a mail at fault is not kept at all.
+the moment in which the pieces are joined, and one afterwards; a mail at fault is not kept at all. All mails together
+have a `Room`: without it a few hundred strangers writing to postmaster could fill the memory.
 Sources: RFC 5321 §2.3.8, §4.1.1.4, §4.5.2, §4.5.3.1; rows SMT-01 to SMT-03, SMT-25.
 """
 
@@ -14,11 +15,26 @@ _END = b"\r\n.\r\n"
 _LINE = 998  # octets without CRLF, RFC 5321 §4.5.3.1.6
 
 
-class Content:
-    """One mail on its way in."""
+class Room:
+    """How many octets of mail may be in hand at once, over all connections: what memory costs at most."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.used = 0
+
+    def take(self, octets: int) -> bool:
+        """Whether there was room for them."""
+        if self.used + octets > self._limit:
+            return False
+        self.used += octets
+        return True
+
+
+class Content:
+    """One mail on its way in. `close` it when it is in hand no more."""
+
+    def __init__(self, limit: int, room: Room) -> None:
+        self._limit, self._room, self._held = limit, room, 0
         self._pieces: list[bytes] = []
         # Begins with the CRLF of the last finished line, so that an end and a stuffed dot are found across pieces;
         # at first that is the CRLF of the DATA command.
@@ -57,6 +73,11 @@ class Content:
         self._pieces.clear()
         return mail
 
+    def close(self) -> None:
+        """Give the room back."""
+        self._room.used -= self._held
+        self._held = 0
+
     def _keep(self, block: bytes) -> None:
         """Check and keep whole lines; `block` begins with a CRLF and lacks its last one."""
         if self._fault or not block:
@@ -69,11 +90,16 @@ class Content:
             self._refuse(_too_long())
         else:
             block = block.replace(b"\r\n.", b"\r\n")
+            if not self._room.take(len(block)):
+                self._refuse(Refused("Too much mail is coming in at once; try again later.", reply="452 4.3.1"))
+                return
+            self._held += len(block)
             self._pieces.append(block if self._pieces else block[2:])
 
     def _refuse(self, fault: Refused) -> None:
         self._fault = self._fault or fault
         self._pieces.clear()
+        self.close()
 
 
 def _too_long() -> Refused:

@@ -24,7 +24,7 @@ from gateway.errors import ConfigError, Refused, Unavailable
 from gateway.fax import Door, Recipient
 from gateway.intake import authentication, parameters, tls
 from gateway.intake.authentication import Client, Identity
-from gateway.intake.content import Content
+from gateway.intake.content import Content, Room
 from gateway.intake.reception import Desk, Reception
 from gateway.intake.transaction import Transaction
 from gateway.intake.wire import PIECE, Wire
@@ -35,6 +35,7 @@ _AUTH_LIMIT = 12288  # RFC 4954 §4
 _BACKLOG = 256  # connections the system keeps for us while the loop is busy
 _TRIES = 3  # wrong passwords on one connection
 _ERRORS = 10  # lines on one connection that are no command
+_ROOM, _STRANGERS_ROOM = 10, 2  # mails of the largest size that may be in hand at once
 _FLOOD = 100_000_000  # octets past the size limit which are still read, to give the answer at the proper place
 _PATH = re.compile(r' *<((?:"(?:[^"\\]|\\.)*"|[^<>"])*)>(?: +(.*))?\Z', re.DOTALL)
 _COMMANDS = "AUTH DATA EHLO HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY"
@@ -292,18 +293,19 @@ class GatewaySMTP(SMTP):
         if transaction is None or not transaction.count:
             raise Refused("No recipient was accepted.", reply="503 5.5.1")
         await self.push("354 End with a dot on a line of its own")
+        content = Content(self._settings.max_size, self._door.room if transaction.account else self._door.strangers_room)
         try:
-            content = await self._content()
+            mail = await self._received(content)
             envelope = transaction.envelope(Door.SMTP, self._client)
-            reply = await self._reception.mail(envelope, self._client, transaction, content)
+            reply = await self._reception.mail(envelope, self._client, transaction, mail)
         finally:
+            content.close()
             self._set_rset_state()
         await self.push(f"250 2.0.0 {reply}")
 
-    async def _content(self) -> bytes:
+    async def _received(self, content: Content) -> bytes:
         """Everything up to the dot. Raises Refused after it; EOFError when the client leaves before it."""
         assert self._wire is not None
-        content = Content(self._settings.max_size)
         while (rest := content.feed(await self._wire.piece())) is None:
             self._reset_timeout()
             if content.received > self._settings.max_size + _FLOOD:
@@ -341,6 +343,9 @@ class SmtpDoor:
         self.tls = tls.context(config)
         self.addresses: list[tuple[str, int]] = []
         """Where it listens, once started; Unix sockets are not listed."""
+        self.room = Room(_ROOM * config.smtp.max_size)
+        self.strangers_room = Room(_STRANGERS_ROOM * config.smtp.max_size)
+        """For mail to the operator, which anybody may send."""
         self._reception = Reception(config, identity=identity, desk=desk, now=now)
         self._servers: list[asyncio.Server] = []
         self._connections: set[GatewaySMTP] = set()

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refused
-from gateway.intake.content import Content
+from gateway.intake.content import Content, Room
 
 STEP = 7
 
 
 def read(stream: bytes, *, step: int, limit: int = 100_000) -> tuple[Content, bytes | None]:
     """Feed `stream` in pieces of `step` octets; the content, and what follows its end (None: no end yet)."""
-    content = Content(limit)
+    content = Content(limit, Room(limit))
     for at in range(0, len(stream), step):
         rest = content.feed(stream[at : at + step])
         if rest is not None:
@@ -103,3 +103,20 @@ def test_any_octets_end_at_the_first_lone_dot(stream: bytes, step: int) -> None:
     else:
         with pytest.raises(Refused):
             content.taken()
+
+
+def test_room_is_taken_while_a_mail_is_in_hand_and_given_back_once() -> None:
+    room = Room(1000)
+    first, second = Content(900, room), Content(900, room)
+    first.feed(b"x" * 600 + b"\r\n" + b"x")
+    second.feed(b"y" * 600 + b"\r\n" + b"y")
+    second.feed(b"\r\n.\r\n")
+    with pytest.raises(Refused) as refused:
+        second.taken()
+    assert refused.value.reply == "452 4.3.1"
+    first.feed(b"\r\n.\r\n")
+    assert first.taken() == b"x" * 600 + b"\r\nx\r\n"
+    assert room.used > 600
+    for content in (first, first, second):
+        content.close()
+    assert room.used == 0

@@ -434,3 +434,36 @@ async def test_a_unix_socket_proves_nothing(start: Start, tmp_path: Path) -> Non
     assert b"\r\n250 2.0.0 accepted for the operator\r\n" in heard
     assert gateway.desk.taken[0].trace.startswith(b"Received: from x (local)\r\n")
     writer.close()
+
+
+async def test_strangers_cannot_fill_the_memory_with_mail_to_the_operator(start: Start) -> None:
+    gateway = await start(max_size="100kB")
+    begun = (
+        b"EHLO x\r\nMAIL FROM:<spam@elsewhere.example>\r\nRCPT TO:<postmaster>\r\nDATA\r\n"
+        + b"From: s@elsewhere.example\r\n\r\n"
+    )
+    lines = (b"x" * 76 + b"\r\n") * 1000
+
+    async def stranger(said: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(begun + said)
+        await writer.drain()
+        return reader, writer
+
+    async def used(enough: Callable[[int], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not enough(gateway.door.strangers_room.used):
+                await asyncio.sleep(0.01)
+
+    patient = [await stranger(lines) for _ in range(2)]
+    await used(lambda octets: octets > 150_000)
+    reader, writer = await stranger(lines + b".\r\nQUIT\r\n")
+    assert b"\r\n452 4.3.1 " in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert (await send(gateway, MAIL))[0] == 250, "who may fax has room of their own"
+    reader, writer = patient.pop()
+    writer.write(b".\r\nQUIT\r\n")
+    assert b"\r\n250 2.0.0 accepted for the operator" in await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    patient.pop()[1].close()  # leaves in the middle
+    await used(lambda octets: octets == 0)
