@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway import __version__, number
 from gateway.carriers.base import Capabilities
-from gateway.config import AccountSection, Config, Mail, validated
+from gateway.config import AccountSection, Config, validated
 from gateway.desk.identity import Identity
 from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
@@ -32,9 +32,11 @@ from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
 from gateway.spool import accounts, queries
 from gateway.spool.store import Store
+from gateway.units import Mail
 
 _log = logging.getLogger(__name__)
 _LINE_LIMIT = 200_000_000  # bytes of one request: a mail with its attachments in base64
+_SHORTEST = 6  # characters of an id: less is a slip of the hand
 Json = dict[str, Any]
 """What json reads and writes; checked where it is used."""
 
@@ -95,13 +97,19 @@ class Control:
     async def _received(self, request: Json) -> object:
         return [asdict(inbound) for inbound in await self._store.read(queries.received, int(request.get("limit", 50)))]
 
+    async def _find(self, beginning: str) -> TransmissionId:
+        """The one transmission whose id begins so: people shorten them."""
+        if len(beginning) < _SHORTEST:
+            raise NotAdmitted(f"“{beginning}” is too short: write at least {_SHORTEST} characters of the id.")
+        found = await self._store.read(queries.find, beginning)
+        if not found:
+            raise NotAdmitted(f"There is no fax {beginning}.")
+        if len(found) > 1 and beginning not in found:
+            raise NotAdmitted(f"“{beginning}” begins more than one id: {', '.join(found)}")
+        return TransmissionId(beginning if beginning in found else found[0])
+
     async def _show(self, request: Json) -> object:
-        wanted = await self._store.read(queries.find, str(request["id"]))
-        if not wanted:
-            raise NotAdmitted(f"There is no fax {request['id']}.")
-        if len(wanted) > 1 and request["id"] not in wanted:
-            raise NotAdmitted(f"“{request['id']}” begins more than one id: {', '.join(wanted)}")
-        identity = TransmissionId(wanted[0])
+        identity = await self._find(str(request["id"]))
         case = await self._store.read(queries.case, identity)
         assert case is not None
         history = await self._store.read(queries.history, identity)
@@ -117,7 +125,7 @@ class Control:
     async def _steer(self, request: Json) -> object:
         return await steer(
             self._store,
-            str(request["id"]),
+            await self._find(str(request["id"])),
             str(request["do"]),
             choice=str(request.get("choice") or ""),
             by=str(request.get("by", "operator")),

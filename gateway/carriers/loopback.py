@@ -45,7 +45,6 @@ from gateway.carriers.base import (
 )
 from gateway.carriers.journal import Call, Received, calls, store
 from gateway.carriers.network import ANSWER_LOST, AREAS, Network, Rules
-from gateway.config import Duration
 from gateway.errors import (
     CallbackRejected,
     CarrierRefused,
@@ -58,6 +57,7 @@ from gateway.errors import (
 )
 from gateway.fax import AttemptState, new_id
 from gateway.log import printable
+from gateway.units import Duration
 
 __all__ = ["STATUSES", "Call", "Loopback", "LoopbackConfig", "calls"]
 

@@ -20,11 +20,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway import config, explain
 from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen
-from gateway.config import Config, Mail
+from gateway.config import Config
 from gateway.control import Json
 from gateway.errors import Refused
 from gateway.fax import TransmissionState
 from gateway.lifecycle import FINAL
+from gateway.units import Mail
 
 COMMANDS: list[click.Command] = []
 

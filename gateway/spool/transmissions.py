@@ -198,14 +198,16 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
         finished_at=t.now if final else None,
     )
     t.note(transmission.id, state, following.reason or (outcome or ""))
+    # A fax can be held more than once, and each time somebody has to know.
+    this_time = f"{transmission.id}#{int(t.now.timestamp() * 1000) % 16**9:x}"
     if following.alarm:
-        outbox.alarm(t, about=f"{transmission.id}#{transmission.attempts}", what=following.alarm, text=following.reason)
+        outbox.alarm(t, about=this_time, what=following.alarm, text=following.reason)
     if final:
         steering.too_late(t, transmission.id)
         outbox.owe(t, kind=outbox.RESULT, about=transmission.id)
         return steps.done(t, claim)
     if state is TransmissionState.HELD:
-        outbox.owe(t, kind=outbox.HELD, about=f"{transmission.id}#{transmission.attempts}")
+        outbox.owe(t, kind=outbox.HELD, about=this_time)
         return steps.put_back(t, claim, kind=HELD, due_at=schema.PARKED)
     if state is TransmissionState.ACCEPTED:
         return steps.put_back(t, claim, kind=PREPARE, lane=steps.CONVERT)
