@@ -1,6 +1,7 @@
 """What an operator types, over the control socket and while nothing is running."""
 
 import json
+import os
 import smtplib
 import socket
 import ssl
