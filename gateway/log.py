@@ -32,6 +32,7 @@ ACTIONS = frozenset(
         "mail_deferred",
         "mail_given_up",
         "mailed",
+        "no_picture",
         "not_converted",
         "put_off",
         "receipt_late",
