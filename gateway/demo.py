@@ -181,7 +181,7 @@ async def _watch(service: Service, sink: Sink, say: Say) -> list[Transmission]:
     while time.monotonic() < until:
         faxes = sorted(await service.store.read(queries.page), key=lambda fax: fax.number)
         for fax in faxes:
-            why = (fax.outcome or "").replace("_", " ")
+            why = "" if fax.state is TransmissionState.SENDING else (fax.outcome or "").replace("_", " ")
             now = f"{fax.state} ({why})" if why and why != fax.state.value else str(fax.state)
             if known.get(fax.id) != now:
                 known[fax.id] = now
