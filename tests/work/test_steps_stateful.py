@@ -182,6 +182,6 @@ class Faxes(RuleBasedStateMachine):
 
 
 Faxes.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestFaxes = Faxes.TestCase
