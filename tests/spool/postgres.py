@@ -29,7 +29,7 @@ def _user() -> str | None:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
+def server(*, fsync: bool = False) -> Iterator[str]:
     """URL of the server, without a database's name."""
     program, user = Path(max(glob.glob(PROGRAMS))), _user()
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
@@ -49,7 +49,7 @@ def server() -> Iterator[str]:
         with (folder / "log").open("wb") as log:
             running = subprocess.Popen(
                 [program, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", str(folder),
-                 "-c", "fsync=off", "-c", "deadlock_timeout=100ms"],
+                 "-c", f"fsync={'on' if fsync else 'off'}", "-c", "deadlock_timeout=100ms"],
                 user=user, env=environment, cwd=folder, stdout=log, stderr=log,
             )  # fmt: skip
         try:
