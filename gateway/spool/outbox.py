@@ -46,8 +46,9 @@ def owe(
     subject: str = "",
     text: str = "",
     document: Sha256 | None = None,
+    of: Claim | None = None,
 ) -> None:
-    """Owe a mail, once for each (kind, about, recipient); it is due now."""
+    """Owe a mail, once for each (kind, about, recipient); it is due now, and has the turn of the fax it is `of`."""
     values = {
         "id": new_id("out"),
         "kind": kind,
@@ -61,7 +62,7 @@ def owe(
         "created_at": t.now,
     }
     if t.insert_new(schema.outbox, values):
-        steps.add(t, str(values["id"]), "tell", steps.MAIL)
+        steps.add(t, str(values["id"]), "tell", steps.MAIL, like=of)
 
 
 def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:

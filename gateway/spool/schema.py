@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 #: Due at this time = not due until somebody says so.
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -48,12 +47,12 @@ class Moment(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":
             return value
-        return value.astimezone(UTC).strftime(_FORM)
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None or dialect.name == "postgresql":
             return value.astimezone(UTC) if value else None
-        return datetime.strptime(value, _FORM).replace(tzinfo=UTC)
+        return datetime.fromisoformat(value)
 
 
 def moment(value: datetime) -> BindParameter[datetime]:
@@ -179,11 +178,19 @@ attempt = Table(
     Column("opened_at", Moment, nullable=False),
     Column("submitted_at", Moment),
     Column("finished_at", Moment),
+    # While it may be calling: the called number, and which of the carrier's calls it is. Two attempts never share one.
+    Column("dialling", String(16)),
+    Column("slot", Integer),
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
 )
+_calling = attempt.c.slot.is_not(None)
+Index("ix_attempt_dialling", attempt.c.dialling, unique=True, sqlite_where=_calling, postgresql_where=_calling)
+Index("ix_attempt_slot", attempt.c.carrier, attempt.c.slot, unique=True, sqlite_where=_calling, postgresql_where=_calling)
 
-#: The next step of one transmission, inbound fax or outbox row. `due_at` is both schedule and end of the lease.
+#: The next step of one transmission, inbound fax or outbox row. `due_at` is both schedule and end of the lease. `band`
+#: says how many of its account's steps were there before it, `rank` where it stands in its lane: 0 = only to be looked
+#: at, else its band. `waits_for` is a number that another fax is calling.
 step = Table(
     "step",
     metadata,
@@ -195,8 +202,14 @@ step = Table(
     Column("tries", Integer, nullable=False),
     Column("token", String(32)),
     Column("nudged", Boolean, nullable=False),
-    Index("ix_step_due", "lane", "due_at", "subject"),
+    Column("account_id", String(32), nullable=False, index=True, server_default=""),
+    Column("band", Integer, nullable=False, server_default="1"),
+    Column("rank", Integer, nullable=False, server_default="1"),
+    Column("waits_for", String(16)),
+    Index("ix_step_due", "lane", "rank", "due_at", "subject"),
 )
+_waits = step.c.waits_for.is_not(None)
+Index("ix_step_waits", step.c.waits_for, step.c.band, step.c.age, sqlite_where=_waits, postgresql_where=_waits)
 
 event = Table(
     "event",

@@ -106,7 +106,8 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[Call],
     ]
     t.db.execute(insert(schema.transmission), transmissions)
     t.db.execute(insert(schema.recipient), recipients)
-    for tx in ids:
-        steps.add(t, tx, "prepare", steps.CONVERT, age=t.now)
+    before = steps.waiting(t, submission.account)
+    for n, tx in enumerate(ids, before):
+        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=steps.band(n))
         t.note(tx, "accepted", submission.envelope.door)
     return ids

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, update
 from gateway.errors import Outcome
 from gateway.fax import Attempt, AttemptState, Sha256, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, outbox, rows, schema, steering, steps
+from gateway.spool import events, lines, outbox, rows, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
@@ -61,29 +61,27 @@ def prepared(t: Transaction, claim: Claim, *, document: Sha256, pages: int, mani
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
 
 
-def open_attempt(t: Transaction, claim: Claim, attempt: Attempt) -> bool:
+def open_attempt(t: Transaction, claim: Claim, attempt: Attempt, calls: int | None = None) -> bool:
     """ready, deferred -> sending, with the attempt written down: on disk before the carrier is called.
 
-    Refused (False) while another attempt of this fax is opening, submitted or uncertain.
+    Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, `calls` at a
+    time for the carrier and one for the called number, it is also refused while there are so many; the step is then put
+    back, which counts as no try.
     """
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
         return False
-    if _open(t, transmission.id) or not _move(t, transmission, TransmissionState.SENDING):
+    if _open(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
         return False
-    _set(t, transmission.id, attempts=attempt.n, due_at=None)
     values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
-    t.db.execute(
-        insert(schema.attempt),
-        {
-            **values,
-            "transmission_id": transmission.id,
-            "state": attempt.state.value,
-            "carrier_code": "",
-            "pages_sent": 0,
-            "station_id": "",
-        },
-    )
+    values |= {"transmission_id": transmission.id, "state": attempt.state.value}
+    values |= {"carrier_code": "", "pages_sent": 0, "station_id": ""}
+    if calls is None:
+        t.db.execute(insert(schema.attempt), values)
+    elif not lines.take(t, claim, transmission.number, values, calls):
+        return False
+    _move(t, transmission, TransmissionState.SENDING)
+    _set(t, transmission.id, attempts=attempt.n, due_at=None)
     t.note(transmission.id, "attempt", f"{attempt.id} at {attempt.carrier}")
     return True
 
@@ -153,6 +151,7 @@ def end_attempt(
             finished_at=t.now,
         )
     )
+    lines.free(t, transmission.id)
     t.note(
         transmission.id, f"attempt {ending.state}", " ".join(filter(None, (ending.outcome, ending.carrier_code, ending.text)))
     )
@@ -204,10 +203,11 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
         outbox.alarm(t, about=this_time, what=following.alarm, text=following.reason)
     if final:
         steering.too_late(t, transmission.id)
-        outbox.owe(t, kind=outbox.RESULT, about=transmission.id)
+        outbox.owe(t, kind=outbox.RESULT, about=transmission.id, of=claim)
         return steps.done(t, claim)
     if state is TransmissionState.HELD:
-        outbox.owe(t, kind=outbox.HELD, about=this_time)
+        lines.free(t, transmission.id)  # whatever was called is long over; nobody else is to wait for a person
+        outbox.owe(t, kind=outbox.HELD, about=this_time, of=claim)
         return steps.put_back(t, claim, kind=HELD, due_at=schema.PARKED)
     if state is TransmissionState.ACCEPTED:
         return steps.put_back(t, claim, kind=PREPARE, lane=steps.CONVERT)

@@ -51,6 +51,7 @@ class Loop:
         self._lease = work.lease.total_seconds()
         self._lanes = {steps.CONVERT: work.convert, steps.MAIL: work.mails, steps.RECEIVE: work.convert}
         self._lanes |= {steps.carrier_lane(name): work.calls for name in shop.carriers}
+        self._calls = {steps.carrier_lane(name): carrier.config.calls for name, carrier in shop.carriers.items()}
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._lanes_at_work: list[asyncio.Task[None]] = []
         self._side: list[asyncio.Task[None]] = []
@@ -121,7 +122,8 @@ class Loop:
         if free <= 0:
             return []
         try:
-            return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime())
+            calls = self._calls.get(lane)
+            return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime(), calls)
         except SpoolUnavailable as error:
             _log.error("cannot claim work: %s", error.text, extra={"action": "claim_failed"})
             return []

@@ -83,7 +83,7 @@ class Scripted(Carrier):
     capabilities = Capabilities(cancels=True, finds=True, absence_proves_unsent=True, polls=True, submit_limit=60.0)
 
     def __init__(self, tools: Tools, far: FarEnd, capabilities: Capabilities | None = None) -> None:
-        super().__init__(tools, CarrierConfig(kind="loopback"))
+        super().__init__(tools, CarrierConfig(kind="loopback", calls=1000))
         self.far = far
         self.behaviour: Behaviour = self.takes
         self.asked: list[str] = []
