@@ -22,6 +22,7 @@ def upgrade(engine: Engine) -> None:
     scripts = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":  # two nodes that start together take turns
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # for as long as the other one needs
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = MigrationContext.configure(connection).get_current_revision()
         if current == scripts.get_current_head():
