@@ -39,6 +39,7 @@ from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import queries, steps
 from gateway.spool.documents import Documents
+from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
@@ -61,7 +62,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.store = Store(config.spool, config.database, now=utc_now)
-        self.documents = Documents(config.spool / "documents")
+        self.documents = documents_of(config)
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}
         self._clients = contextlib.AsyncExitStack()
@@ -242,7 +243,7 @@ async def serve(config: Config) -> str:
 async def opened(config: Config) -> AsyncIterator[Control]:
     """The control verbs over a spool that no service runs on. Raises SpoolBusy, SpoolUnavailable."""
     store = Store(config.spool, config.database, now=utc_now, node="command line")
-    documents, identity = Documents(config.spool / "documents"), Identity(store)
+    documents, identity = documents_of(config), Identity(store)
     store.open()
     store.start()
     try:
@@ -269,6 +270,29 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
     )
 
 
+def documents_of(config: Config) -> Documents:
+    """The documents of a spool, wherever they are kept. Scratch files stay in the spool. Raises ConfigError."""
+    home = config.spool / "documents"
+    if not config.documents.startswith("s3://"):
+        return Documents(home, Folder(config.documents_folder))
+    try:
+        from gateway.spool.objects import Bucket, Place
+    except ImportError as error:
+        raise ConfigError(config.file, "documents", 'needs the extra "s3": pip install "faxgate[s3]"') from error
+    s3 = config.s3
+    place = Place(
+        url=config.documents,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key=s3.access_key,
+        secret_key=config.s3_secret(),
+    )
+    try:
+        return Documents(home, Bucket(place, home / "incoming"))
+    except ValueError as error:
+        raise ConfigError(config.file, "documents", str(error)) from error
+
+
 def fence_of(config: Config, folder: Path) -> Fence:
     """The converters' fence, with its scratch files in `folder`."""
     return Fence(memory=config.pages.memory, time_limit=config.pages.time_limit.total_seconds(), folder=folder)
@@ -281,6 +305,7 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
+    documents_of(config)
     return capabilities_of(config)
 
 
@@ -301,7 +326,7 @@ async def open_documents(documents: Documents, *, alone: bool) -> None:
     try:
         await asyncio.to_thread(documents.open, alone=alone)
     except OSError as error:
-        raise SpoolUnavailable(f"The document folder cannot be used ({error.strerror}).") from error
+        raise SpoolUnavailable(f"The documents cannot be used ({error.strerror or error}).") from error
 
 
 def callback_secret(spool: Path, carrier: str) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -25,7 +26,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
     literal,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -128,6 +131,7 @@ transmission = Table(
     Column("finished_at", Moment),
     Column("due_at", Moment),
     Column("status", String(8)),
+    Column("shredded_at", Moment),  # when it gave up its documents
     Index("ix_transmission_newest", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
 )
@@ -184,6 +188,7 @@ attempt = Table(
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
 )
+Index("ix_attempt_submitted", attempt.c.carrier, attempt.c.submitted_at)
 _calling = attempt.c.slot.is_not(None)
 Index("ix_attempt_dialling", attempt.c.dialling, unique=True, sqlite_where=_calling, postgresql_where=_calling)
 Index("ix_attempt_slot", attempt.c.carrier, attempt.c.slot, unique=True, sqlite_where=_calling, postgresql_where=_calling)
@@ -302,3 +307,26 @@ history = Table(
     Column("what", String, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+
+def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> None:
+    """An index of those rows only."""
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+# What is over, by age; and who needs a document.
+_ended = transmission.c.shredded_at.is_(None) & transmission.c.finished_at.is_not(None)
+_partial("ix_transmission_kept", _ended, transmission.c.finished_at)
+_partial("ix_transmission_shredded", transmission.c.shredded_at.is_not(None), transmission.c.finished_at)
+_partial("ix_inbound_kept", inbound.c.original.is_not(None), inbound.c.announced_at)
+_partial("ix_outbox_kept", outbox.c.document.is_not(None), outbox.c.created_at)
+Index("ix_outbox_created", outbox.c.created_at)
+#: The transmission or inbound fax a mail is about, without what may follow.
+ABOUT = func.substr(outbox.c.about, text("1"), text("29"))
+Index("ix_outbox_subject", ABOUT)
+Index("ix_event_received", event.c.received_at)
+Index("ix_submission_document", submission.c.document)
+#: Every column that names a document. A submission that has given its own up has "".
+DOCUMENTS = (submission.c.document, transmission.c.document, inbound.c.document, inbound.c.original, outbox.c.document)
+for _column in DOCUMENTS[1:]:
+    _partial(f"ix_{_column.table.name}_{_column.name}", _column.is_not(None), _column)

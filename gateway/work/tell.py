@@ -80,7 +80,8 @@ async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
         assert inbound.document is not None
-        picture = await first_page(shop.fence, shop.documents.path(inbound.document))
+        async with shop.documents.local(inbound.document) as file:
+            picture = await first_page(shop.fence, file)
         pdf = await shop.documents.get(inbound.document)
         return shop.composer.received(
             outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at

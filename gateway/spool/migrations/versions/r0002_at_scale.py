@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.spool.schema import Moment
+
 revision = "r0002"
 down_revision = "r0001"
 
@@ -42,10 +44,32 @@ def upgrade() -> None:
     op.drop_index("ix_step_due", "step")
     op.create_index("ix_step_due", "step", ["lane", "rank", "due_at", "subject"], unique=False)
     op.create_index(op.f("ix_step_account_id"), "step", ["account_id"], unique=False)
+    op.create_index("ix_attempt_submitted", "attempt", ["carrier", "submitted_at"], unique=False)
     _partial("ix_step_waits", "step", ["waits_for", "band", "age"], "waits_for IS NOT NULL", unique=False)
     _partial("ix_attempt_dialling", "attempt", ["dialling"], "slot IS NOT NULL", unique=True)
     _partial("ix_attempt_slot", "attempt", ["carrier", "slot"], "slot IS NOT NULL", unique=True)
+    _keeping()
 
 
-def _partial(name: str, table: str, columns: list[str], where: str, *, unique: bool) -> None:
+def _keeping() -> None:
+    """What is over, by age; and who needs a document."""
+    op.add_column("transmission", sa.Column("shredded_at", Moment(), nullable=True))
+    _partial("ix_transmission_kept", "transmission", ["finished_at"], "shredded_at IS NULL AND finished_at IS NOT NULL")
+    _partial("ix_transmission_shredded", "transmission", ["finished_at"], "shredded_at IS NOT NULL")
+    _partial("ix_inbound_kept", "inbound", ["announced_at"], "original IS NOT NULL")
+    _partial("ix_outbox_kept", "outbox", ["created_at"], "document IS NOT NULL")
+    op.create_index("ix_outbox_created", "outbox", ["created_at"], unique=False)
+    op.create_index("ix_outbox_subject", "outbox", [sa.text("substr(about, 1, 29)")], unique=False)
+    op.create_index("ix_event_received", "event", ["received_at"], unique=False)
+    op.create_index("ix_submission_document", "submission", ["document"], unique=False)
+    for table, column in (
+        ("transmission", "document"),
+        ("inbound", "document"),
+        ("inbound", "original"),
+        ("outbox", "document"),
+    ):
+        _partial(f"ix_{table}_{column}", table, [column], f"{column} IS NOT NULL")
+
+
+def _partial(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
     op.create_index(name, table, columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
