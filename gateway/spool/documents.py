@@ -25,7 +25,7 @@ from typing import TypeVar
 
 from gateway.errors import SpoolUnavailable
 from gateway.fax import Document, Sha256
-from gateway.spool.shelf import Folder, Kept, Shelf
+from gateway.spool.shelf import Damaged, Folder, Kept, Shelf
 
 T = TypeVar("T")
 _CHUNK = 1 << 20
@@ -52,6 +52,7 @@ class Documents:
 
     def close(self) -> None:
         self._threads.shutdown(wait=True)
+        self.shelf.close()
 
     async def put(self, *chunks: bytes) -> Document:
         """Store the chunks as one document. Durable when this returns. Raises SpoolUnavailable."""
@@ -145,17 +146,18 @@ class Documents:
         return Document(sha256=sha256, size=size)
 
     def _intact(self, sha256: Sha256) -> bool | None:
-        with self.scratch() as folder:
-            copied = self.shelf.path(sha256)
-            try:
-                if copied is None:
-                    self.shelf.copy(sha256, copied := folder / "document")
-                with copied.open("rb") as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-            except FileNotFoundError:
-                return None
-            except OSError as error:
-                raise SpoolUnavailable(f"Document {sha256} cannot be read ({error.strerror or error}).") from error
+        try:
+            if (path := self.shelf.path(sha256)) is not None:
+                return _is(path, sha256)
+            with self.scratch() as folder:
+                self.shelf.copy(sha256, folder / "document")
+                return _is(folder / "document", sha256)
+        except FileNotFoundError:
+            return None
+        except Damaged:
+            return False
+        except OSError as error:
+            raise SpoolUnavailable(f"Document {sha256} cannot be read ({error.strerror or error}).") from error
 
     def _remove(self, sha256: Sha256, before: datetime) -> bool:
         try:
@@ -181,6 +183,11 @@ def _readable(look: Callable[..., T], sha256: Sha256, *args: object) -> T:
         return look(sha256, *args)
     except OSError as error:
         raise SpoolUnavailable(f"Document {sha256} cannot be read ({error.strerror or error}).") from error
+
+
+def _is(path: Path, sha256: Sha256) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _write_all(handle: int, data: bytes) -> None:

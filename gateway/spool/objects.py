@@ -20,7 +20,7 @@ from botocore.config import Config as Client
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.fax import Sha256
-from gateway.spool.shelf import Kept
+from gateway.spool.shelf import Damaged, Kept
 
 _CHUNK = 1 << 20
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -65,6 +65,9 @@ class Bucket:
         with _faults():
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
+    def close(self) -> None:
+        self._client.close()
+
     def path(self, sha256: Sha256) -> Path | None:
         return None
 
@@ -86,7 +89,7 @@ class Bucket:
                 raise
             content: bytes = answer["Body"].read()
         if size < 0 and hashlib.sha256(content).hexdigest() != sha256:
-            raise OSError("it is damaged")
+            raise Damaged("it is damaged")
         return content
 
     def copy(self, sha256: Sha256, to: Path) -> None:
@@ -97,7 +100,7 @@ class Bucket:
                 digest.update(chunk)
                 file.write(chunk)
         if digest.hexdigest() != sha256:
-            raise OSError("it is damaged")
+            raise Damaged("it is damaged")
 
     def size(self, sha256: Sha256) -> int:
         with _faults():

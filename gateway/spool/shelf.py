@@ -36,6 +36,10 @@ class Kept:
     """When it was put last, UTC."""
 
 
+class Damaged(OSError):
+    """The content is not what its name says."""
+
+
 class Shelf(Protocol):
     """What keeps documents. Every call may take a while: it belongs into a thread. Errors are OSError."""
 
@@ -44,6 +48,9 @@ class Shelf(Protocol):
 
     def open(self) -> None:
         """Make sure that it can be used."""
+
+    def close(self) -> None:
+        """Let go of connections."""
 
     def put(self, temporary: Path, sha256: Sha256) -> None:
         """Keep a file that is on disk; durable when it returns. The file may be moved."""
@@ -78,6 +85,9 @@ class Folder:
         for n in range(256):
             (self.root / f"{n:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
         sync_folder(self.root)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def path(self, sha256: Sha256) -> Path:
         return self.root / sha256[:2] / sha256
