@@ -213,7 +213,7 @@ def _progress(line: str) -> None:
 def _measured(kind: str, folder: Path, url: str, faxes: int, queued: int) -> Figures:
     """In the child process."""
     if kind in ("dbos", "procrastinate"):
-        from bench import peers  # noqa: PLC0415  # libraries that only this measurement needs
+        from bench import peers  # libraries that only this measurement needs
 
         cpu = time.process_time()
         took = peers.run(kind, folder, url, faxes)

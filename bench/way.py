@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ _WIDTH = 100  # steps of one lane at once
 _DOORS = 200  # mails being accepted at once
 _LOOK = 1.0  # seconds between looks of an idle lane, as in work/loop.py
 _POLL = timedelta(minutes=10)
+_CALLS = 100  # of the carrier at a time
 _CHUNK = 500  # faxes accepted in one transaction where a queue is only filled
 
 
@@ -76,7 +78,7 @@ class Way:
         while not self.finished.is_set():
             woken.clear()
             free = _WIDTH - len(mine)
-            claims = await self.store.write(steps.claim, lane, free, values.LEASE, steps.uptime()) if free else []
+            claims = await self._claim(lane, free) if free else []
             for claim in claims:
                 task = asyncio.create_task(_STEPS[claim.kind](self, claim))
                 mine.add(task)
@@ -86,6 +88,10 @@ class Way:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), _LOOK)
         await asyncio.gather(*mine)
+
+    async def _claim(self, lane: str, free: int) -> list[Claim]:
+        calls = _CALLS if lane == values.LANE else None
+        return await self.store.write(steps.claim, lane, free, values.LEASE, steps.uptime(), calls)
 
     async def _case(self, claim: Claim) -> Case:
         transmission = TransmissionId(claim.subject)
@@ -102,7 +108,7 @@ class Way:
     async def send(self, claim: Claim) -> None:
         case = await self._case(claim)
         attempt = replace(values.attempt(case.transmission.id), opened_at=self.store.now())
-        assert await self.store.write(transmissions.open_attempt, claim, attempt)
+        assert await self.store.write(transmissions.open_attempt, claim, attempt, _CALLS)
         carrier_ref = f"ref-{attempt.id}"
         assert await self.store.write(transmissions.submitted, claim, attempt, carrier_ref, self.store.now() + _POLL)
         said = values.statement(key=f"end of {attempt.id}", carrier_ref=carrier_ref, reference=attempt.id, at=self.store.now())
@@ -138,7 +144,8 @@ _STEPS: dict[str, Callable[[Way, Claim], Awaitable[None]]] = {
 
 def _letter() -> tuple[submissions.Submission, list[submissions.Call]]:
     submission = replace(values.submission(), id=SubmissionId(new_id("sub")))
-    return submission, [values.call(values.NUMBER, f"{submission.id:0>64}")]
+    number = f"+1415{secrets.randbelow(10**7):07}"
+    return submission, [values.call(number, f"{submission.id:0>64}")]
 
 
 async def fill(store: Store, faxes: int, say: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Delete, Executable, Insert, Table, Update, bindparam, insert, update
+from sqlalchemy import Connection, Delete, Executable, Insert, Row, Table, Update, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -46,7 +46,15 @@ class Transaction:
     node: str
     woken: set[str] = field(default_factory=set)
     """Lanes in which something became due."""
-
+    subjects: frozenset[str] = frozenset()
+    """What the claims of all its verbs are about, so that they can be looked at together."""
+    tokens: dict[str, str | None] = field(default_factory=dict)
+    """Of the steps that are locked: who has them (`steps.holds`)."""
+    rows: dict[str, Row[Any]] | None = None
+    """Of the transmissions among `subjects`, read after their steps were locked (`transmissions`)."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """Steps of some accounts, those of this transaction included (`steps.waiting`)."""
+    _unsure: set[Executable] = field(default_factory=set)
     _put_off: dict[Executable, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -64,30 +72,39 @@ class Transaction:
         statement = _update(table, tuple(where), tuple(values))
         self.put_off(statement, {**{f"old_{name}": value for name, value in where.items()}, **values})
 
-    def put_off(self, statement: Update | Delete, values: dict[str, Any]) -> None:
-        """Run a statement that changes exactly one row, together with the same statement of other verbs."""
+    def put_off(self, statement: Update | Delete, values: dict[str, Any], *, sure: bool = True) -> None:
+        """Run a statement together with the same one of other verbs. It changes exactly one row, unless not `sure`."""
         self._put_off.setdefault(statement, []).append(values)
+        if not sure:
+            self._unsure.add(statement)
 
     def flush(self) -> None:
         """Do what was put off. A batch in which a row was missed is undone, and its verbs are run one by one."""
         put_off, self._put_off = self._put_off, {}
         for statement, values in put_off.items():
             done = self.at_once.execute(statement, values)
-            if isinstance(statement, Update | Delete) and done.rowcount != len(values):
-                raise RuntimeError(f"{done.rowcount} of {len(values)} rows of {statement.table} were as expected")
+            sure = isinstance(statement, Update | Delete) and statement not in self._unsure
+            if sure and done.rowcount != len(values):
+                raise RuntimeError(f"{done.rowcount} of {len(values)} rows were as expected: {statement}")
 
     def insert_new(self, table: Table, values: dict[str, Any]) -> bool:
         """Insert a row unless one with the same unique key is there. True = inserted.
 
         The one statement that the two databases spell with different constructs.
         """
-        dialect = postgresql if self.db.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+        statement = _insert_new(table, self.at_once.dialect.name)
         return self.at_once.execute(statement, values).first() is not None  # rowcount is not told by every driver
 
     def note(self, subject: str, what: str, detail: str = "") -> None:
         """One line in the history of a fax."""
         self.add(schema.history, {"subject": subject, "at": self.now, "node": self.node, "what": what, "detail": detail})
+
+
+@functools.cache
+def _insert_new(table: Table, dialect: str) -> Executable:
+    module = postgresql if dialect == "postgresql" else sqlite
+    statement: Executable = module.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return statement
 
 
 @functools.cache
@@ -97,9 +114,8 @@ def _insert(table: Table, _names: tuple[str, ...]) -> Insert:
 
 
 @functools.cache
-def _update(table: Table, where: tuple[str, ...], names: tuple[str, ...]) -> Update:
-    found = [table.c[name] == bindparam(f"old_{name}") for name in where]
-    return update(table).where(*found).values({name: bindparam(name) for name in names})
+def _update(table: Table, where: tuple[str, ...], _names: tuple[str, ...]) -> Update:
+    return update(table).where(*(table.c[name] == bindparam(f"old_{name}") for name in where))
 
 
 @dataclass(slots=True)
@@ -107,6 +123,7 @@ class _Waiting:
     verb: Callable[[Transaction], Any]
     answer: asyncio.Future[Any]
     subject: str
+    kind: str
 
 
 _Result = tuple[Any, Exception | None]
@@ -156,7 +173,7 @@ class Committer:
             await self._task
         self._thread.shutdown(wait=True)
 
-    async def write(self, verb: Callable[[Transaction], T], subject: str = "") -> T:
+    async def write(self, verb: Callable[[Transaction], T], subject: str = "", kind: str = "") -> T:
         """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises.
 
         `subject` is the fax whose rows it locks: a batch goes through them by id, so that two nodes seldom deadlock.
@@ -164,7 +181,7 @@ class Committer:
         if self._closing:
             raise SpoolUnavailable
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(verb, answer, subject))
+        self._waiting.append(_Waiting(verb, answer, subject, kind))
         self._something.set()
         return await answer
 
@@ -177,7 +194,7 @@ class Committer:
                     return
                 self._something.clear()
                 continue
-            batch.sort(key=lambda waiting: waiting.subject)
+            batch.sort(key=lambda waiting: (waiting.kind, waiting.subject))
             results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
             for waiting, (value, error) in zip(batch, results, strict=True):
                 if waiting.answer.cancelled():
@@ -218,6 +235,7 @@ class Committer:
         try:
             with self._begin() as transaction:
                 by_verb = True
+                transaction.subjects = frozenset(waiting.subject for waiting in batch) - {""}
                 values = [waiting.verb(transaction) for waiting in batch]
                 transaction.flush()
                 by_verb = False

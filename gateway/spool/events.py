@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from gateway.errors import Outcome
 from gateway.fax import AttemptId, AttemptState, TransmissionId, new_id
@@ -79,7 +79,7 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
         return Kept.NEW
     attempt, transmission = about
     steps.nudge(t, transmission)  # locks the step: from here on the attempt does not end under our hands
-    ended_as = AttemptState(t.db.execute(select(schema.attempt.c.state).where(schema.attempt.c.id == attempt)).scalar_one())
+    ended_as = AttemptState(t.at_once.execute(_STATE, {"attempt": attempt}).scalar_one())
     if ended_as in OPEN_ATTEMPT:
         return Kept.NEW
     late = statement.state is not ended_as and statement.state not in OPEN_ATTEMPT
@@ -120,14 +120,21 @@ def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> l
 
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
     """These statements have had their effect."""
-    if wanted := list(ids):
-        t.db.execute(update(schema.event).where(schema.event.c.id.in_(wanted)).values(applied_at=t.now))
+    for event in ids:
+        t.change(schema.event, {"id": event}, {"applied_at": t.now})
+
+
+_attempt = schema.attempt
+_STATE = select(_attempt.c.state).where(_attempt.c.id == bindparam("attempt"))
+_BY_REF = and_(_attempt.c.carrier_ref == bindparam("ref"), _attempt.c.carrier_ref != "")
+_OF_CARRIER = select(_attempt.c.id, _attempt.c.transmission_id).where(_attempt.c.carrier == bindparam("of"))
+_ABOUT_REF = _OF_CARRIER.where(_BY_REF)
+_ABOUT = _OF_CARRIER.where(or_(_BY_REF, _attempt.c.reference == bindparam("ours")))
 
 
 def _about(t: Transaction, carrier: str, statement: Statement) -> tuple[AttemptId, TransmissionId] | None:
     """The attempt a statement is about, and its fax."""
-    attempt = schema.attempt
-    by_ref = and_(attempt.c.carrier_ref == statement.carrier_ref, attempt.c.carrier_ref != "")
-    about = or_(by_ref, attempt.c.reference == statement.reference) if statement.reference else by_ref
-    row = t.db.execute(select(attempt.c.id, attempt.c.transmission_id).where(attempt.c.carrier == carrier, about)).first()
+    about = _ABOUT if statement.reference else _ABOUT_REF
+    names = {"of": carrier, "ref": statement.carrier_ref, "ours": statement.reference}
+    row = t.at_once.execute(about, names).first()
     return (AttemptId(row.id), TransmissionId(row.transmission_id)) if row else None

@@ -85,7 +85,7 @@ def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:
         return False
     table = schema.outbox
     values = {"state": state, "answer": answer, "sent_at": t.now if state == SENT else None}
-    t.db.execute(update(table).where(table.c.id == claim.subject, table.c.state == WAITING).values(**values))
+    t.change(table, {"id": claim.subject, "state": WAITING}, values)
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from gateway.fax import TransmissionId, new_id
 from gateway.spool import schema, steps
@@ -60,11 +60,14 @@ def answer(t: Transaction, wish: str, text: str) -> None:
     t.db.execute(update(schema.steering).where(schema.steering.c.id == wish).values(applied_at=t.now, answer=text))
 
 
+_UNANSWERED = update(schema.steering).where(
+    schema.steering.c.transmission_id == bindparam("of"), schema.steering.c.applied_at.is_(None)
+)
+
+
 def too_late(t: Transaction, transmission: TransmissionId) -> None:
     """The fax has ended: nothing that was asked for before can be done any more."""
-    table = schema.steering
-    waiting = update(table).where(table.c.transmission_id == transmission, table.c.applied_at.is_(None))
-    t.db.execute(waiting.values(applied_at=t.now, answer=TOO_LATE))
+    t.put_off(_UNANSWERED, {"of": transmission, "applied_at": t.now, "answer": TOO_LATE}, sure=False)
 
 
 def answered(db: Connection, wish: str) -> str | None:

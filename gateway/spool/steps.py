@@ -14,13 +14,14 @@ claimed only while the carrier has calls left.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete, func, literal, select, union_all, update
 
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import Moment, attempt, moment, step
@@ -78,8 +79,8 @@ def add(
 ) -> None:
     """A new step, due now. One that is owed for the fax of a claim has that fax's turn."""
     age = like.age if like else t.now
-    t.db.execute(
-        insert(step),
+    t.add(
+        step,
         {
             "subject": subject,
             "kind": kind,
@@ -96,12 +97,19 @@ def add(
         },
     )
     t.woken.add(lane)
+    if account in t.counted:
+        t.counted[account] += 1
+
+
+_SOME = select(literal(1)).select_from(step).where(step.c.account_id == bindparam("account")).limit(_BANDS[-1]).subquery()
+_WAITING = select(func.count()).select_from(_SOME)
 
 
 def waiting(t: Transaction, account: str) -> int:
     """How many steps an account has, counted no further than it matters."""
-    some = select(literal(1)).select_from(step).where(step.c.account_id == account).limit(_BANDS[-1]).subquery()
-    return t.db.execute(select(func.count()).select_from(some)).scalar_one()
+    if account not in t.counted:
+        t.counted[account] = t.db.execute(_WAITING, {"account": account}).scalar_one()
+    return t.counted[account]
 
 
 def band(before: int) -> int:
@@ -137,7 +145,7 @@ def _in_turn(t: Transaction, lane: str, limit: int, turns: int) -> list[str]:
         return [row.subject for row in t.db.execute(_ONLY_LOOKS, wanted)]
     oldest = ""
     if secrets.randbelow(_OLDEST_FIRST) == 0:
-        heads = t.db.execute(_ANY, {**wanted, "looks": 0, "turns": 1}).all()
+        heads = t.db.execute(_ANY, {**wanted, "looks": 0, "turns": 1, "most": len(_BANDS) + 1}).all()
         oldest = min(heads, key=lambda row: (row.due_at, row.subject)).subject if heads else ""
     found = t.db.execute(_ANY, wanted).all()
     looks = [row.subject for row in found if row.rank == 0]
@@ -166,6 +174,7 @@ def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, cal
         .values(token=token, due_at=t.now + timedelta(seconds=lease), tries=step.c.tries + 1, nudged=False, rank=0)
         .returning(step.c.subject, step.c.kind, step.c.tries, step.c.age, step.c.account_id, step.c.band)
     )
+    t.tokens |= dict.fromkeys(subjects, token)
     turn = {subject: n for n, subject in enumerate(subjects)}
     return [
         Claim(
@@ -184,16 +193,54 @@ def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, cal
     ]
 
 
+_TOKENS = (
+    select(step.c.subject, step.c.token)
+    .where(step.c.subject.in_(bindparam("wanted", expanding=True)))
+    .order_by(step.c.subject)
+    .with_for_update()
+)
+_MINE = and_(step.c.subject == bindparam("old_subject"), step.c.token == bindparam("old_token"))
+_DONE = delete(step).where(_MINE)
+
+
+@functools.cache
+def _put_back(*, look: bool, following: bool) -> Update:
+    return (
+        update(step)
+        .where(_MINE)
+        .values(
+            due_at=case((step.c.nudged, bindparam("age_", type_=Moment)), else_=bindparam("due", type_=Moment)),
+            rank=0 if look else case((step.c.nudged, 0), else_=step.c.band),
+            token=None,
+            nudged=False,
+            tries=0 if following else step.c.tries,
+            waits_for=None,
+            kind=bindparam("new_kind"),
+            lane=bindparam("new_lane"),
+        )
+    )
+
+
 def holds(t: Transaction, claim: Claim) -> bool:
-    """Whether the claim is still ours; locks the row for the rest of the transaction."""
-    mine = select(step.c.subject).where(step.c.subject == claim.subject, step.c.token == claim.token).with_for_update()
-    return t.db.execute(mine).first() is not None
+    """Whether the claim is still ours; locks the row for the rest of the transaction.
+
+    The first who asks has the claims of all verbs of the transaction looked at, locked in the order of their ids.
+    """
+    if claim.subject not in t.tokens:
+        wanted = t.subjects.difference(t.tokens) | {claim.subject}
+        t.tokens |= dict.fromkeys(wanted) | {
+            row.subject: row.token for row in t.db.execute(_TOKENS, {"wanted": sorted(wanted)})
+        }
+    return t.tokens[claim.subject] == claim.token
 
 
 def done(t: Transaction, claim: Claim) -> bool:
     """The subject needs no further step. False: the claim is lost, nothing was changed."""
-    gone = t.db.execute(delete(step).where(step.c.subject == claim.subject, step.c.token == claim.token))
-    return gone.rowcount == 1
+    if not holds(t, claim):
+        return False
+    t.tokens[claim.subject] = None
+    t.put_off(_DONE, {"old_subject": claim.subject, "old_token": claim.token})
+    return True
 
 
 def put_back(
@@ -203,71 +250,79 @@ def put_back(
 
     False: the claim is lost, nothing was changed.
     """
-    following = kind is not None and kind != claim.kind
-    due = due_at or claim.age
-    changed = t.db.execute(
-        update(step)
-        .where(step.c.subject == claim.subject, step.c.token == claim.token)
-        .values(
-            kind=kind or claim.kind,
-            lane=lane or claim.lane,
-            due_at=case((step.c.nudged, moment(claim.age)), else_=moment(due)),
-            rank=0 if (kind or claim.kind) in _LOOKS else case((step.c.nudged, 0), else_=step.c.band),
-            token=None,
-            nudged=False,
-            tries=0 if following else step.c.tries,
-            waits_for=None,
-        )
+    if not holds(t, claim):
+        return False
+    kind, lane = kind or claim.kind, lane or claim.lane
+    t.tokens[claim.subject] = None
+    t.put_off(
+        _put_back(look=kind in _LOOKS, following=kind != claim.kind),
+        {
+            "old_subject": claim.subject,
+            "old_token": claim.token,
+            "age_": claim.age,
+            "due": due_at or claim.age,
+            "new_kind": kind,
+            "new_lane": lane,
+        },
     )
-    t.woken.add(lane or claim.lane)
-    return changed.rowcount == 1
+    t.woken.add(lane)
+    return True
+
+
+_NUDGE = (
+    update(step)
+    .where(step.c.subject == bindparam("about"))
+    .values(
+        nudged=True,
+        rank=0,
+        due_at=case(
+            (and_(step.c.token.is_(None), step.c.due_at > bindparam("now", type_=Moment)), step.c.age), else_=step.c.due_at
+        ),
+    )
+    .returning(step.c.lane)
+)
 
 
 def nudge(t: Transaction, subject: str) -> bool:
     """Something happened to the subject: look at it soon, or as soon as it is put back. False: it has no step any more."""
-    nudged = t.db.execute(
-        update(step)
-        .where(step.c.subject == subject)
-        .values(
-            nudged=True,
-            rank=0,
-            due_at=case((and_(step.c.token.is_(None), step.c.due_at > t.now), step.c.age), else_=step.c.due_at),
-        )
-        .returning(step.c.lane)
-    )
-    lanes = list(nudged.scalars())
+    lanes = list(t.db.scalars(_NUDGE, {"about": subject, "now": t.now}))
     t.woken.update(lanes)
     return bool(lanes)
 
 
-def wait_for(t: Transaction, claim: Claim, number: str) -> None:
-    """The step of a claim that is ours waits for the end of another fax's call to the same number."""
+def wait(t: Transaction, claim: Claim, number: str | None = None) -> None:
+    """The step of a claim that is ours waits for a call of its carrier, or for the end of another fax's call to the same
+    number. This was no try."""
+    later = t.now + _WAITS if number else claim.age
     t.db.execute(
         update(step)
         .where(step.c.subject == claim.subject, step.c.token == claim.token)
         .values(
             rank=case((step.c.nudged, 0), else_=step.c.band),
-            due_at=case((step.c.nudged, step.c.age), else_=moment(t.now + _WAITS)),
+            due_at=case((step.c.nudged, step.c.age), else_=moment(later)),
             token=None,
             nudged=False,
-            tries=0,
+            tries=step.c.tries - 1,
             waits_for=number,
         )
     )
+    t.woken.add(claim.lane)
+
+
+_FIRST_WAITING = (
+    select(step.c.subject)
+    .where(step.c.waits_for == bindparam("number"), step.c.token.is_(None))
+    .order_by(step.c.band, step.c.age)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
 
 
 def free(t: Transaction, number: str) -> None:
-    """A number is free: the first step that waits for it is due."""
-    first = (
-        select(step.c.subject)
-        .where(step.c.waits_for == number, step.c.token.is_(None))
-        .order_by(step.c.band, step.c.age)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    if (subject := t.db.scalar(first)) is None:
+    """A number is free: the first step that waits for it is due. Nobody has it, so nothing about it is put off."""
+    if (subject := t.at_once.scalar(_FIRST_WAITING, {"number": number})) is None:
         return
-    lanes = t.db.scalars(
+    lanes = t.at_once.scalars(
         update(step).where(step.c.subject == subject).values(due_at=step.c.age, waits_for=None).returning(step.c.lane)
     )
     t.woken.update(lanes)
@@ -288,6 +343,7 @@ def free_all(t: Transaction) -> int:
         update(step).where(step.c.token.is_not(None)).values(token=None, due_at=step.c.age, nudged=False).returning(step.c.lane)
     )
     lanes = list(freed.scalars())
+    t.tokens.clear()
     t.woken.update(lanes)
     return len(lanes)
 
