@@ -7,7 +7,7 @@ import contextlib
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -192,10 +192,12 @@ class House:
         await self.client.aclose()
         await self.store.close()
 
-    async def fax(self, number: str = values.NUMBER) -> TransmissionId:
+    async def fax(self, number: str = values.NUMBER, carrier: str = "main") -> TransmissionId:
         """A fax whose pages are made."""
         document = await self.documents.put(b"%PDF-1.7 " + number.encode())
-        accepted = await self.store.write(submissions.accept, values.submission(), [values.call(number)])
+        accepted = await self.store.write(
+            submissions.accept, values.submission(), [replace(values.call(number), carrier=carrier)]
+        )
         for claim in await self.store.write(steps.claim, steps.CONVERT, 1, 60.0, steps.uptime()):
             await self.store.write(transmissions.prepared, claim, document=Sha256(document.sha256), pages=2, manifest="[]")
         return accepted.transmissions[0]
