@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ from pathlib import Path
 from sqlalchemy import update
 
 from gateway.errors import Outcome
-from gateway.fax import AttemptState, SubmissionId, TransmissionId, TransmissionState, new_id
-from gateway.spool import events, outbox, queries, schema, steering, steps, submissions, transmissions
+from gateway.fax import AttemptState, Submission, SubmissionId, TransmissionState, new_id
+from gateway.spool import events, outbox, queries, schema, steps, submissions, transmissions
 from gateway.spool.commit import Transaction
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
@@ -94,10 +94,9 @@ class Way:
         return await self.store.write(steps.claim, lane, free, values.LEASE, steps.uptime(), calls)
 
     async def _case(self, claim: Claim) -> Case:
-        transmission = TransmissionId(claim.subject)
-        case = await self.store.read(queries.case, transmission)
+        case = await self.store.read_one(queries.cases, claim.subject)
         assert case is not None
-        assert not await self.store.read(steering.pending, transmission)
+        assert not case.wishes
         return case
 
     async def prepare(self, claim: Claim) -> None:
@@ -118,23 +117,23 @@ class Way:
         case = await self._case(claim)
         attempt = case.open_attempt
         assert attempt is not None
-        said = await self.store.read(events.waiting, attempt.carrier, attempt.carrier_ref, attempt.reference)
+        said = await self.store.read_one(events.waiting_about, (attempt.carrier, attempt.carrier_ref, attempt.reference))
         delivered = Next(state=TransmissionState.DELIVERED, outcome=Outcome.DELIVERED, pages_sent=2)
         assert attempt.state is AttemptState.SUBMITTED
-        ids = [stored.id for stored in said]
+        ids = [stored.id for stored in said or ()]
         assert await self.store.write(transmissions.end_attempt, claim, attempt, values.ending(), delivered, ids)
 
     async def tell(self, claim: Claim) -> None:
-        owed = await self.store.read(outbox.get, claim.subject)
+        owed = await self.store.read_one(outbox.several, claim.subject)
         assert owed is not None
-        assert await self.store.read(queries.case, TransmissionId(owed.about_id))
+        assert await self.store.read_one(queries.cases, owed.about_id)
         assert await self.store.write(outbox.settled, claim, outbox.SENT, "250 2.0.0 taken")
         self.told += 1
         if self.told == self.wanted:
             self.finished.set()
 
 
-_STEPS: dict[str, Callable[[Way, Claim], Awaitable[None]]] = {
+_STEPS: dict[str, Callable[[Way, Claim], Coroutine[None, None, None]]] = {
     "prepare": Way.prepare,
     "send": Way.send,
     "track": Way.track,
@@ -142,7 +141,7 @@ _STEPS: dict[str, Callable[[Way, Claim], Awaitable[None]]] = {
 }
 
 
-def _letter() -> tuple[submissions.Submission, list[submissions.Call]]:
+def _letter() -> tuple[Submission, list[submissions.Call]]:
     submission = replace(values.submission(), id=SubmissionId(new_id("sub")))
     number = f"+1415{secrets.randbelow(10**7):07}"
     return submission, [values.call(number, f"{submission.id:0>64}")]

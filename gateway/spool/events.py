@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -92,15 +92,8 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
 
 def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:
     """Statements about one attempt that were not applied yet, in the order of their times."""
-    table = schema.event
-    about = [table.c.reference == reference]
-    if carrier_ref:
-        about.append(and_(table.c.carrier_ref == carrier_ref, table.c.carrier_ref != ""))
-    found = db.execute(
-        select(table)
-        .where(table.c.carrier == carrier, table.c.applied_at.is_(None), or_(*about))
-        .order_by(table.c.at, table.c.id)
-    )
+    about = {"of": carrier, "ref": carrier_ref, "ours": reference}
+    found = db.execute(_WAITING if carrier_ref else _WAITING_OURS, about)
     names = Statement.__dataclass_fields__
     return [
         Stored(
@@ -116,6 +109,20 @@ def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> l
         )
         for row in found
     ]
+
+
+def waiting_about(db: Connection, attempts: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Stored]]:
+    """The same about many attempts, each given as carrier, the carrier's reference and ours."""
+    return {about: waiting(db, *about) for about in attempts}
+
+
+_event = schema.event
+_NOT_APPLIED = (
+    select(_event).where(_event.c.carrier == bindparam("of"), _event.c.applied_at.is_(None)).order_by(_event.c.at, _event.c.id)
+)
+_OURS = _event.c.reference == bindparam("ours")
+_WAITING_OURS = _NOT_APPLIED.where(_OURS)
+_WAITING = _NOT_APPLIED.where(or_(_OURS, and_(_event.c.carrier_ref == bindparam("ref"), _event.c.carrier_ref != "")))
 
 
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:

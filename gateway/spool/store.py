@@ -17,7 +17,7 @@ import fcntl
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from gateway.spool.wakeups import Wakeups, announce
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _DATABASE = "faxgate.db"
 #: A database server that has gone without a word is noticed within half a minute, also while a commit waits for it.
 _PATIENCE = {
@@ -61,6 +62,8 @@ class Store:
         self._reader = _engine(self._url, size=4)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
         self._committer = Committer(self._begin, self._wake)
+        self._asked: defaultdict[Any, set[Any]] = defaultdict(set)
+        self._reading: dict[Any, asyncio.Task[Any]] = {}
         self._woken: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._wakeups = None if self.embedded else Wakeups(self._writer.url, self._heard, self._wake_all)
 
@@ -110,6 +113,22 @@ class Store:
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one query. Raises SpoolUnavailable."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self._read(query, *args, **kwargs))
+
+    async def read_one(self, query: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
+        """One result of a query for many; None where it has none. What is asked for at the same moment is read together:
+        the steps of a lane begin at the same moment. Raises SpoolUnavailable."""
+        asked = self._asked[query]
+        asked.add(key)
+        reading = self._reading.get(query)
+        if reading is None:
+            reading = self._reading[query] = asyncio.create_task(self._read_asked(query))
+        found: Mapping[K, T] = await asyncio.shield(reading)  # the others still want it if this caller is cancelled
+        return found.get(key)
+
+    async def _read_asked(self, query: Callable[[Connection, Sequence[K]], Mapping[K, T]]) -> Mapping[K, T]:
+        await asyncio.sleep(0)  # the others who are about to ask
+        del self._reading[query]
+        return await self.read(query, list(self._asked.pop(query)))
 
     def woken(self, lane: str) -> asyncio.Event:
         """Set when something became due in a lane."""

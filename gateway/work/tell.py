@@ -15,7 +15,7 @@ import aiosmtplib
 
 from gateway import metrics
 from gateway.errors import BadDocument, ConverterUnavailable, GatewayError
-from gateway.fax import InboundId, TransmissionId, TransmissionState
+from gateway.fax import InboundId, TransmissionState
 from gateway.pages.fence import Fence
 from gateway.report import compose
 from gateway.report.compose import Mail
@@ -32,7 +32,7 @@ _HEADERS = 256 * 1024
 
 async def step(shop: Workshop, claim: Claim) -> None:
     """Compose one mail, hand it over, record the answer."""
-    owed = await shop.store.read(outbox.get, claim.subject)
+    owed = await shop.store.read_one(outbox.several, claim.subject)
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
         return
@@ -114,7 +114,7 @@ def _with_advice(owed: Owed) -> str:
 
 
 async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
-    case = await shop.store.read(queries.case, TransmissionId(owed.about_id))
+    case = await shop.store.read_one(queries.cases, owed.about_id)
     assert case is not None
     if owed.kind == outbox.HELD and case.transmission.state is not TransmissionState.HELD:
         return None  # a person has decided meanwhile; what became of it is told by a row of its own
