@@ -12,28 +12,41 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
+from gateway.errors import SpoolUnavailable
 from gateway.fax import TransmissionId
 from gateway.spool import steps
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import attempt
 from gateway.spool.steps import Claim
 
+_TRIES = 20  # for a slot that another node has taken meanwhile
 _USED = select(attempt.c.slot).where(attempt.c.carrier == bindparam("of"), attempt.c.slot.is_not(None))
 _CALLED = select(attempt.c.id).where(attempt.c.dialling == bindparam("number"), attempt.c.slot.is_not(None))
 
 
 def take(t: Transaction, claim: Claim, number: str, values: dict[str, Any], calls: int) -> bool:
-    """Insert an attempt with a slot and the number; False: there is none, and the step is put back until there is."""
-    while not _called(t, number):
-        used = set(t.at_once.scalars(_USED, {"of": values["carrier"]}))
+    """Insert an attempt with a slot and the number; False: there is none, and the step is put back until there is.
+
+    Raises SpoolUnavailable where other nodes are faster again and again.
+    """
+    for _ in range(_TRIES):
+        if _called(t, number):
+            steps.wait(t, claim, number)
+            return False
+        carrier = values["carrier"]
+        if carrier not in t.slots:
+            t.slots[carrier] = set(t.at_once.scalars(_USED, {"of": carrier}))
+        used = t.slots[carrier]
         left = [slot for slot in range(1, calls + 1) if slot not in used]
         if len(used) >= calls:
             steps.wait(t, claim)
             return False
-        if t.insert_new(attempt, {**values, "slot": secrets.choice(left), "dialling": number}):
+        slot = secrets.choice(left)
+        if t.insert_new(attempt, {**values, "slot": slot, "dialling": number}):
+            used.add(slot)
             return True
-    steps.wait(t, claim, number)
-    return False
+        del t.slots[carrier]  # another node was faster
+    raise SpoolUnavailable("Other nodes took every call first.")
 
 
 def free(t: Transaction, transmission: TransmissionId) -> None:
