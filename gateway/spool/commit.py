@@ -54,6 +54,8 @@ class Transaction:
     """Of the transmissions among `subjects`, read after their steps were locked (`transmissions`)."""
     counted: dict[str, int] = field(default_factory=dict)
     """Steps of some accounts, those of this transaction included (`steps.waiting`)."""
+    slots: dict[str, set[int]] = field(default_factory=dict)
+    """Of some carriers: those in use, or in use before this transaction (`lines.take`)."""
     _unsure: set[Executable] = field(default_factory=set)
     _put_off: dict[Executable, list[dict[str, Any]]] = field(default_factory=dict)
 

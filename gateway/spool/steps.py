@@ -306,6 +306,7 @@ def wait(t: Transaction, claim: Claim, number: str | None = None) -> None:
             waits_for=number,
         )
     )
+    t.tokens[claim.subject] = None
     t.woken.add(claim.lane)
 
 
