@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import sdnotify
 
@@ -37,7 +38,8 @@ from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
-from gateway.spool import queries, steps
+from gateway.spool import backup, queries, steps
+from gateway.spool.backup import Manifest
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
@@ -103,7 +105,13 @@ class Service:
         self._stops.append(self.loop.stop)
         capabilities = {name: carrier.capabilities for name, carrier in self.carriers.items()}
         control = Control(
-            config=config, store=self.store, identity=self.identity, desk=self.desk, capabilities=capabilities, running=True
+            config=config,
+            store=self.store,
+            identity=self.identity,
+            desk=self.desk,
+            documents=self.documents,
+            capabilities=capabilities,
+            running=True,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -251,12 +259,52 @@ async def opened(config: Config) -> AsyncIterator[Control]:
         await identity.declare(config)
         desk = desk_of(config, store, documents, identity)
         yield Control(
-            config=config, store=store, identity=identity, desk=desk, capabilities=capabilities_of(config), running=False
+            config=config,
+            store=store,
+            identity=identity,
+            desk=desk,
+            documents=documents,
+            capabilities=capabilities_of(config),
+            running=False,
         )
     finally:
         identity.close()
         documents.close()
         await store.close()
+
+
+async def export(config: Config, out: BinaryIO) -> Manifest:
+    """A backup of the spool, whether a service runs on it or not. Raises SpoolUnavailable, OSError."""
+    if not config.database and not Store.exists(config.spool):
+        raise SpoolUnavailable(f"There is no spool in {config.spool}.")
+    store, documents = Store(config.spool, config.database, now=utc_now), documents_of(config)
+    try:
+        await open_documents(documents, alone=False)
+        return await backup.export(store, documents, _own_files(config), out)
+    finally:
+        documents.close()
+        await store.close()
+
+
+async def restore(config: Config, source: BinaryIO, *, resume: bool) -> Manifest:
+    """Fill an empty spool from a backup. Raises Refused, SpoolBusy, SpoolUnavailable, OSError."""
+    store, documents = Store(config.spool, config.database, now=utc_now, node="import"), documents_of(config)
+    try:
+        store.open()
+        store.start()
+        await open_documents(documents, alone=store.embedded)
+        return await backup.restore(store, documents, config.spool, source, resume=resume)
+    finally:
+        documents.close()
+        await store.close()
+
+
+def _own_files(config: Config) -> dict[str, Path]:
+    """What is kept in the spool beside database and documents: the key, and what carriers keep."""
+    folders = [config.spool / str(section["kind"]) / name for name, section in config.carrier.items()]
+    kept = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    paths = [path for path in (config.spool / "key", *kept) if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(config.spool)): path for path in paths}
 
 
 def desk_of(config: Config, store: Store, documents: Documents, identity: Identity) -> Desk:

@@ -72,6 +72,11 @@ class Store:
         transaction, gone on with this machine's clock."""
         return self._clock() + self._ahead
 
+    @staticmethod
+    def exists(spool: Path) -> bool:
+        """Whether a folder has an SQLite spool."""
+        return (spool / _DATABASE).exists()
+
     def open(self) -> None:
         """Take the spool, bring its tables up to date. Raises SpoolBusy, SpoolUnavailable, ConfigError."""
         if self.embedded:
