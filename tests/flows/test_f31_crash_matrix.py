@@ -119,12 +119,15 @@ def crash(place: Place, victim: Node, step: str, sign: signal.Signals) -> Client
     client = Client()
     chosen, trap = client.write(), TRAPS.get(step, "")
     victim.settings["carrier"]["main"] |= {"trap": trap, "trap_number": chosen, "sign": sign.name}
+    if sign is signal.SIGSTOP:
+        victim.settings["work"]["calls"] = 1  # the trapped call is the only one
     victim.start()
     look = STEPS[step](victim)
-    with client.feeding([victim]):
+    with client.feeding([victim], 10 if trap else 60):
         client.hand_in(victim, chosen)
         until(look, 20, f"the step “{step}”")
-        victim.sign(sign)  # where it did it itself, this does nothing more
+        if not trap:
+            victim.sign(sign)
     if sign is signal.SIGKILL:
         victim.kill()
     place.sink.taken = None
@@ -167,6 +170,7 @@ def wake(place: Place) -> None:
 
 
 @pytest.mark.needs("postgres")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("column", COLUMNS)
 def test_que_01_at_every_step(
     column: str, matrix: Matrix, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
