@@ -11,16 +11,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Update, select, update
 
 from gateway.errors import Refused
 from gateway.fax import Sha256
 from gateway.spool import backup, events, inbounds, queries, schema, steering, steps
+from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from tests.spool import values
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]
+
+
+def _run(t: Transaction, statement: Update) -> None:
+    t.db.execute(statement)
 
 
 class Spool:
@@ -56,7 +61,8 @@ class Spool:
         await self.store.write(inbounds.announced, "main", values.news())
         await values.ready(self.store)
         for column in schema.DOCUMENTS[:2]:
-            await self.store.write(lambda t, c=column: t.db.execute(update(c.table).values({c.name: document})) and None)
+            named = update(schema.metadata.tables[column.table.name]).values({column.name: document})
+            await self.store.write(_run, named)
         return document
 
 
