@@ -62,7 +62,7 @@ def export_command(target: Path, file: Path, as_json: bool) -> None:
 
 
 @click.command("import")
-@click.argument("source", metavar="FILE.tar", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("source", metavar="FILE.tar", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--resume", is_flag=True, help="Nothing was sent after the backup was made: go on with what waits.")
 @in_file
 @as_json_option
