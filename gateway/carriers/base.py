@@ -94,6 +94,9 @@ class Order:
     """PDF, cover page included."""
     pages: int
     subject: str = ""
+    in_time: Callable[[], bool] = field(default=lambda: True, repr=False)
+    """Whether it may still go out. Asked right before the step that cannot be taken back: a process that was frozen in
+    between must not send what another node has looked up meanwhile. False: raise CarrierUnavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

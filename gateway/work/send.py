@@ -69,6 +69,7 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         document=document,
         pages=case.transmission.pages,
         subject=case.submission.subject,
+        in_time=lambda: claim.outlives(0),
     )
     try:
         carrier_ref = await asyncio.wait_for(carrier.open(order), limit)

@@ -99,23 +99,13 @@ class Node(House):
 
     def sign(self, sign: signal.Signals) -> None:
         """Send a signal. A process is not stopped here while it holds the lock of the far end's journal, which would stop
-        the far end too, nor between its last look at its lease and the call: that hole is known, and no program can close
-        it (gateway/README.md)."""
+        the far end too."""
         assert self.process is not None
         self.process.send_signal(sign)
-        while sign is signal.SIGSTOP and (self._holds_journal() or self._calling()):
+        while sign is signal.SIGSTOP and self._holds_journal():
             self.process.send_signal(signal.SIGCONT)
             time.sleep(0.005)
             self.process.send_signal(sign)
-
-    def _calling(self) -> bool:
-        """Whether it has written an attempt down that the far end has not heard of."""
-        assert self.process is not None
-        opening = self.place.sql(
-            "SELECT a.reference FROM attempt a JOIN history h ON h.subject = a.transmission_id AND h.what = 'attempt' "
-            f"WHERE a.state = 'opening' AND h.node LIKE '%:{self.process.pid}'"
-        )
-        return bool({reference for (reference,) in opening} - {call.reference for call in self.place.calls()})
 
     def _holds_journal(self) -> bool:
         time.sleep(0.002)  # a signal takes a moment
