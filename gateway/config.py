@@ -149,6 +149,25 @@ class Work(Section):
     """How long a stop waits for work in hand."""
 
 
+class S3(Section):
+    """`[s3]`: the object store of `documents = "s3://…"`."""
+
+    endpoint: str = ""
+    """URL of a store that is not Amazon's, e.g. "https://objects.example.com"."""
+    region: str = ""
+    access_key: str = ""
+    """With `secret_key_file`. Without them the machine's own role signs in (boto's usual chain)."""
+    secret_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> S3:
+        if bool(self.access_key) != (self.secret_key_file is not None):
+            raise ValueError("access_key and secret_key_file belong together: set both or neither")
+        if self.endpoint and not re.match(r"https?://[^/\s]+", self.endpoint):
+            raise ValueError('write endpoint like "https://objects.example.com"')
+        return self
+
+
 class AccountSection(Section):
     """`[[account]]`: who may fax."""
 
@@ -229,6 +248,12 @@ class Config(Section):
     """Folder of the documents and the SQLite database."""
     database: str = Field(default="", repr=False)
     """SQLAlchemy or libpq URL. Default: SQLite in the spool."""
+    documents: str = ""
+    """Folder, or "s3://bucket/prefix", of the documents. It belongs to this one spool. Default: `documents` in the spool."""
+    keep_documents: Duration = timedelta(days=30)
+    """Documents of finished faxes are removed so long after the end, at least "1d"."""
+    keep_records: Duration = timedelta(days=365)
+    """Everything else about finished faxes is removed so long after the end. Not shorter than `keep_documents`."""
     templates: Beside | None = None
     """Looked up before the built-in ones."""
     hostname: str = ""
@@ -240,6 +265,7 @@ class Config(Section):
     mail: MailOut
     pages: Pages = Pages()
     work: Work = Work()
+    s3: S3 = S3()
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
     carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
@@ -268,6 +294,25 @@ class Config(Section):
         """As it is shown: without the password."""
         value = re.sub(r"(://[^:/@]*:)[^/@]*@", r"\1********@", value)
         return re.sub(r"(?<=[?&]password=)[^&]*", "********", value)
+
+    @model_validator(mode="after")
+    def _keeping(self) -> Config:
+        if self.keep_documents < timedelta(days=1):
+            raise ValueError('keep_documents must be at least "1d"')
+        if self.keep_records < max(self.keep_documents, timedelta(days=3)):
+            raise ValueError('keep_records must be at least keep_documents, and at least "3d"')
+        if self.keep_records > timedelta(days=36500):
+            raise ValueError('keep_records must be at most "100y"')
+        return self
+
+    @property
+    def documents_folder(self) -> Path:
+        """The folder of the documents, where they are not in a bucket. A relative one starts beside the file."""
+        return Path(self.file).absolute().parent / self.documents if self.documents else self.spool / "documents"
+
+    def s3_secret(self) -> str:
+        """The secret key of the object store, "" if it has none. Raises ConfigError."""
+        return _read_secret(self.file, "s3.secret_key_file", self.s3.secret_key_file) if self.s3.secret_key_file else ""
 
     @property
     def host(self) -> str:
@@ -389,6 +434,7 @@ def _check_references(config: Config) -> None:
     if not config.carrier:
         raise ConfigError(config.file, "carrier", "needs at least one carrier")
     config.secret(config.mail)
+    config.s3_secret()
 
 
 def _check_mailboxes(config: Config) -> None:

@@ -16,7 +16,6 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
-from gateway.spool import accounts, queries
+from gateway.spool import accounts, inspection, queries
+from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.units import Mail
 
@@ -51,11 +51,12 @@ class Control:
         store: Store,
         identity: Identity,
         desk: Desk,
+        documents: Documents,
         capabilities: Mapping[str, Capabilities],
         running: bool,
     ) -> None:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
-        self._capabilities = capabilities
+        self._documents, self._capabilities = documents, capabilities
         self._patience = 10.0 if running else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
             "status": self._status,
@@ -71,6 +72,7 @@ class Control:
             "line-remove": self._line_remove,
             "carriers": self._carriers,
             "received": self._received,
+            "fsck": self._fsck,
         }
 
     async def call(self, request: Json) -> object:
@@ -89,13 +91,19 @@ class Control:
 
     async def _queue(self, request: Json) -> object:
         states = [TransmissionState(state) for state in request.get("states", ())]
-        before = request.get("before")
-        after = (datetime.fromisoformat(before[0]), str(before[1])) if before else None
-        found = await self._store.read(queries.page, states=states, before=after, limit=int(request.get("limit", 50)))
+        before = None
+        if last := str(request.get("before") or ""):
+            before = await self._store.read(queries.place, await self._find(last))
+        found = await self._store.read(queries.page, states=states, before=before, limit=int(request.get("limit", 50)))
         return [asdict(transmission) for transmission in found]
 
     async def _received(self, request: Json) -> object:
         return [asdict(inbound) for inbound in await self._store.read(queries.received, int(request.get("limit", 50)))]
+
+    async def _fsck(self, request: Json) -> object:
+        """What is wrong with the spool, and put right if that is asked for."""
+        repair = request.get("repair") is True
+        return [asdict(finding) async for finding in inspection.inspect(self._store, self._documents, repair=repair)]
 
     async def _find(self, beginning: str) -> TransmissionId:
         """The one transmission whose id begins so: people shorten them."""

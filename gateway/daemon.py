@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import sdnotify
 
@@ -37,8 +38,10 @@ from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
-from gateway.spool import queries, steps
+from gateway.spool import backup, queries, steps
+from gateway.spool.backup import Manifest
 from gateway.spool.documents import Documents
+from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
@@ -61,7 +64,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.store = Store(config.spool, config.database, now=utc_now)
-        self.documents = Documents(config.spool / "documents")
+        self.documents = documents_of(config)
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}
         self._clients = contextlib.AsyncExitStack()
@@ -102,7 +105,13 @@ class Service:
         self._stops.append(self.loop.stop)
         capabilities = {name: carrier.capabilities for name, carrier in self.carriers.items()}
         control = Control(
-            config=config, store=self.store, identity=self.identity, desk=self.desk, capabilities=capabilities, running=True
+            config=config,
+            store=self.store,
+            identity=self.identity,
+            desk=self.desk,
+            documents=self.documents,
+            capabilities=capabilities,
+            running=True,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -242,7 +251,7 @@ async def serve(config: Config) -> str:
 async def opened(config: Config) -> AsyncIterator[Control]:
     """The control verbs over a spool that no service runs on. Raises SpoolBusy, SpoolUnavailable."""
     store = Store(config.spool, config.database, now=utc_now, node="command line")
-    documents, identity = Documents(config.spool / "documents"), Identity(store)
+    documents, identity = documents_of(config), Identity(store)
     store.open()
     store.start()
     try:
@@ -250,12 +259,52 @@ async def opened(config: Config) -> AsyncIterator[Control]:
         await identity.declare(config)
         desk = desk_of(config, store, documents, identity)
         yield Control(
-            config=config, store=store, identity=identity, desk=desk, capabilities=capabilities_of(config), running=False
+            config=config,
+            store=store,
+            identity=identity,
+            desk=desk,
+            documents=documents,
+            capabilities=capabilities_of(config),
+            running=False,
         )
     finally:
         identity.close()
         documents.close()
         await store.close()
+
+
+async def export(config: Config, out: BinaryIO) -> Manifest:
+    """A backup of the spool, whether a service runs on it or not. Raises SpoolUnavailable, OSError."""
+    if not config.database and not Store.exists(config.spool):
+        raise SpoolUnavailable(f"There is no spool in {config.spool}.")
+    store, documents = Store(config.spool, config.database, now=utc_now), documents_of(config)
+    try:
+        await open_documents(documents, alone=False)
+        return await backup.export(store, documents, _own_files(config), out)
+    finally:
+        documents.close()
+        await store.close()
+
+
+async def restore(config: Config, source: BinaryIO, *, resume: bool) -> Manifest:
+    """Fill an empty spool from a backup. Raises Refused, SpoolBusy, SpoolUnavailable, OSError."""
+    store, documents = Store(config.spool, config.database, now=utc_now, node="import"), documents_of(config)
+    try:
+        store.open()
+        store.start()
+        await open_documents(documents, alone=store.embedded)
+        return await backup.restore(store, documents, config.spool, source, resume=resume)
+    finally:
+        documents.close()
+        await store.close()
+
+
+def _own_files(config: Config) -> dict[str, Path]:
+    """What is kept in the spool beside database and documents: the key, and what carriers keep."""
+    folders = [config.spool / str(section["kind"]) / name for name, section in config.carrier.items()]
+    kept = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    paths = [path for path in (config.spool / "key", *kept) if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(config.spool)): path for path in paths}
 
 
 def desk_of(config: Config, store: Store, documents: Documents, identity: Identity) -> Desk:
@@ -267,6 +316,29 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         admission=Admission(capabilities_of(config)),
         default_carrier=next(iter(config.carrier)),
     )
+
+
+def documents_of(config: Config) -> Documents:
+    """The documents of a spool, wherever they are kept. Scratch files stay in the spool. Raises ConfigError."""
+    home = config.spool / "documents"
+    if not config.documents.startswith("s3://"):
+        return Documents(home, Folder(config.documents_folder))
+    try:
+        from gateway.spool.objects import Bucket, Place
+    except ImportError as error:
+        raise ConfigError(config.file, "documents", 'needs the extra "s3": pip install "faxgate[s3]"') from error
+    s3 = config.s3
+    place = Place(
+        url=config.documents,
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key=s3.access_key,
+        secret_key=config.s3_secret(),
+    )
+    try:
+        return Documents(home, Bucket(place, home / "incoming"))
+    except ValueError as error:
+        raise ConfigError(config.file, "documents", str(error)) from error
 
 
 def fence_of(config: Config, folder: Path) -> Fence:
@@ -281,6 +353,7 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
+    documents_of(config)
     return capabilities_of(config)
 
 
@@ -301,7 +374,7 @@ async def open_documents(documents: Documents, *, alone: bool) -> None:
     try:
         await asyncio.to_thread(documents.open, alone=alone)
     except OSError as error:
-        raise SpoolUnavailable(f"The document folder cannot be used ({error.strerror}).") from error
+        raise SpoolUnavailable(f"The documents cannot be used ({error.strerror or error}).") from error
 
 
 def callback_secret(spool: Path, carrier: str) -> str:

@@ -202,9 +202,9 @@ async def _leave(service: Service, faxes: list[Transmission], out: Path) -> None
     for name, document in sources:
         if document is None:
             continue
-        source = service.documents.path(document)
-        await asyncio.to_thread(shutil.copyfile, source, out / f"{name}.pdf")
-        images = await service.fence.run("gateway.pages.raster:page_pngs", source)
+        async with service.documents.local(document) as source:
+            await asyncio.to_thread(shutil.copyfile, source, out / f"{name}.pdf")
+            images = await service.fence.run("gateway.pages.raster:page_pngs", source)
         assert isinstance(images, list)
         for n, image in enumerate(images, 1):
             (out / f"{name}-page-{n}.png").write_bytes(image)

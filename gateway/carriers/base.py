@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import Outcome, Unsupported
 from gateway.fax import AttemptState
@@ -49,6 +49,8 @@ class CarrierConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     kind: str
     """The adapter: a name from `carriers.CARRIERS`, or of an entry point in the group `gateway.carriers`."""
+    calls: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Calls at a time, over all nodes: faxes that were handed over and have no result yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,9 @@ class Order:
     """PDF, cover page included."""
     pages: int
     subject: str = ""
+    in_time: Callable[[], bool] = field(default=lambda: True, repr=False)
+    """Whether it may still go out. Asked right before the step that cannot be taken back: a process that was frozen in
+    between must not send what another node has looked up meanwhile. False: raise CarrierUnavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

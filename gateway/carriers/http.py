@@ -131,6 +131,7 @@ async def submit(
     decode: Callable[[Answer], R],
     judge: Judge | None = None,
     limit: float = 55.0,
+    in_time: Callable[[], bool] = lambda: True,
     **request: Unpack[Request],
 ) -> R:
     """Make a request that may send a fax.
@@ -138,8 +139,11 @@ async def submit(
     decode   what the 2xx answer says; a ValueError, KeyError or TypeError in it means a broken answer
     judge    reads any other answer first
     limit    seconds for everything; less than the adapter's `Capabilities.submit_limit`
+    in_time  `Order.in_time`: asked right before the request goes out
     Raises   CarrierRefused, CarrierUnavailable (certainly not sent), CarrierUncertain (perhaps sent)
     """
+    if not in_time():
+        raise CarrierUnavailable("The time for this call had run out.")
     try:
         async with asyncio.timeout(limit):
             answer = await _exchange(tools, method, url, _ANSWER_LIMIT, request)

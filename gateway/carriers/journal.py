@@ -177,6 +177,10 @@ class _Reader:
         self.offset += len(lines)
 
 
+InTime = Callable[[], bool]
+"""Whether something may still be written."""
+
+
 class Journal:
     """The journal, opened for writing. `apply` sees every entry once, in the order of the file, in the event loop."""
 
@@ -186,7 +190,7 @@ class Journal:
         """How many there were since it was opened; fewer than entries when entries came together."""
         self._apply = apply
         self._file: _Reader | None = None
-        self._waiting: list[tuple[Entry | None, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Entry | None, InTime, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -205,20 +209,21 @@ class Journal:
             self._file.close()
             self._file = None
 
-    async def append(self, entry: Entry) -> None:
+    async def append(self, entry: Entry, in_time: InTime = lambda: True) -> None:
         """Add one entry; it is on disk and applied on return. It is added even if the caller is cancelled meanwhile.
 
+        `in_time` is asked in the writing thread, right before the write; what comes too late is not added.
         Raises CarrierUnavailable (certainly not added), CarrierUncertain (perhaps added), SpoolUnavailable (damaged).
         """
-        await self._through(entry)
+        await self._through(entry, in_time)
 
     async def catch_up(self) -> None:
         """Apply what other processes have added, and wait for everything of our own. Raises SpoolUnavailable."""
-        await self._through(None)
+        await self._through(None, lambda: True)
 
-    async def _through(self, entry: Entry | None) -> None:
+    async def _through(self, entry: Entry | None, in_time: InTime) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, waiter))
+        self._waiting.append((entry, in_time, waiter))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="loopback journal")
         await waiter
@@ -228,16 +233,19 @@ class Journal:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             failure: GatewayError | None = CarrierUncertain()
+            late: list[Entry] = []
             try:
-                for entry in await asyncio.to_thread(self._commit, [entry for entry, _ in batch if entry is not None]):
+                offered = [(entry, in_time) for entry, in_time, _ in batch if entry is not None]
+                added, late = await asyncio.to_thread(self._commit, offered)
+                for entry in added:
                     self._apply(entry)
                 failure = None
             except (CarrierUnavailable, CarrierUncertain, SpoolUnavailable) as error:
                 failure = error
             finally:
-                for _, waiter in batch:
-                    if not waiter.done():
-                        waiter.set_exception(failure) if failure else waiter.set_result(None)
+                for wanted, _, waiter in batch:
+                    too_late = any(wanted is entry for entry in late)
+                    _answer(waiter, CarrierUnavailable("The time for this call had run out.") if too_late else failure)
 
     def _opened(self) -> _Reader:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -245,24 +253,39 @@ class Journal:
         sync_folder(self.folder)
         return file
 
-    def _commit(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Read what is new, then add `entries` with one fsync; returns both in the order of the file."""
+    def _commit(self, offered: Sequence[tuple[Entry, InTime]]) -> tuple[list[Entry], list[Entry]]:
+        """Read what is new, then add what is offered in time with one fsync.
+
+        Returns what is new and what was added, in the order of the file; and what came too late.
+        """
         if self._file is None:
             raise CarrierUnavailable("The loopback network is not running.")
-        lines = b"".join(entry.model_dump_json().encode() + b"\n" for entry in entries)
         try:
             try:
-                fcntl.flock(self._file.fd, fcntl.LOCK_EX if lines else fcntl.LOCK_SH)
+                fcntl.flock(self._file.fd, fcntl.LOCK_EX if offered else fcntl.LOCK_SH)
                 fresh = self._file.fresh()
             except OSError as error:  # before anything was added
                 raise CarrierUnavailable("The network cannot read its journal.") from error
+            late = [entry for entry, in_time in offered if not in_time()]
+            entries = [entry for entry, _ in offered if not any(entry is other for other in late)]
+            lines = b"".join(entry.model_dump_json().encode() + b"\n" for entry in entries)
             if lines:
                 self._file.add(lines)
                 self.fsyncs += 1
         finally:
             with contextlib.suppress(OSError):  # what was added stays added
                 fcntl.flock(self._file.fd, fcntl.LOCK_UN)
-        return [*fresh, *entries]
+        return [*fresh, *entries], late
+
+
+def _answer(waiter: asyncio.Future[None], failure: GatewayError | None) -> None:
+    """Tell whoever waits; nobody does if it was cancelled."""
+    if waiter.done():
+        return
+    if failure is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(failure)
 
 
 def store(path: Path, content: bytes) -> None:

@@ -105,8 +105,11 @@ class Network:
             self._hang_up(call)
             raise
         try:
-            await self.journal.append(call)  # goes on even if the caller is cancelled, hence two parts
-        except (CarrierUnavailable, SpoolUnavailable) as error:
+            await self.journal.append(call, order.in_time)  # goes on even if the caller is cancelled, hence two parts
+        except CarrierUnavailable:
+            self._hang_up(call)
+            raise
+        except SpoolUnavailable as error:
             self._hang_up(call)
             raise CarrierUnavailable("The network cannot write its journal.") from error
         return call

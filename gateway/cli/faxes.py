@@ -85,17 +85,22 @@ def _mail(author: str, subject: str, text: str, files: tuple[Path, ...], domain:
 @click.option("--all", "everything", is_flag=True, help="Finished faxes too.")
 @click.option("--received", is_flag=True, help="Received faxes instead.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most faxes that are shown.")
+@click.option("--before", metavar="ID", default="", help="The next page: faxes older than this one.")
 @in_file
 @as_json_option
 @reported
-def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int, file: Path, as_json: bool) -> None:
+def queue(
+    states: tuple[str, ...], everything: bool, received: bool, limit: int, before: str, file: Path, as_json: bool
+) -> None:
     """List faxes, newest first: those that are not finished, unless told otherwise."""
     settings = config.load(file)
+    if received and before:
+        raise click.UsageError("--before is for faxes that go out")
     if received:
         _list_received(ask(settings, {"verb": "received", "limit": limit}), settings, as_json)
         return
     wanted = list(states) or ([] if everything else [state.value for state in TransmissionState if state not in FINAL])
-    found = ask(settings, {"verb": "queue", "states": wanted, "limit": limit})
+    found = ask(settings, {"verb": "queue", "states": wanted, "limit": limit, "before": before})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -114,6 +119,8 @@ def queue(states: tuple[str, ...], everything: bool, received: bool, limit: int,
         for fax in found
     ]
     print_table(columns, rows) if rows else screen.print("Nothing waits.")
+    if len(found) == limit:
+        screen.print(f"There may be more: --before {found[-1]['id']}", markup=False)
 
 
 def _list_received(found: list[Json], settings: Config, as_json: bool) -> None:

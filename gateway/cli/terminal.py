@@ -64,7 +64,7 @@ def ask(settings: Config, request: Json) -> Any:
         try:
             return await control.ask(settings.spool / "control.sock", request)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            _become_owner(settings.spool)
+            become_owner(settings.spool)
             async with daemon.opened(settings) as desk:
                 return json.loads(json.dumps(await desk.call(request), default=str))
         except PermissionError as error:
@@ -75,7 +75,7 @@ def ask(settings: Config, request: Json) -> Any:
     return asyncio.run(ask())
 
 
-def _become_owner(spool: Path) -> None:
+def become_owner(spool: Path) -> None:
     """Root works on the spool as its owner, so that the service can read and write what is left there."""
     if owner := _other_owner(spool):
         os.setegid(owner.st_gid)

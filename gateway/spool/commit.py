@@ -2,23 +2,25 @@
 
 A verb is a function of a `Transaction`. Whoever writes hands a verb over and waits; the committer takes all that wait,
 runs them in one transaction in its own thread, commits, and answers all. A verb that raises undoes its batch, which is
-then run one by one, so that a bad verb harms only its own caller; a verb may therefore run more than once. A database
-that cannot begin or commit is not asked again for every caller: all of them hear SpoolUnavailable, and after a commit
-whose answer was lost nobody runs a second time. A caller that is cancelled does not undo its write: the committer is
-never cancelled, only closed.
+then run one by one, so that a bad verb harms only its own caller; a verb may therefore run more than once. A batch that had
+to give way to another node (a deadlock, a serialization failure) was certainly undone and is run again as a whole. A
+database that cannot begin or commit is not asked again for every caller: all of them hear SpoolUnavailable, and after a
+commit whose answer was lost nobody runs a second time. A caller that is cancelled does not undo its write: the committer
+is never cancelled, only closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Delete, Executable, Insert, Row, Table, Update, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -37,33 +39,93 @@ _COLLISIONS = frozenset({"40001", "40P01", "23505"})
 class Transaction:
     """What a verb works with."""
 
-    db: Connection
+    at_once: Connection
+    """For a statement that neither reads nor writes a row that is put off."""
     now: datetime
     """One time for everything in this transaction, UTC."""
     node: str
     woken: set[str] = field(default_factory=set)
     """Lanes in which something became due."""
+    subjects: frozenset[str] = frozenset()
+    """What the claims of all its verbs are about, so that they can be looked at together."""
+    tokens: dict[str, str | None] = field(default_factory=dict)
+    """Of the steps that are locked: who has them (`steps.holds`)."""
+    rows: dict[str, Row[Any]] | None = None
+    """Of the transmissions among `subjects`, read after their steps were locked (`transmissions`)."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """Steps of some accounts, those of this transaction included (`steps.waiting`)."""
+    slots: dict[str, set[int]] = field(default_factory=dict)
+    """Of some carriers: those in use, or in use before this transaction (`lines.take`)."""
+    _unsure: set[Executable] = field(default_factory=set)
+    _put_off: dict[Executable, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def db(self) -> Connection:
+        """For any statement: what was put off is done before."""
+        self.flush()
+        return self.at_once
+
+    def add(self, table: Table, values: dict[str, Any]) -> None:
+        """Insert a row, together with others at the end of the transaction."""
+        self._put_off.setdefault(_insert(table, tuple(values)), []).append(values)
+
+    def change(self, table: Table, where: dict[str, Any], values: dict[str, Any]) -> None:
+        """Update a row that is certainly there and locked, together with others at the end of the transaction."""
+        statement = _update(table, tuple(where), tuple(values))
+        self.put_off(statement, {**{f"old_{name}": value for name, value in where.items()}, **values})
+
+    def put_off(self, statement: Update | Delete, values: dict[str, Any], *, sure: bool = True) -> None:
+        """Run a statement together with the same one of other verbs. It changes exactly one row, unless not `sure`."""
+        self._put_off.setdefault(statement, []).append(values)
+        if not sure:
+            self._unsure.add(statement)
+
+    def flush(self) -> None:
+        """Do what was put off. A batch in which a row was missed is undone, and its verbs are run one by one."""
+        put_off, self._put_off = self._put_off, {}
+        for statement, values in put_off.items():
+            done = self.at_once.execute(statement, values)
+            sure = isinstance(statement, Update | Delete) and statement not in self._unsure
+            if sure and done.rowcount != len(values):
+                raise RuntimeError(f"{done.rowcount} of {len(values)} rows were as expected: {statement}")
 
     def insert_new(self, table: Table, values: dict[str, Any]) -> bool:
         """Insert a row unless one with the same unique key is there. True = inserted.
 
         The one statement that the two databases spell with different constructs.
         """
-        dialect = postgresql if self.db.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key)
-        return self.db.execute(statement).first() is not None  # rowcount is not told by every driver
+        statement = _insert_new(table, self.at_once.dialect.name)
+        return self.at_once.execute(statement, values).first() is not None  # rowcount is not told by every driver
 
     def note(self, subject: str, what: str, detail: str = "") -> None:
         """One line in the history of a fax."""
-        self.db.execute(
-            insert(schema.history), {"subject": subject, "at": self.now, "node": self.node, "what": what, "detail": detail}
-        )
+        self.add(schema.history, {"subject": subject, "at": self.now, "node": self.node, "what": what, "detail": detail})
+
+
+@functools.cache
+def _insert_new(table: Table, dialect: str) -> Executable:
+    module = postgresql if dialect == "postgresql" else sqlite
+    statement: Executable = module.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return statement
+
+
+@functools.cache
+def _insert(table: Table, _names: tuple[str, ...]) -> Insert:
+    """One for each set of columns: rows are put off with those of the same shape."""
+    return insert(table)
+
+
+@functools.cache
+def _update(table: Table, where: tuple[str, ...], _names: tuple[str, ...]) -> Update:
+    return update(table).where(*(table.c[name] == bindparam(f"old_{name}") for name in where))
 
 
 @dataclass(slots=True)
 class _Waiting:
     verb: Callable[[Transaction], Any]
     answer: asyncio.Future[Any]
+    subject: str
+    kind: str
 
 
 _Result = tuple[Any, Exception | None]
@@ -113,12 +175,15 @@ class Committer:
             await self._task
         self._thread.shutdown(wait=True)
 
-    async def write(self, verb: Callable[[Transaction], T]) -> T:
-        """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises."""
+    async def write(self, verb: Callable[[Transaction], T], subject: str = "", kind: str = "") -> T:
+        """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises.
+
+        `subject` is the fax whose rows it locks: a batch goes through them by id, so that two nodes seldom deadlock.
+        """
         if self._closing:
             raise SpoolUnavailable
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(verb, answer))
+        self._waiting.append(_Waiting(verb, answer, subject, kind))
         self._something.set()
         return await answer
 
@@ -131,6 +196,7 @@ class Committer:
                     return
                 self._something.clear()
                 continue
+            batch.sort(key=lambda waiting: (waiting.kind, waiting.subject))
             results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
             for waiting, (value, error) in zip(batch, results, strict=True):
                 if waiting.answer.cancelled():
@@ -144,13 +210,13 @@ class Committer:
 
     def _commit(self, batch: list[_Waiting]) -> tuple[list[_Result], set[str]]:
         """All in one transaction; where a verb spoils it, each in its own until the database itself is at fault."""
-        ran = self._transaction(batch)
-        if ran.error is None or not ran.by_verb or (len(batch) == 1 and not _in_each_others_way(ran.error)):
+        ran = self._persistently(batch)
+        if ran.error is None or not ran.by_verb or len(batch) == 1:
             return ran.results(batch), ran.woken
         results: list[_Result] = []
         woken: set[str] = set()
         for n, waiting in enumerate(batch):
-            alone = self._alone(waiting)
+            alone = self._persistently([waiting])
             if alone.error is not None and not alone.by_verb:
                 results += alone.results(batch[n:])
                 break
@@ -158,20 +224,22 @@ class Committer:
             woken |= alone.woken
         return results, woken
 
-    def _alone(self, waiting: _Waiting) -> _Ran:
-        """One verb in its own transaction, again where another node was in its way."""
+    def _persistently(self, batch: list[_Waiting]) -> _Ran:
+        """One transaction, again where another node was in its way."""
         for _ in range(_TRIES - 1):
-            ran = self._transaction([waiting])
+            ran = self._transaction(batch)
             if ran.error is None or not _in_each_others_way(ran.error):
                 return ran
-        return self._transaction([waiting])
+        return self._transaction(batch)
 
     def _transaction(self, batch: list[_Waiting]) -> _Ran:
         by_verb = False
         try:
             with self._begin() as transaction:
                 by_verb = True
+                transaction.subjects = frozenset(waiting.subject for waiting in batch) - {""}
                 values = [waiting.verb(transaction) for waiting in batch]
+                transaction.flush()
                 by_verb = False
             self.transactions += 1
             return _Ran(values=values, woken=transaction.woken)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from gateway.errors import Outcome
 from gateway.fax import AttemptId, AttemptState, TransmissionId, new_id
@@ -79,7 +79,7 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
         return Kept.NEW
     attempt, transmission = about
     steps.nudge(t, transmission)  # locks the step: from here on the attempt does not end under our hands
-    ended_as = AttemptState(t.db.execute(select(schema.attempt.c.state).where(schema.attempt.c.id == attempt)).scalar_one())
+    ended_as = AttemptState(t.at_once.execute(_STATE, {"attempt": attempt}).scalar_one())
     if ended_as in OPEN_ATTEMPT:
         return Kept.NEW
     late = statement.state is not ended_as and statement.state not in OPEN_ATTEMPT
@@ -92,15 +92,8 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
 
 def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:
     """Statements about one attempt that were not applied yet, in the order of their times."""
-    table = schema.event
-    about = [table.c.reference == reference]
-    if carrier_ref:
-        about.append(and_(table.c.carrier_ref == carrier_ref, table.c.carrier_ref != ""))
-    found = db.execute(
-        select(table)
-        .where(table.c.carrier == carrier, table.c.applied_at.is_(None), or_(*about))
-        .order_by(table.c.at, table.c.id)
-    )
+    about = {"of": carrier, "ref": carrier_ref, "ours": reference}
+    found = db.execute(_WAITING if carrier_ref else _WAITING_OURS, about)
     names = Statement.__dataclass_fields__
     return [
         Stored(
@@ -118,16 +111,37 @@ def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> l
     ]
 
 
+def waiting_about(db: Connection, attempts: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Stored]]:
+    """The same about many attempts, each given as carrier, the carrier's reference and ours."""
+    return {about: waiting(db, *about) for about in attempts}
+
+
+_event = schema.event
+_NOT_APPLIED = (
+    select(_event).where(_event.c.carrier == bindparam("of"), _event.c.applied_at.is_(None)).order_by(_event.c.at, _event.c.id)
+)
+_OURS = _event.c.reference == bindparam("ours")
+_WAITING_OURS = _NOT_APPLIED.where(_OURS)
+_WAITING = _NOT_APPLIED.where(or_(_OURS, and_(_event.c.carrier_ref == bindparam("ref"), _event.c.carrier_ref != "")))
+
+
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
     """These statements have had their effect."""
-    if wanted := list(ids):
-        t.db.execute(update(schema.event).where(schema.event.c.id.in_(wanted)).values(applied_at=t.now))
+    for event in ids:
+        t.change(schema.event, {"id": event}, {"applied_at": t.now})
+
+
+_attempt = schema.attempt
+_STATE = select(_attempt.c.state).where(_attempt.c.id == bindparam("attempt"))
+_BY_REF = and_(_attempt.c.carrier_ref == bindparam("ref"), _attempt.c.carrier_ref != "")
+_OF_CARRIER = select(_attempt.c.id, _attempt.c.transmission_id).where(_attempt.c.carrier == bindparam("of"))
+_ABOUT_REF = _OF_CARRIER.where(_BY_REF)
+_ABOUT = _OF_CARRIER.where(or_(_BY_REF, _attempt.c.reference == bindparam("ours")))
 
 
 def _about(t: Transaction, carrier: str, statement: Statement) -> tuple[AttemptId, TransmissionId] | None:
     """The attempt a statement is about, and its fax."""
-    attempt = schema.attempt
-    by_ref = and_(attempt.c.carrier_ref == statement.carrier_ref, attempt.c.carrier_ref != "")
-    about = or_(by_ref, attempt.c.reference == statement.reference) if statement.reference else by_ref
-    row = t.db.execute(select(attempt.c.id, attempt.c.transmission_id).where(attempt.c.carrier == carrier, about)).first()
+    about = _ABOUT if statement.reference else _ABOUT_REF
+    names = {"of": carrier, "ref": statement.carrier_ref, "ours": statement.reference}
+    row = t.at_once.execute(about, names).first()
     return (AttemptId(row.id), TransmissionId(row.transmission_id)) if row else None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.fax import OutboxId, Sha256, new_id
 from gateway.spool import schema, steps
@@ -46,8 +47,9 @@ def owe(
     subject: str = "",
     text: str = "",
     document: Sha256 | None = None,
+    of: Claim | None = None,
 ) -> None:
-    """Owe a mail, once for each (kind, about, recipient); it is due now."""
+    """Owe a mail, once for each (kind, about, recipient); it is due now, and has the turn of the fax it is `of`."""
     values = {
         "id": new_id("out"),
         "kind": kind,
@@ -61,7 +63,7 @@ def owe(
         "created_at": t.now,
     }
     if t.insert_new(schema.outbox, values):
-        steps.add(t, str(values["id"]), "tell", steps.MAIL)
+        steps.add(t, str(values["id"]), "tell", steps.MAIL, like=of)
 
 
 def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:
@@ -71,11 +73,17 @@ def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:
 
 def get(db: Connection, outbox: str) -> Owed | None:
     """One row."""
-    row = db.execute(select(schema.outbox).where(schema.outbox.c.id == outbox)).first()
-    if row is None:
-        return None
+    return several(db, [outbox]).get(outbox)
+
+
+def several(db: Connection, outbox: Sequence[str]) -> dict[str, Owed]:
+    """Those of the rows that there are, by id."""
     names = [name for name in Owed.__dataclass_fields__ if name != "id"]
-    return Owed(id=OutboxId(row.id), **{name: getattr(row, name) for name in names})
+    found = db.execute(_SEVERAL, {"wanted": outbox})
+    return {row.id: Owed(id=OutboxId(row.id), **{name: getattr(row, name) for name in names}) for row in found}
+
+
+_SEVERAL = select(schema.outbox).where(schema.outbox.c.id.in_(bindparam("wanted", expanding=True)))
 
 
 def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:
@@ -84,7 +92,7 @@ def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:
         return False
     table = schema.outbox
     values = {"state": state, "answer": answer, "sent_at": t.now if state == SENT else None}
-    t.db.execute(update(table).where(table.c.id == claim.subject, table.c.state == WAITING).values(**values))
+    t.change(table, {"id": claim.subject, "state": WAITING}, values)
     return True
 
 

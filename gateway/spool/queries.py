@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_, union_all
 
 from gateway.fax import Attempt, InboundFax, Recipient, Submission, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
-from gateway.spool import rows, schema
+from gateway.spool import rows, schema, steering
+from gateway.spool.steering import Wish
+
+_AT_ONCE = 500  # references in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,8 @@ class Case:
     submission: Submission
     recipients: tuple[Recipient, ...]
     attempts: tuple[Attempt, ...]
+    wishes: tuple[Wish, ...] = ()
+    """What people asked for and nobody has answered yet, oldest first."""
 
     @property
     def open_attempt(self) -> Attempt | None:
@@ -39,23 +45,39 @@ class Entry:
 
 
 def case(db: Connection, transmission: TransmissionId) -> Case | None:
-    """One transmission with its submission, recipients and attempts."""
-    table = schema.transmission
-    row = db.execute(select(table).where(table.c.id == transmission)).first()
-    if row is None:
-        return None
-    of = schema.submission
-    submission = db.execute(select(of).where(of.c.id == row.submission_id)).one()
-    to = schema.recipient
-    recipients = db.execute(select(to).where(to.c.transmission_id == transmission).order_by(to.c.n))
-    tries = schema.attempt
-    attempts = db.execute(select(tries).where(tries.c.transmission_id == transmission).order_by(tries.c.n))
-    return Case(
-        transmission=rows.transmission(row),
-        submission=rows.submission(submission),
-        recipients=tuple(rows.recipient(r) for r in recipients),
-        attempts=tuple(rows.attempt(a) for a in attempts),
-    )
+    """One transmission with its submission, recipients, attempts and wishes."""
+    return cases(db, [transmission]).get(transmission)
+
+
+def cases(db: Connection, transmissions: Sequence[str]) -> dict[str, Case]:
+    """Those of the transmissions that there are, in five statements however many they are."""
+    found = {row.id: row for row in db.execute(_CASES, {"wanted": transmissions})}
+    wanted = {"wanted": list(found)}
+    sources = {"wanted": [row.submission_id for row in found.values()]}
+    submitted = {row.id: rows.submission(row) for row in db.execute(_SUBMISSIONS, sources)}
+    recipients, attempts = defaultdict[str, list[Recipient]](list), defaultdict[str, list[Attempt]](list)
+    for row in db.execute(_RECIPIENTS, wanted):
+        recipients[row.transmission_id].append(rows.recipient(row))
+    for row in db.execute(_ATTEMPTS, wanted):
+        attempts[row.transmission_id].append(rows.attempt(row))
+    wishes = steering.pending_of(db, list(found))
+    return {
+        tx: Case(
+            transmission=rows.transmission(row),
+            submission=submitted[row.submission_id],
+            recipients=tuple(recipients[tx]),
+            attempts=tuple(attempts[tx]),
+            wishes=tuple(wishes.get(tx, ())),
+        )
+        for tx, row in found.items()
+    }
+
+
+_wanted: BindParameter[list[str]] = bindparam("wanted", expanding=True)
+_CASES = select(schema.transmission).where(schema.transmission.c.id.in_(_wanted))
+_SUBMISSIONS = select(schema.submission).where(schema.submission.c.id.in_(_wanted))
+_RECIPIENTS = select(schema.recipient).where(schema.recipient.c.transmission_id.in_(_wanted)).order_by(schema.recipient.c.n)
+_ATTEMPTS = select(schema.attempt).where(schema.attempt.c.transmission_id.in_(_wanted)).order_by(schema.attempt.c.n)
 
 
 def history(db: Connection, subject: str) -> list[Entry]:
@@ -72,14 +94,50 @@ def page(
     before: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> list[Transmission]:
-    """Newest first; the next page begins `before` the last one's (accepted_at, id)."""
+    """Newest first; the next page begins `before` the last one's (accepted_at, id).
+
+    However many there are, a page reads as many rows as it has for each state: every state is read in its own index.
+    """
     table = schema.transmission
-    query = select(table).order_by(table.c.accepted_at.desc(), table.c.id.desc()).limit(limit)
-    if states:
-        query = query.where(table.c.state.in_([state.value for state in states]))
+    newest = (table.c.accepted_at.desc(), table.c.id.desc())
+    some = select(table.c.id).order_by(*newest).limit(limit)
     if before is not None:
-        query = query.where(tuple_(table.c.accepted_at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
+        some = some.where(tuple_(table.c.accepted_at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
+    if states:
+        each = [some.where(table.c.state == state.value).subquery() for state in states]
+        ids = union_all(*(select(one.c.id) for one in each)).subquery()
+    else:
+        ids = some.subquery()
+    query = select(table).where(table.c.id.in_(select(ids.c.id))).order_by(*newest).limit(limit)
     return [rows.transmission(row) for row in db.execute(query)]
+
+
+def place(db: Connection, transmission: TransmissionId) -> tuple[datetime, str] | None:
+    """Where a transmission stands in the pages."""
+    table = schema.transmission
+    row = db.execute(select(table.c.accepted_at, table.c.id).where(table.c.id == transmission)).first()
+    return (row.accepted_at, row.id) if row else None
+
+
+def attempts_of(db: Connection, carrier: str, references: Collection[str]) -> dict[str, Attempt]:
+    """A carrier's attempts by our reference; those that there are."""
+    table, found = schema.attempt, dict[str, Attempt]()
+    wanted = sorted(references)
+    for n in range(0, len(wanted), _AT_ONCE):
+        some = select(table).where(table.c.carrier == carrier, table.c.reference.in_(wanted[n : n + _AT_ONCE]))
+        found |= {row.reference: rows.attempt(row) for row in db.execute(some)}
+    return found
+
+
+def submitted(db: Connection, carrier: str, since: datetime, until: datetime) -> list[Attempt]:
+    """A carrier's attempts that it took in this time, oldest first."""
+    table = schema.attempt
+    found = db.execute(
+        select(table)
+        .where(table.c.carrier == carrier, table.c.submitted_at >= since, table.c.submitted_at < until)
+        .order_by(table.c.submitted_at)
+    )
+    return [rows.attempt(row) for row in found]
 
 
 def unfinished(db: Connection) -> dict[TransmissionState, tuple[int, datetime]]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -25,11 +26,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
     literal,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
 #: Due at this time = not due until somebody says so.
 PARKED = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -48,12 +50,12 @@ class Moment(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":
             return value
-        return value.astimezone(UTC).strftime(_FORM)
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None or dialect.name == "postgresql":
             return value.astimezone(UTC) if value else None
-        return datetime.strptime(value, _FORM).replace(tzinfo=UTC)
+        return datetime.fromisoformat(value)
 
 
 def moment(value: datetime) -> BindParameter[datetime]:
@@ -129,6 +131,7 @@ transmission = Table(
     Column("finished_at", Moment),
     Column("due_at", Moment),
     Column("status", String(8)),
+    Column("shredded_at", Moment),  # when it gave up its documents
     Index("ix_transmission_newest", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
 )
@@ -179,11 +182,20 @@ attempt = Table(
     Column("opened_at", Moment, nullable=False),
     Column("submitted_at", Moment),
     Column("finished_at", Moment),
+    # While it may be calling: the called number, and which of the carrier's calls it is. Two attempts never share one.
+    Column("dialling", String(16)),
+    Column("slot", Integer),
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
 )
+Index("ix_attempt_submitted", attempt.c.carrier, attempt.c.submitted_at)
+_calling = attempt.c.slot.is_not(None)
+Index("ix_attempt_dialling", attempt.c.dialling, unique=True, sqlite_where=_calling, postgresql_where=_calling)
+Index("ix_attempt_slot", attempt.c.carrier, attempt.c.slot, unique=True, sqlite_where=_calling, postgresql_where=_calling)
 
-#: The next step of one transmission, inbound fax or outbox row. `due_at` is both schedule and end of the lease.
+#: The next step of one transmission, inbound fax or outbox row. `due_at` is both schedule and end of the lease. `band`
+#: says how many of its account's steps were there before it, `rank` where it stands in its lane: 0 = only to be looked
+#: at, else its band. `waits_for` is a number that another fax is calling.
 step = Table(
     "step",
     metadata,
@@ -195,8 +207,14 @@ step = Table(
     Column("tries", Integer, nullable=False),
     Column("token", String(32)),
     Column("nudged", Boolean, nullable=False),
-    Index("ix_step_due", "lane", "due_at", "subject"),
+    Column("account_id", String(32), nullable=False, index=True, server_default=""),
+    Column("band", Integer, nullable=False, server_default="1"),
+    Column("rank", Integer, nullable=False, server_default="1"),
+    Column("waits_for", String(16)),
+    Index("ix_step_due", "lane", "rank", "due_at", "subject"),
 )
+_waits = step.c.waits_for.is_not(None)
+Index("ix_step_waits", step.c.waits_for, step.c.band, step.c.age, sqlite_where=_waits, postgresql_where=_waits)
 
 event = Table(
     "event",
@@ -289,3 +307,26 @@ history = Table(
     Column("what", String, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+
+def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> None:
+    """An index of those rows only."""
+    Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+# What is over, by age; and who needs a document.
+_ended = transmission.c.shredded_at.is_(None) & transmission.c.finished_at.is_not(None)
+_partial("ix_transmission_kept", _ended, transmission.c.finished_at)
+_partial("ix_transmission_shredded", transmission.c.shredded_at.is_not(None), transmission.c.finished_at)
+_partial("ix_inbound_kept", inbound.c.original.is_not(None), inbound.c.announced_at)
+_partial("ix_outbox_kept", outbox.c.document.is_not(None), outbox.c.created_at)
+Index("ix_outbox_created", outbox.c.created_at)
+#: The transmission or inbound fax a mail is about, without what may follow.
+ABOUT = func.substr(outbox.c.about, text("1"), text("29"))
+Index("ix_outbox_subject", ABOUT)
+Index("ix_event_received", event.c.received_at)
+Index("ix_submission_document", submission.c.document)
+#: Every column that names a document. A submission that has given its own up has "".
+DOCUMENTS = (submission.c.document, transmission.c.document, inbound.c.document, inbound.c.original, outbox.c.document)
+for _column in DOCUMENTS[1:]:
+    _partial(f"ix_{_column.table.name}_{_column.name}", _column.is_not(None), _column)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from gateway.fax import TransmissionId, new_id
 from gateway.spool import schema, steps
@@ -48,11 +50,22 @@ def ask(t: Transaction, transmission: TransmissionId, verb: str, choice: str, as
 
 def pending(db: Connection, transmission: TransmissionId) -> list[Wish]:
     """Wishes not answered yet, oldest first."""
-    table = schema.steering
-    rows = db.execute(
-        select(table).where(table.c.transmission_id == transmission, table.c.applied_at.is_(None)).order_by(table.c.id)
-    )
-    return [Wish(id=r.id, verb=r.verb, choice=r.choice, asked_by=r.asked_by) for r in rows]
+    return pending_of(db, [transmission]).get(transmission, [])
+
+
+def pending_of(db: Connection, transmissions: Sequence[str]) -> dict[str, list[Wish]]:
+    """The same of those of many transmissions that have any."""
+    found = defaultdict[str, list[Wish]](list)
+    for row in db.execute(_PENDING, {"wanted": transmissions}):
+        found[row.transmission_id].append(Wish(id=row.id, verb=row.verb, choice=row.choice, asked_by=row.asked_by))
+    return found
+
+
+_PENDING = (
+    select(schema.steering)
+    .where(schema.steering.c.transmission_id.in_(bindparam("wanted", expanding=True)), schema.steering.c.applied_at.is_(None))
+    .order_by(schema.steering.c.id)
+)
 
 
 def answer(t: Transaction, wish: str, text: str) -> None:
@@ -60,11 +73,14 @@ def answer(t: Transaction, wish: str, text: str) -> None:
     t.db.execute(update(schema.steering).where(schema.steering.c.id == wish).values(applied_at=t.now, answer=text))
 
 
+_UNANSWERED = update(schema.steering).where(
+    schema.steering.c.transmission_id == bindparam("of"), schema.steering.c.applied_at.is_(None)
+)
+
+
 def too_late(t: Transaction, transmission: TransmissionId) -> None:
     """The fax has ended: nothing that was asked for before can be done any more."""
-    table = schema.steering
-    waiting = update(table).where(table.c.transmission_id == transmission, table.c.applied_at.is_(None))
-    t.db.execute(waiting.values(applied_at=t.now, answer=TOO_LATE))
+    t.put_off(_UNANSWERED, {"of": transmission, "applied_at": t.now, "answer": TOO_LATE}, sure=False)
 
 
 def answered(db: Connection, wish: str) -> str | None:

@@ -4,8 +4,9 @@
     await store.read(queries.case, transmission_id)
 
 SQLite (WAL, synchronous=FULL, BEGIN IMMEDIATE, one writer) or PostgreSQL, by URL. On SQLite one process owns the
-spool: a lock file says so. Writes run in the committer's thread, reads in a few of their own, so that an fsync never
-stops the event loop.
+spool: a lock file says so. On PostgreSQL several nodes work at once: the time is the database's, so that they agree on
+when a lease ends, and what one makes due wakes the others. Writes run in the committer's thread, reads in a few of their
+own, so that an fsync never stops the event loop.
 """
 
 from __future__ import annotations
@@ -16,32 +17,42 @@ import fcntl
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from gateway.errors import SpoolBusy, SpoolUnavailable
 from gateway.spool import migrations
 from gateway.spool.commit import Committer, Transaction
+from gateway.spool.steps import Claim
+from gateway.spool.wakeups import Wakeups, announce
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 _DATABASE = "faxgate.db"
 #: A database server that has gone without a word is noticed within half a minute, also while a commit waits for it.
-_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "20000", "keepalives_idle": "20"}
+_PATIENCE = {
+    "connect_timeout": "10",
+    "tcp_user_timeout": "20000",
+    "keepalives_idle": "20",
+    # A node that is frozen in the middle of a transaction must not keep the rows it has locked from the others.
+    "options": "-c idle_in_transaction_session_timeout=10s -c lock_timeout=20s",
+}
+_TIME = text("SELECT clock_timestamp()")
 
 
 class Store:
     """The database of one spool."""
 
     def __init__(self, spool: Path, url: str = "", *, now: Callable[[], datetime], node: str = "") -> None:
-        self.now = now
+        self._clock, self._ahead = now, timedelta(0)
         self.node = node or f"{socket.gethostname()}:{os.getpid()}"
         self._spool = spool
         self.embedded = not url
@@ -51,7 +62,20 @@ class Store:
         self._reader = _engine(self._url, size=4)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
         self._committer = Committer(self._begin, self._wake)
+        self._asked: defaultdict[Any, set[Any]] = defaultdict(set)
+        self._reading: dict[Any, asyncio.Task[Any]] = {}
         self._woken: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._wakeups = None if self.embedded else Wakeups(self._writer.url, self._heard, self._wake_all)
+
+    def now(self) -> datetime:
+        """The time that leases and due times are judged by, UTC: on PostgreSQL that of the database, as of the last
+        transaction, gone on with this machine's clock."""
+        return self._clock() + self._ahead
+
+    @staticmethod
+    def exists(spool: Path) -> bool:
+        """Whether a folder has an SQLite spool."""
+        return (spool / _DATABASE).exists()
 
     def open(self) -> None:
         """Take the spool, bring its tables up to date. Raises SpoolBusy, SpoolUnavailable, ConfigError."""
@@ -59,15 +83,21 @@ class Store:
             self._take()
         try:
             migrations.upgrade(self._writer)
+            with self._writer.connect() as connection:
+                self._time(connection)
         except DBAPIError as error:
             raise SpoolUnavailable(f"The database cannot be opened: {error.orig}") from error
 
     def start(self) -> None:
-        """Begin to take writes; needs a running event loop."""
+        """Begin to take writes, and to hear of other nodes' work; needs a running event loop."""
         self._committer.start()
+        if self._wakeups is not None:
+            self._wakeups.start()
 
     async def close(self) -> None:
         """Write what waits, then let go of the spool."""
+        if self._wakeups is not None:
+            await self._wakeups.stop()
         await self._committer.close()
         self._readers.shutdown(wait=True)
         self.release()
@@ -82,11 +112,28 @@ class Store:
 
     async def write(self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one verb in a transaction shared with others. On disk when this returns. Raises SpoolUnavailable."""
-        return await self._committer.write(lambda transaction: verb(transaction, *args, **kwargs))
+        subject = next((value.subject for value in args if isinstance(value, Claim)), "")
+        return await self._committer.write(lambda transaction: verb(transaction, *args, **kwargs), subject, verb.__qualname__)
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one query. Raises SpoolUnavailable."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self._read(query, *args, **kwargs))
+
+    async def read_one(self, query: Callable[[Connection, Sequence[K]], Mapping[K, T]], key: K) -> T | None:
+        """One result of a query for many; None where it has none. What is asked for at the same moment is read together:
+        the steps of a lane begin at the same moment. Raises SpoolUnavailable."""
+        asked = self._asked[query]
+        asked.add(key)
+        reading = self._reading.get(query)
+        if reading is None:
+            reading = self._reading[query] = asyncio.create_task(self._read_asked(query))
+        found: Mapping[K, T] = await asyncio.shield(reading)  # the others still want it if this caller is cancelled
+        return found.get(key)
+
+    async def _read_asked(self, query: Callable[[Connection, Sequence[K]], Mapping[K, T]]) -> Mapping[K, T]:
+        await asyncio.sleep(0)  # the others who are about to ask
+        del self._reading[query]
+        return await self.read(query, list(self._asked.pop(query)))
 
     def woken(self, lane: str) -> asyncio.Event:
         """Set when something became due in a lane."""
@@ -107,11 +154,28 @@ class Store:
     @contextlib.contextmanager
     def _begin(self) -> Iterator[Transaction]:
         with self._writer.begin() as connection:
-            yield Transaction(connection, self.now(), self.node)
+            transaction = Transaction(connection, self._time(connection), self.node)
+            yield transaction
+            if transaction.woken and self._wakeups is not None:
+                announce(connection, self._wakeups.name, transaction.woken)
+
+    def _time(self, connection: Connection) -> datetime:
+        """The database's time; SQLite has none of its own."""
+        if self.embedded:
+            return self._clock()
+        now: datetime = connection.execute(_TIME).scalar_one().astimezone(UTC)
+        self._ahead = now - self._clock()
+        return now
 
     def _wake(self, lanes: set[str]) -> None:
         for lane in lanes:
             self._woken[lane].set()
+
+    def _heard(self, lanes: set[str]) -> None:
+        self._wake(lanes & self._woken.keys())
+
+    def _wake_all(self) -> None:
+        self._wake(set(self._woken))
 
     def _take(self) -> None:
         try:
@@ -142,6 +206,8 @@ def _engine(url: str, size: int) -> Engine:
         pool_size=size,
         max_overflow=0,
         connect_args={"check_same_thread": False} if embedded else {},
+        pool_pre_ping=not embedded,  # a server that was restarted costs nobody a write
+        **({} if embedded else {"isolation_level": "READ COMMITTED"}),
     )
     if embedded:
         event.listen(engine, "connect", _prepare_sqlite)

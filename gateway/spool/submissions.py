@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 
+from gateway.errors import NotAdmitted
 from gateway.fax import Recipient, Submission, SubmissionId, TransmissionId, TransmissionState, new_id
 from gateway.spool import rows, schema, steps
 from gateway.spool.commit import Transaction
@@ -42,27 +44,31 @@ class Accepted:
 
 def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Accepted:
     """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated."""
-    earlier = _earlier(t, [call.key for call in calls if call.key])
-    fresh = [call for call in calls if call.key not in earlier]
-    repeated = tuple(earlier[call.key][0] for call in calls if call.key in earlier)
+    fresh, ids, earlier = list[Call](), list[TransmissionId](), list[_Earlier]()
+    for call in calls:
+        tx = TransmissionId(new_id("tx"))
+        if before := _seen(t, call.key, tx, submission.id):
+            earlier.append(before)
+        else:
+            fresh.append(call)
+            ids.append(tx)
+    repeated = tuple(before.transmission_id for before in earlier)
     if not fresh:
-        return Accepted(submission=earlier[calls[0].key][1], transmissions=(), repeated=repeated)
-    t.db.execute(insert(schema.submission), rows.submission_values(submission))
-    ids = _insert_calls(t, submission, fresh, first=1)
-    keyed = [(call.key, tx) for call, tx in zip(fresh, ids, strict=True) if call.key]
-    if keyed:
-        # Only what has expired: a row that another node wrote a moment ago must collide with ours.
-        expired = schema.seen.c.seen_at < t.now - MEMORY
-        t.db.execute(delete(schema.seen).where(schema.seen.c.key.in_([key for key, _ in keyed]), expired))
-        values = [{"key": key, "transmission_id": tx, "submission_id": submission.id, "seen_at": t.now} for key, tx in keyed]
-        t.db.execute(insert(schema.seen), values)
+        return Accepted(submission=earlier[0].submission_id, transmissions=(), repeated=repeated)
+    t.add(schema.submission, rows.submission_values(submission))
+    _insert_calls(t, submission, fresh, ids, first=1)
     return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated)
 
 
 def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:
-    """A new transmission of an old submission: what retrying a failed fax means."""
+    """A new transmission of an old submission: what retrying a failed fax means. Refused once its mail is removed."""
+    of = schema.submission
+    if not t.db.scalar(select(of.c.document).where(of.c.id == submission.id).with_for_update()):
+        raise NotAdmitted("Its documents have been removed: the mail has to be sent anew.")
     last = t.db.scalar(select(func.max(schema.recipient.c.n)).where(schema.recipient.c.submission_id == submission.id))
-    return _insert_calls(t, submission, [call], first=(last or 0) + 1)[0]
+    tx = TransmissionId(new_id("tx"))
+    _insert_calls(t, submission, [call], [tx], first=(last or 0) + 1)
+    return tx
 
 
 def forget(t: Transaction) -> int:
@@ -70,15 +76,32 @@ def forget(t: Transaction) -> int:
     return t.db.execute(delete(schema.seen).where(schema.seen.c.seen_at < t.now - MEMORY)).rowcount
 
 
-def _earlier(t: Transaction, keys: Sequence[str]) -> dict[str, tuple[TransmissionId, SubmissionId]]:
-    if not keys:
-        return {}
-    found = t.db.execute(select(schema.seen).where(schema.seen.c.key.in_(keys), schema.seen.c.seen_at >= t.now - MEMORY))
-    return {row.key: (row.transmission_id, row.submission_id) for row in found}
+class _Earlier(NamedTuple):
+    """What a repeated call was the first time."""
+
+    transmission_id: TransmissionId
+    submission_id: SubmissionId
 
 
-def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[Call], first: int) -> list[TransmissionId]:
-    ids, recipients, n = [TransmissionId(new_id("tx")) for _ in calls], [], first
+def _seen(t: Transaction, key: str, transmission: TransmissionId, submission: SubmissionId) -> _Earlier | None:
+    """Remember a call by its key. If it was accepted within 48 h: what it was then, and that stays remembered."""
+    if not key:
+        return None
+    values = {"key": key, "transmission_id": transmission, "submission_id": submission, "seen_at": t.now}
+    while not t.insert_new(schema.seen, values):
+        table = schema.seen
+        row = t.at_once.execute(select(table).where(table.c.key == key, table.c.seen_at >= t.now - MEMORY)).first()
+        if row is not None:
+            return _Earlier(row.transmission_id, row.submission_id)
+        # Only what has expired: what another node wrote a moment ago counts.
+        t.at_once.execute(delete(table).where(table.c.key == key, table.c.seen_at < t.now - MEMORY))
+    return None
+
+
+def _insert_calls(
+    t: Transaction, submission: Submission, calls: Sequence[Call], ids: Sequence[TransmissionId], first: int
+) -> None:
+    recipients, n = [], first
     for tx, call in zip(ids, calls, strict=True):
         for recipient in call.recipients:
             values = rows.recipient_values(recipient)
@@ -104,9 +127,11 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[Call],
         }
         for tx, call in zip(ids, calls, strict=True)
     ]
-    t.db.execute(insert(schema.transmission), transmissions)
-    t.db.execute(insert(schema.recipient), recipients)
-    for tx in ids:
-        steps.add(t, tx, "prepare", steps.CONVERT, age=t.now)
+    for row in transmissions:
+        t.add(schema.transmission, row)
+    for row in recipients:
+        t.add(schema.recipient, row)
+    before = steps.waiting(t, submission.account)
+    for n, tx in enumerate(ids, before):
+        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=steps.band(n))
         t.note(tx, "accepted", submission.envelope.door)
-    return ids

@@ -6,16 +6,16 @@ A final state and the report that is owed for it are written in the same transac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from gateway.errors import Outcome
 from gateway.fax import Attempt, AttemptState, Sha256, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, outbox, rows, schema, steering, steps
+from gateway.spool import events, lines, outbox, rows, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
@@ -54,36 +54,33 @@ class Ending:
 def prepared(t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str) -> bool:
     """accepted -> ready: the pages are made; the step becomes a hand-over."""
     transmission = _held_by(t, claim)
-    if transmission is None or not _move(t, transmission, TransmissionState.READY):
+    if transmission is None or TransmissionState.READY not in MOVES[transmission.state]:
         return False
-    _set(t, transmission.id, document=document, pages=pages, manifest=manifest)
+    _move(t, transmission, TransmissionState.READY, document=document, pages=pages, manifest=manifest)
     t.note(transmission.id, "ready", f"{pages} pages")
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
 
 
-def open_attempt(t: Transaction, claim: Claim, attempt: Attempt) -> bool:
+def open_attempt(t: Transaction, claim: Claim, attempt: Attempt, calls: int | None = None) -> bool:
     """ready, deferred -> sending, with the attempt written down: on disk before the carrier is called.
 
-    Refused (False) while another attempt of this fax is opening, submitted or uncertain.
+    Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, `calls` at a
+    time for the carrier and one for the called number, it is also refused while there are so many; the step is then put
+    back, which counts as no try.
     """
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
         return False
-    if _open(t, transmission.id) or not _move(t, transmission, TransmissionState.SENDING):
+    if _open(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
         return False
-    _set(t, transmission.id, attempts=attempt.n, due_at=None)
     values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
-    t.db.execute(
-        insert(schema.attempt),
-        {
-            **values,
-            "transmission_id": transmission.id,
-            "state": attempt.state.value,
-            "carrier_code": "",
-            "pages_sent": 0,
-            "station_id": "",
-        },
-    )
+    values |= {"transmission_id": transmission.id, "state": attempt.state.value}
+    values |= {"carrier_code": "", "pages_sent": 0, "station_id": ""}
+    if calls is None:
+        t.at_once.execute(insert(schema.attempt), values)
+    elif not lines.take(t, claim, transmission.number, values, calls):
+        return False
+    _move(t, transmission, TransmissionState.SENDING, attempts=attempt.n, due_at=None)
     t.note(transmission.id, "attempt", f"{attempt.id} at {attempt.carrier}")
     return True
 
@@ -102,15 +99,13 @@ def submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str, 
     A fax that was held because nobody knew is sending again.
     """
     transmission = _held_by(t, claim)
-    if transmission is None or not _move_attempt(t, attempt, AttemptState.SUBMITTED):
+    values = {"carrier_ref": carrier_ref or None, "submitted_at": t.now, "outcome": None, "text": ""}
+    if transmission is None or not _move_attempt(t, attempt, AttemptState.SUBMITTED, values):
         return False
     if transmission.state is TransmissionState.HELD:
-        _move(t, transmission, TransmissionState.SENDING)
-        _set(t, transmission.id, outcome=None, reason="")
-    values = {"carrier_ref": carrier_ref or None, "submitted_at": t.now, "outcome": None, "text": ""}
-    t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(**values))
+        _move(t, transmission, TransmissionState.SENDING, outcome=None, reason="")
     t.note(attempt.transmission, "submitted", carrier_ref)
-    spoken = events.waiting(t.db, attempt.carrier, carrier_ref, attempt.reference)
+    spoken = events.waiting(t.at_once, attempt.carrier, carrier_ref, attempt.reference)
     return steps.put_back(t, claim, kind=TRACK, due_at=None if spoken else look_at)
 
 
@@ -118,9 +113,10 @@ def uncertain(t: Transaction, claim: Claim, attempt: Attempt, text: str, look_at
     """opening -> uncertain: perhaps sent. The step is a look at the carrier at `look_at`; nothing is sent till then."""
     if not steps.holds(t, claim):
         return False
-    if attempt.state is AttemptState.OPENING and not _move_attempt(t, attempt, AttemptState.UNCERTAIN):
+    if attempt.state is not AttemptState.OPENING:
+        t.at_once.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(text=text))
+    elif not _move_attempt(t, attempt, AttemptState.UNCERTAIN, {"text": text}):
         return False
-    t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(text=text))
     t.note(attempt.transmission, "uncertain", text)
     return steps.put_back(t, claim, kind=TRACK, due_at=look_at)
 
@@ -135,24 +131,25 @@ def end_attempt(
     back = transmission.state is TransmissionState.HELD and following.state is TransmissionState.DEFERRED
     if not back and following.state not in MOVES[transmission.state]:
         return False
-    if not _move_attempt(t, attempt, ending.state):
+    values = {
+        "outcome": ending.outcome.value if ending.outcome else None,
+        "carrier_code": ending.carrier_code,
+        "text": ending.text,
+        "pages_sent": ending.pages_sent,
+        "station_id": ending.station_id,
+        "seconds": ending.seconds,
+        "finished_at": t.now,
+        "slot": None,
+        "dialling": None,
+    }
+    if not _move_attempt(t, attempt, ending.state, values):
         return False
     if back:  # held because nobody knew; the carrier has said after all that it did not get through
         _move(t, transmission, TransmissionState.SENDING)
+        t.flush()
         transmission = replace(transmission, state=TransmissionState.SENDING)
-    t.db.execute(
-        update(schema.attempt)
-        .where(schema.attempt.c.id == attempt.id)
-        .values(
-            outcome=ending.outcome.value if ending.outcome else None,
-            carrier_code=ending.carrier_code,
-            text=ending.text,
-            pages_sent=ending.pages_sent,
-            station_id=ending.station_id,
-            seconds=ending.seconds,
-            finished_at=t.now,
-        )
-    )
+    t.woken.add(steps.carrier_lane(attempt.carrier))  # which may call somebody else now, or the same number again
+    steps.free(t, transmission.number)
     t.note(
         transmission.id, f"attempt {ending.state}", " ".join(filter(None, (ending.outcome, ending.carrier_code, ending.text)))
     )
@@ -176,20 +173,21 @@ def dial_now(t: Transaction, claim: Claim) -> bool:
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state is not TransmissionState.DEFERRED:
         return False
-    _set(t, transmission.id, due_at=None)
+    t.change(schema.transmission, {"id": transmission.id}, {"due_at": None})
     return steps.put_back(t, claim)
 
 
 def _settle(t: Transaction, claim: Claim, transmission: Transmission, following: Next) -> bool:
     """Move, write the reason, and put the step where the new state needs it, with the mails that are owed."""
     state = following.state
-    if not _move(t, transmission, state):
+    if state not in MOVES[transmission.state]:
         return False
     final = state in FINAL
     outcome = following.outcome.value if following.outcome else None
-    _set(
+    _move(
         t,
-        transmission.id,
+        transmission,
+        state,
         outcome=outcome,
         reason=following.reason,
         status=following.status,
@@ -204,52 +202,56 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
         outbox.alarm(t, about=this_time, what=following.alarm, text=following.reason)
     if final:
         steering.too_late(t, transmission.id)
-        outbox.owe(t, kind=outbox.RESULT, about=transmission.id)
+        outbox.owe(t, kind=outbox.RESULT, about=transmission.id, of=claim)
         return steps.done(t, claim)
     if state is TransmissionState.HELD:
-        outbox.owe(t, kind=outbox.HELD, about=this_time)
+        lines.free(t, transmission.id)  # whatever was called is long over; nobody else is to wait for a person
+        outbox.owe(t, kind=outbox.HELD, about=this_time, of=claim)
         return steps.put_back(t, claim, kind=HELD, due_at=schema.PARKED)
     if state is TransmissionState.ACCEPTED:
         return steps.put_back(t, claim, kind=PREPARE, lane=steps.CONVERT)
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
 
 
+_ROWS = select(schema.transmission).where(schema.transmission.c.id.in_(bindparam("wanted", expanding=True)))
+
+
 def _held_by(t: Transaction, claim: Claim) -> Transmission | None:
-    """The transmission of a claim that is still ours."""
+    """The transmission of a claim that is still ours, as everything before has left it: nothing about it is put off.
+
+    The first who asks has the transmissions of all claims read; one that is asked for again has changed meanwhile.
+    """
     if not steps.holds(t, claim):
         return None
-    row = t.db.execute(select(schema.transmission).where(schema.transmission.c.id == claim.subject)).first()
+    if t.rows is None:
+        t.rows = {row.id: row for row in t.db.execute(_ROWS, {"wanted": [claim.subject, *t.subjects]})}
+    row = t.rows.pop(claim.subject, None) or t.db.execute(_ROWS, {"wanted": [claim.subject]}).first()
     return rows.transmission(row) if row else None
 
 
+_STILL_OPEN = select(schema.attempt.c.id).where(
+    schema.attempt.c.transmission_id == bindparam("of"), schema.attempt.c.state.in_([state.value for state in OPEN_ATTEMPT])
+)
+
+
 def _open(t: Transaction, transmission: TransmissionId) -> bool:
-    attempt = schema.attempt
-    states = [state.value for state in OPEN_ATTEMPT]
-    found = select(attempt.c.id).where(attempt.c.transmission_id == transmission, attempt.c.state.in_(states))
-    return t.db.execute(found).first() is not None
+    return t.at_once.execute(_STILL_OPEN, {"of": transmission}).first() is not None
 
 
-def _move(t: Transaction, transmission: Transmission, to: TransmissionState) -> bool:
-    if to not in MOVES[transmission.state]:
-        return False
-    table = schema.transmission
-    changed = t.db.execute(
-        update(table)
-        .where(table.c.id == transmission.id, table.c.state == transmission.state.value)
-        .values(state=to.value, updated_at=t.now)
-    )
-    return changed.rowcount == 1
+def _move(t: Transaction, transmission: Transmission, to: TransmissionState, **values: object) -> None:
+    """A legal move, and what changes with it; `transmission` is as `_held_by` gave it."""
+    was = {"id": transmission.id, "state": transmission.state.value}
+    t.change(schema.transmission, was, {**values, "state": to.value, "updated_at": t.now})
 
 
-def _move_attempt(t: Transaction, attempt: Attempt, to: AttemptState) -> bool:
+def _move_attempt(t: Transaction, attempt: Attempt, to: AttemptState, values: Mapping[str, object]) -> bool:
+    """Attempts are written at once: a carrier's statement may be about one whose verb is in the same transaction."""
     if to not in ATTEMPT_MOVES[attempt.state]:
         return False
-    table = schema.attempt
-    changed = t.db.execute(
-        update(table).where(table.c.id == attempt.id, table.c.state == attempt.state.value).values(state=to.value)
-    )
+    changed = t.at_once.execute(_ATTEMPT, {"old_id": attempt.id, "old_state": attempt.state.value, "state": to.value, **values})
     return changed.rowcount == 1
 
 
-def _set(t: Transaction, transmission: TransmissionId, **values: object) -> None:
-    t.db.execute(update(schema.transmission).where(schema.transmission.c.id == transmission).values(**values))
+_ATTEMPT = update(schema.attempt).where(
+    schema.attempt.c.id == bindparam("old_id"), schema.attempt.c.state == bindparam("old_state")
+)

@@ -20,7 +20,7 @@ from gateway.fax import InboundState, TransmissionState
 from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
-from gateway.work import receive, tell, tidy, transmission
+from gateway.work import receive, sweep, tell, tidy, transmission
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -28,8 +28,10 @@ _LOOK = 1.0  # seconds between looks at an idle lane; what this process makes du
 _LONGEST = 300.0  # seconds a failing step is pushed away at most
 _POISON = 12  # tries of one step: after these, about half an hour, an unexpected failure is a person's business
 _LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes
+_COMPARE_EVERY = 86400.0  # seconds between looks at what a carrier says it was given
 _STRAY_EVERY = 60.0  # seconds between looks for lanes that nobody works in
 _TIDY_EVERY = 3600.0  # seconds
+_SWEEP_EVERY = 86400.0  # seconds
 
 Step = Callable[[Workshop, Claim], Awaitable[None]]
 STEPS: Mapping[str, Step] = {
@@ -51,6 +53,7 @@ class Loop:
         self._lease = work.lease.total_seconds()
         self._lanes = {steps.CONVERT: work.convert, steps.MAIL: work.mails, steps.RECEIVE: work.convert}
         self._lanes |= {steps.carrier_lane(name): work.calls for name in shop.carriers}
+        self._calls = {steps.carrier_lane(name): carrier.config.calls for name, carrier in shop.carriers.items()}
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._lanes_at_work: list[asyncio.Task[None]] = []
         self._side: list[asyncio.Task[None]] = []
@@ -62,7 +65,12 @@ class Loop:
         self._lanes_at_work = [self._lane(lane, width) for lane, width in self._lanes.items()]
         chores: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
+            ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
             ("looking for strays", _STRAY_EVERY, self._strays),
+            *(
+                (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))
+                for name in self._shop.carriers
+            ),
             *(
                 (f"listing received faxes of {name}", _LIST_EVERY, partial(receive.listing, self._shop, name))
                 for name, carrier in self._shop.carriers.items()
@@ -121,7 +129,8 @@ class Loop:
         if free <= 0:
             return []
         try:
-            return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime())
+            calls = self._calls.get(lane)
+            return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime(), calls)
         except SpoolUnavailable as error:
             _log.error("cannot claim work: %s", error.text, extra={"action": "claim_failed"})
             return []
@@ -166,13 +175,15 @@ class Loop:
 
     async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
+            wait = seconds
             try:
                 await chore()
             except GatewayError as error:
+                wait = min(seconds, _LONGEST)
                 _log.warning("%s put off: %s", name, error.text)
             except Exception:  # noqa: BLE001  # a border: one adapter's fault must not stop the service
                 _log.exception("%s failed unexpectedly", name, extra={"action": "chore_failed"})
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(wait)
 
     async def _heartbeat(self) -> None:
         """Extend the leases of what may take long. A hand-over never: its lease must end when it says."""

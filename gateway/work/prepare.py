@@ -32,10 +32,11 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     """Make the pages and record them, or end the fax with the name of what cannot become pages."""
     began = time.monotonic()
     try:
-        with shop.documents.scratch() as folder:
-            made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, folder))
-            assert isinstance(made, Made)
-            document = await shop.documents.put_file(made.pdf)
+        async with shop.documents.local(case.submission.document) as mail:
+            with shop.documents.scratch() as folder:
+                made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, mail, folder))
+                assert isinstance(made, Made)
+                document = await shop.documents.put_file(made.pdf)
     except BadDocument as error:
         await _refuse(shop, claim, error.text, error.reply.partition(" ")[2])
         return
@@ -67,14 +68,14 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> Non
         metrics.RESULTS.labels(failed.state).inc()
 
 
-async def _job(shop: Workshop, case: Case, out: Path) -> Job:
+async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
     return job.of_mail(
         shop.config,
         headers(await shop.documents.head(submission.document, _HEADERS)),
         case.recipients[0],
-        source=shop.documents.path(submission.document),
+        source=mail,
         out=out,
         templates=shop.templates.folders,
         sender=submission.envelope.sender,

@@ -54,8 +54,9 @@ async def listing(shop: Workshop, name: str) -> None:
     """Ask one carrier for its received faxes, because an announcement can be lost; let it forget those that are mailed."""
     carrier = shop.carriers[name]
     said = await carrier.list_inbound()
+    oldest = shop.now() - shop.config.keep_records  # what we have forgotten is not news
     known = await shop.store.read(inbounds.by_carrier_ref, name, [one.carrier_ref for one in said])
-    await shop.statements.keep(name, [one for one in said if one.carrier_ref not in known])
+    await shop.statements.keep(name, [one for one in said if one.carrier_ref not in known and one.received_at > oldest])
     for carrier_ref, state in known.items():
         if state in _DONE:
             await carrier.forget_inbound(carrier_ref)

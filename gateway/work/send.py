@@ -11,6 +11,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from gateway import log, metrics
 from gateway.carriers.base import Carrier, Event, Order
@@ -37,32 +38,38 @@ async def send(shop: Workshop, claim: Claim, case: Case) -> None:
             transmissions.settle, claim, Next(state=T.HELD, reason=text, alarm="a fax is held: its carrier is gone")
         )
         return
-    if ended := _cannot_be_sent(shop, carrier, case):
+    if ended := await _cannot_be_sent(shop, carrier, case):
         if await shop.store.write(transmissions.settle, claim, ended):
             metrics.RESULTS.labels(ended.state).inc()
         return
-    limit = carrier.capabilities.submit_limit
+    assert transmission.document is not None  # ready means: the pages are made
+    async with shop.documents.local(transmission.document) as document:
+        await _attempt_call(shop, claim, case, carrier, document)
+
+
+async def _attempt_call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, document: Path) -> None:
+    transmission, limit = case.transmission, carrier.capabilities.submit_limit
     if not claim.outlives(2 * limit):
         await shop.store.write(steps.put_back, claim)
         return
     attempt = _attempt(shop, case)
-    if not await shop.store.write(transmissions.open_attempt, claim, attempt):
-        _log.info("%s was taken over", transmission.id, extra={"action": "lease_lost"})
+    if not await shop.store.write(transmissions.open_attempt, claim, attempt, carrier.config.calls):
+        _log.debug("%s waits for its turn, or was taken over", transmission.id, extra={"action": "not_called"})
         return
-    await _call(shop, claim, case, carrier, attempt)
+    await _call(shop, claim, case, carrier, attempt, document)
 
 
-async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt) -> None:
+async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, document: Path) -> None:
     limit = carrier.capabilities.submit_limit
-    assert case.transmission.document is not None  # ready means: the pages are made
     order = Order(
         reference=attempt.reference,
         number=case.transmission.number,
         sub_address=case.transmission.sub_address,
         caller=case.transmission.caller,
-        document=shop.documents.path(case.transmission.document),
+        document=document,
         pages=case.transmission.pages,
         subject=case.submission.subject,
+        in_time=lambda: claim.outlives(0),
     )
     try:
         carrier_ref = await asyncio.wait_for(carrier.open(order), limit)
@@ -189,14 +196,14 @@ async def finish(
     )
 
 
-def _cannot_be_sent(shop: Workshop, carrier: Carrier, case: Case) -> Next | None:
+async def _cannot_be_sent(shop: Workshop, carrier: Carrier, case: Case) -> Next | None:
     """Reasons not to call at all."""
     transmission, able = case.transmission, carrier.capabilities
     if able.max_pages is not None and transmission.pages > able.max_pages:
         text = f"The fax has {transmission.pages} pages; the carrier takes at most {able.max_pages}."
         return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)
     if able.max_bytes is not None and transmission.document is not None:
-        size = shop.documents.size(transmission.document)
+        size = await shop.documents.size(transmission.document)
         if size > able.max_bytes:
             text = f"The fax has {size:,} bytes; the carrier takes at most {able.max_bytes:,}."
             return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)

@@ -15,7 +15,7 @@ import aiosmtplib
 
 from gateway import metrics
 from gateway.errors import BadDocument, ConverterUnavailable, GatewayError
-from gateway.fax import InboundId, TransmissionId, TransmissionState
+from gateway.fax import InboundId, TransmissionState
 from gateway.pages.fence import Fence
 from gateway.report import compose
 from gateway.report.compose import Mail
@@ -32,7 +32,7 @@ _HEADERS = 256 * 1024
 
 async def step(shop: Workshop, claim: Claim) -> None:
     """Compose one mail, hand it over, record the answer."""
-    owed = await shop.store.read(outbox.get, claim.subject)
+    owed = await shop.store.read_one(outbox.several, claim.subject)
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
         return
@@ -80,7 +80,8 @@ async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
         assert inbound.document is not None
-        picture = await first_page(shop.fence, shop.documents.path(inbound.document))
+        async with shop.documents.local(inbound.document) as file:
+            picture = await first_page(shop.fence, file)
         pdf = await shop.documents.get(inbound.document)
         return shop.composer.received(
             outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
@@ -113,7 +114,7 @@ def _with_advice(owed: Owed) -> str:
 
 
 async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
-    case = await shop.store.read(queries.case, TransmissionId(owed.about_id))
+    case = await shop.store.read_one(queries.cases, owed.about_id)
     assert case is not None
     if owed.kind == outbox.HELD and case.transmission.state is not TransmissionState.HELD:
         return None  # a person has decided meanwhile; what became of it is told by a row of its own

@@ -151,7 +151,8 @@ async def _answered(carrier: Carrier, question: Awaitable[R]) -> R:
 
 
 async def _waiting(shop: Workshop, attempt: Attempt) -> list[Stored]:
-    return await shop.store.read(events.waiting, attempt.carrier, attempt.carrier_ref, attempt.reference)
+    about = (attempt.carrier, attempt.carrier_ref, attempt.reference)
+    return await shop.store.read_one(events.waiting_about, about) or []
 
 
 def _usable(carrier: Carrier, said: Sequence[Stored]) -> Sequence[Stored]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.fax import TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import events, queries, schema, steering, steps
+from gateway.spool import events, queries, schema, steps
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.work import steered
@@ -17,21 +16,18 @@ from gateway.work.workshop import Workshop
 
 async def step(shop: Workshop, claim: Claim) -> None:
     """Move one transmission on."""
-    transmission = TransmissionId(claim.subject)
-    case = await shop.store.read(queries.case, transmission)
+    case = await shop.store.read_one(queries.cases, claim.subject)
     if case is None or case.transmission.state in FINAL:
         await shop.store.write(steps.done, claim)
         return
-    if wishes := await shop.store.read(steering.pending, transmission):
-        await steered.apply(shop, claim, case, wishes)
+    if case.wishes:
+        await steered.apply(shop, claim, case, case.wishes)
         return
     state = case.transmission.state
     if state is T.ACCEPTED:
         await prepare(shop, claim, case)
     elif state is T.DEFERRED and (due := case.transmission.due_at) and due > shop.now():
         await shop.store.write(steps.put_back, claim, due_at=due)  # a nudge is a reason to look, not to dial early
-    elif state is T.DEFERRED and (due := case.transmission.due_at) and due > shop.now():
-        await shop.store.write(steps.put_back, claim, due_at=due)  # somebody had it looked at; its time has not come
     elif state in (T.READY, T.DEFERRED):
         await send(shop, claim, case)
     elif state is T.SENDING:

@@ -152,6 +152,12 @@ class CarrierConformance:
         assert caught.value.carrier_code
         assert far.taken() == 0
 
+    async def test_a_fax_whose_time_is_over_is_not_sent(self, far: FarEnd) -> None:
+        order = replace(far.order(), in_time=lambda: False)
+        with pytest.raises(CarrierUnavailable):
+            await far.adapter.submit(order)
+        assert far.taken() == 0
+
     async def test_a_carrier_that_cannot_be_reached_is_unavailable(self, far: FarEnd) -> None:
         far.cut_off()
         with pytest.raises(CarrierUnavailable):

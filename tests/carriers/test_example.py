@@ -87,6 +87,7 @@ class Example(Carrier):
             decode=http.json_of(Fax),
             judge=_refusal,
             limit=self.config.time_limit,
+            in_time=order.in_time,
             auth=self._auth,
             data={"to": order.number, "tag": order.reference},
             files={"document": ("fax.pdf", document, "application/pdf")},

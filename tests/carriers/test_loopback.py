@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -348,3 +349,19 @@ async def test_a_full_network_names_the_time_until_a_line_is_free(tmp_path: Path
         clock.forward(20)
         await adapter.submit(order(tmp_path, reference="at_9"))
     assert len(calls(tmp_path / "carrier")) == 3
+
+
+async def test_a_call_that_was_held_up_until_its_time_was_over_is_not_written(tmp_path: Path, clock: Clock) -> None:
+    """What a frozen process does: the check before the call was long ago, the write comes when it wakes."""
+    over = False
+    async with running(tmp_path, clock) as adapter:
+        with (adapter.tools.folder / "journal.jsonl").open("rb") as journal:
+            fcntl.flock(journal, fcntl.LOCK_EX)  # the journal's thread waits here
+            late = asyncio.create_task(adapter.submit(replace(order(tmp_path), in_time=lambda: not over)))
+            await asyncio.sleep(0.2)
+            assert not late.done()
+            over = True
+        with pytest.raises(CarrierUnavailable):
+            await late
+        assert await adapter.find("at_1") is None
+        assert calls(adapter.tools.folder) == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.carriers.tools import Clock
-from tests.spool import postgres
+from tests.spool import objects, postgres
 
 _numbers = itertools.count(1)
 
@@ -28,3 +28,16 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> str:
     """An empty database."""
     return postgres.database(postgres_server, f"test{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """Endpoint of an S3-compatible server."""
+    with objects.server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(object_store: str) -> str:
+    """An empty bucket."""
+    return objects.bucket(object_store, f"bucket{next(_numbers)}")

@@ -7,6 +7,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -28,43 +29,74 @@ def _user() -> str | None:
     return "postgres" if "postgres" in names else "nobody"
 
 
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """URL of the server, without a database's name."""
-    program, user = Path(max(glob.glob(PROGRAMS))), _user()
-    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    if user is not None:
-        shutil.chown(folder, user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-    data = str(folder / "data")
-    try:
+class Server:
+    """A server in `folder`, with its data there."""
+
+    def __init__(self, folder: Path, fsync: bool) -> None:
+        self._program, self._user, self._folder, self._fsync = Path(max(glob.glob(PROGRAMS))), _user(), folder, fsync
+        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._running: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql://faxgate@127.0.0.1:{self._port}"
+        """Without a database's name."""
+
+    def make(self) -> None:
+        """The data folder."""
         made = subprocess.run(
-            [program.with_name("initdb"), "-D", data, "-U", "faxgate", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            user=user, env=environment, cwd=folder, capture_output=True, text=True, timeout=120,
+            [self._program.with_name("initdb"), "-D", str(self._folder / "data"), "-U", "faxgate", "-A", "trust",
+             "-E", "UTF8", "--no-sync"],
+            user=self._user, env=self._environment, cwd=self._folder, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        with (folder / "log").open("wb") as log:
-            running = subprocess.Popen(
-                [program, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", str(folder),
-                 "-c", "fsync=off", "-c", "deadlock_timeout=100ms"],
-                user=user, env=environment, cwd=folder, stdout=log, stderr=log,
+
+    def start(self) -> None:
+        """It may have been stopped before."""
+        with (self._folder / "log").open("ab") as log:
+            self._running = subprocess.Popen(
+                [self._program, "-D", str(self._folder / "data"), "-p", str(self._port), "-h", "127.0.0.1",
+                 "-k", str(self._folder), "-c", f"fsync={'on' if self._fsync else 'off'}", "-c", "deadlock_timeout=100ms"],
+                user=self._user, env=self._environment, cwd=self._folder, stdout=log, stderr=log,
             )  # fmt: skip
+        _wait(self.url, self._folder / "log")
+
+    def stop(self) -> None:
+        """Its clients are cut off."""
+        if self._running is None:
+            return
+        self._running.send_signal(signal.SIGINT)  # fast shutdown
         try:
-            url = f"postgresql://faxgate@127.0.0.1:{port}"
-            _wait(url, folder / "log")
-            yield url
+            self._running.wait(10)
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            self._running.wait(10)
+        self._running = None
+
+
+@contextlib.contextmanager
+def running(*, fsync: bool = False) -> Iterator[Server]:
+    """A server that can be stopped and started."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        made = Server(folder, fsync)
+        made.make()
+        try:
+            made.start()
+            yield made
         finally:
-            running.terminate()  # smart shutdown waits for clients; ours are gone, or it is stopped harder
-            try:
-                running.wait(5)
-            except subprocess.TimeoutExpired:
-                running.kill()
-                running.wait(10)
+            made.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def server(*, fsync: bool = False) -> Iterator[str]:
+    """URL of a server, without a database's name."""
+    with running(fsync=fsync) as made:
+        yield made.url
 
 
 def _wait(url: str, log: Path) -> None:

@@ -33,7 +33,7 @@ async def test_a_document_is_named_by_its_content(documents: Documents) -> None:
     stored = await documents.put(b"trace: x\r\n", CONTENT)
     whole = b"trace: x\r\n" + CONTENT
     assert stored.sha256 == hashlib.sha256(whole).hexdigest()
-    assert stored.size == len(whole) == documents.size(stored.sha256)
+    assert stored.size == len(whole) == await documents.size(stored.sha256)
     assert await documents.get(stored.sha256) == whole
     assert await documents.head(stored.sha256, 9) == whole[:9]
     assert files(documents) == [Path(stored.sha256[:2]) / stored.sha256]
@@ -80,7 +80,7 @@ def test_a_scratch_folder_is_gone_afterwards_whatever_is_in_it(documents: Docume
 
 async def test_nobody_else_may_read_a_document(documents: Documents) -> None:
     stored = await documents.put(CONTENT)
-    assert documents.path(stored.sha256).stat().st_mode & 0o077 == 0
+    assert (documents.root / stored.sha256[:2] / stored.sha256).stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("name", ["../../etc/nowhere", "x" * 64, "x" * 300, "\N{SNOWMAN}"])

@@ -18,6 +18,7 @@ from gateway.spool.commit import Transaction
 from gateway.spool.store import Store
 from tests.carriers.tools import Clock
 from tests.spool import values
+from tests.spool.clock import DatabaseClock
 from tests.spool.conformance import Reopen, StoreConformance
 from tests.spool.values import LANE
 
@@ -29,6 +30,12 @@ def opened(folder: Path, url: str, clock: Clock, node: str) -> Store:
     store.open()
     store.start()
     return store
+
+
+@pytest.fixture
+def clock(postgres_url: str) -> Clock:
+    """The database's clock can be put forward; the node's own goes along."""
+    return DatabaseClock(postgres_url)
 
 
 @pytest.fixture

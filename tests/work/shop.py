@@ -7,7 +7,7 @@ import contextlib
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Scripted(Carrier):
     capabilities = Capabilities(cancels=True, finds=True, absence_proves_unsent=True, polls=True, submit_limit=60.0)
 
     def __init__(self, tools: Tools, far: FarEnd, capabilities: Capabilities | None = None) -> None:
-        super().__init__(tools, CarrierConfig(kind="loopback"))
+        super().__init__(tools, CarrierConfig(kind="loopback", calls=1000))
         self.far = far
         self.behaviour: Behaviour = self.takes
         self.asked: list[str] = []
@@ -192,10 +192,12 @@ class House:
         await self.client.aclose()
         await self.store.close()
 
-    async def fax(self, number: str = values.NUMBER) -> TransmissionId:
+    async def fax(self, number: str = values.NUMBER, carrier: str = "main") -> TransmissionId:
         """A fax whose pages are made."""
         document = await self.documents.put(b"%PDF-1.7 " + number.encode())
-        accepted = await self.store.write(submissions.accept, values.submission(), [values.call(number)])
+        accepted = await self.store.write(
+            submissions.accept, values.submission(), [replace(values.call(number), carrier=carrier)]
+        )
         for claim in await self.store.write(steps.claim, steps.CONVERT, 1, 60.0, steps.uptime()):
             await self.store.write(transmissions.prepared, claim, document=Sha256(document.sha256), pages=2, manifest="[]")
         return accepted.transmissions[0]

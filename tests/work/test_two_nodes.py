@@ -13,10 +13,16 @@ from gateway.carriers.base import Order, Receipt
 from gateway.fax import AttemptState, TransmissionState
 from tests.carriers.tools import Clock
 from tests.spool import values
+from tests.spool.clock import DatabaseClock
 from tests.work.shop import FarEnd, House
 
 pytestmark = pytest.mark.needs("postgres")
-AHEAD = 30.0  # seconds the second node's clock is ahead
+AHEAD = 600.0  # seconds the second node's clock is ahead
+
+
+@pytest.fixture
+def clock(postgres_url: str) -> Clock:
+    return DatabaseClock(postgres_url)
 
 
 @pytest.fixture
@@ -35,12 +41,28 @@ async def nodes(tmp_path: Path, clock: Clock, postgres_url: str) -> AsyncIterato
         await node.close()
 
 
-async def test_que_02_a_node_that_is_late_and_one_that_is_ahead_send_once(nodes: tuple[House, House], clock: Clock) -> None:
+async def test_que_02_a_node_whose_clock_is_ahead_takes_nothing_over(nodes: tuple[House, House], clock: Clock) -> None:
+    one, two = nodes
+    fax = await one.fax()
+
+    async def while_the_lease_holds(order: Order) -> Receipt:
+        clock.forward(values.LEASE - 60)
+        assert await two.work() == 0
+        assert abs(two.store.now() - one.store.now()) < timedelta(seconds=5)
+        return await one.carrier.takes(order)
+
+    one.carrier.behaviour = while_the_lease_holds
+    await one.work()
+    assert len(one.far.calls) == 1
+    assert (await values.open_attempt(two.store, fax)).carrier_ref == "far-1"
+
+
+async def test_que_02_a_node_that_is_late_and_one_that_takes_over_send_once(nodes: tuple[House, House], clock: Clock) -> None:
     one, two = nodes
     fax = await one.fax()
 
     async def at_the_end_of_its_lease(order: Order) -> Receipt:
-        clock.forward(values.LEASE - AHEAD + 1)  # to the other clock the lease has ended
+        clock.forward(values.LEASE + 1)
         for _ in range(3):
             await two.work()
         assert (await values.open_attempt(two.store, fax)).state is AttemptState.UNCERTAIN

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from gateway.errors import SpoolUnavailable
 
@@ -17,11 +17,11 @@ _LOCK = 0x66617867617465  # "faxgate": the advisory lock of whoever changes tabl
 
 def upgrade(engine: Engine) -> None:
     """Bring the tables to the newest revision. Raises SpoolUnavailable if they are newer than this program."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":  # two nodes that start together take turns
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # for as long as the other one needs
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         current = MigrationContext.configure(connection).get_current_revision()
         if current == scripts.get_current_head():
@@ -30,3 +30,19 @@ def upgrade(engine: Engine) -> None:
             raise SpoolUnavailable(f"The spool was written by a newer faxgate (schema {current}); upgrade this one.")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def newest() -> str:
+    """The revision that this program works with."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def revision(connection: Connection) -> str:
+    """The revision of the tables that are there; "" = none."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
