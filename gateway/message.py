@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 _HEADER_LIMIT = 256 * 1024
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
-_MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
+_MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
 
 
