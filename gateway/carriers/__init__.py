@@ -10,9 +10,9 @@ import importlib
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
-from gateway import config
 from gateway.carriers.base import Carrier, CarrierConfig, Tools
 from gateway.errors import ConfigError
+from gateway.faults import validated
 
 #: The only list. Kind in the configuration -> module and class.
 CARRIERS: Mapping[str, str] = {
@@ -65,4 +65,4 @@ def _checked(name: str, section: Mapping[str, object], file: str) -> tuple[type[
         raise ConfigError(file, key, f'there is no carrier "{kind}"; known kinds: {", ".join(kinds())}') from error
     except (ImportError, AttributeError, TypeError) as error:
         raise ConfigError(file, key, f'the adapter of "{kind}" cannot be loaded ({type(error).__name__}: {error})') from error
-    return found, config.validated(found.Config, section, file, f"carrier.{name}")
+    return found, validated(found.Config, section, file, f"carrier.{name}")
