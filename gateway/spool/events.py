@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from gateway.errors import Outcome
 from gateway.fax import AttemptId, AttemptState, TransmissionId, new_id
 from gateway.lifecycle import OPEN_ATTEMPT
-from gateway.spool import schema, steps
+from gateway.spool import outbox, schema, steering, steps
 from gateway.spool.commit import Transaction
 
 
@@ -87,7 +87,16 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
     t.db.execute(update(table).where(table.c.id == values["id"]).values(applied_at=t.now, late=late))
     if late:
         t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    if late and statement.state is AttemptState.DELIVERED:
+        _delivered_after_all(t, transmission)
     return Kept.LATE if late else Kept.NEW
+
+
+def _delivered_after_all(t: Transaction, transmission: TransmissionId) -> None:
+    """An attempt that had failed was delivered, the carrier says now: no further call, and a person must know."""
+    steering.ask(t, transmission, "hold", "", "the carrier's late word that it was delivered")
+    text = f"{transmission}: its attempt was reported as failed before. Its sender may have been told so."
+    outbox.alarm(t, about=f"{transmission}#late", what="a carrier says late that a fax was delivered", text=text)
 
 
 def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:

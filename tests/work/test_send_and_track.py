@@ -382,3 +382,21 @@ async def test_a_late_contradiction_is_flagged_and_moves_nothing(house: House) -
     assert await state(house, fax) is T.DELIVERED
     assert "late event" in [entry.what for entry in await house.store.read(queries.history, fax)]
     assert await house.owed("result", fax) == 1
+
+
+async def test_a_fax_that_was_delivered_after_all_is_not_dialled_again(house: House, clock: Clock) -> None:
+    fax = await house.fax()
+    await house.work()
+    (call,) = house.far.calls
+    call.status = "busy"
+    await house.say(call)
+    await house.work()
+    assert await state(house, fax) is T.DEFERRED
+    call.status = "delivered"
+    await house.say(call)
+    await house.work()
+    assert await state(house, fax) is T.HELD
+    clock.forward(100_000)
+    await house.work()
+    assert len(house.far.calls) == 1
+    assert await house.owed("alarm", fax) == 1
