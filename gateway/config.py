@@ -9,19 +9,16 @@ Carrier sections are kept as they are: their models belong to the adapters (`car
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import phonenumbers
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     field_serializer,
@@ -29,206 +26,22 @@ from pydantic import (
     model_validator,
 )
 
-from gateway import number
-from gateway.errors import ConfigError, Outcome, Refused
+from gateway.errors import ConfigError
 from gateway.faults import validated
-from gateway.lifecycle import TRAITS, Kind, Retry
-from gateway.units import Beside, Domain, Duration, Endpoint, Mail, Size, Text, Zone
-
-
-def _minutes(*values: int) -> tuple[timedelta, ...]:
-    return tuple(timedelta(minutes=value) for value in values)
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Smtp(Section):
-    """`[smtp]`: where mail comes in."""
-
-    listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
-    """Addresses to listen on. At least one."""
-    tls_cert: Beside | None = None
-    """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
-    tls_key: Beside | None = None
-    max_size: Size = 50_000_000
-    """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
-    max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
-    """Recipients of one mail."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Connections at the same time; further ones are answered 421."""
-    timeout: Duration = timedelta(minutes=5)
-    """A client that says nothing for this long is cut off."""
-
-    @model_validator(mode="after")
-    def _together(self) -> Smtp:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both or neither")
-        if self.max_size < 65536:
-            raise ValueError("max_size must be at least 64 KiB (65536 B)")
-        if not self.listen:
-            raise ValueError("listen needs at least one address")
-        return self
-
-
-class Http(Section):
-    """`[http]`: callbacks, health, metrics."""
-
-    listen: Endpoint = "127.0.0.1:8025"
-    public_url: str = ""
-    """How carriers reach it from outside, e.g. "https://fax.example.com". Default: http:// and the listen address."""
-
-    @field_validator("public_url")
-    @classmethod
-    def _web(cls, value: str) -> str:
-        if value and not re.match(r"https?://[^/\s]+", value):
-            raise ValueError('write it like "https://fax.example.com"')
-        return value.rstrip("/")
-
-
-class MailOut(Section):
-    """`[mail]`: where reports and received faxes are handed over."""
-
-    smarthost: Text = "smtp://127.0.0.1:25"
-    """`smtp://host:port` (STARTTLS when offered), `smtp+starttls://` (required) or `smtps://`."""
-    username: str = ""
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    from_: Annotated[Mail, Field(alias="from")]
-    """Sender shown in reports; answers to it should reach a person."""
-    operator: Mail
-    """Postmaster, alarms, and what nobody else may be told."""
-    retry: Annotated[tuple[Duration, ...], Field(min_length=1)] = _minutes(1, 5, 15, 30)
-    """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
-    give_up: Duration = timedelta(days=5)
-    """A report that cannot be handed over for this long is given up, and the operator told."""
-
-    @field_validator("smarthost")
-    @classmethod
-    def _scheme(cls, value: str) -> str:
-        if not re.fullmatch(r"(smtp|smtp\+starttls|smtps)://(\[[0-9a-fA-F:]+\]|[^/:@\s\[\]]+)(:[0-9]{1,5})?/?", value):
-            raise ValueError('write it like "smtp://127.0.0.1:25"; user and password have keys of their own')
-        return value
-
-
-class Pages(Section):
-    """`[pages]`: how mail becomes pages."""
-
-    paper: Literal["letter", "a4"] | None = None
-    """Default: letter in North America, A4 elsewhere (by `region`)."""
-    max_pages: Annotated[int, Field(ge=1, le=5000)] = 200
-    """Longest fax, with cover page."""
-    time_limit: Duration = timedelta(seconds=60)
-    """For the conversion of one mail."""
-    memory: Size = 1_000_000_000
-    """For the conversion of one mail."""
-
-
-class Work(Section):
-    """`[work]`: how much is done at the same time."""
-
-    convert: Annotated[int, Field(ge=1, le=256)] = 2
-    """Conversions at once."""
-    calls: Annotated[int, Field(ge=1, le=10_000)] = 8
-    """Hand-overs at once for each carrier."""
-    mails: Annotated[int, Field(ge=1, le=256)] = 4
-    """Mails sent at once."""
-    lease: Duration = timedelta(minutes=3)
-    """How long a claim on a fax lasts; work of a dead process is taken up again after this. More than a carrier's
-    time limit for one hand-over."""
-    poll: Duration = timedelta(seconds=30)
-    """First wait before a carrier is asked for a result that no callback brought; it doubles up to 15 minutes."""
-    drain: Duration = timedelta(seconds=20)
-    """How long a stop waits for work in hand."""
-
-
-class S3(Section):
-    """`[s3]`: the object store of `documents = "s3://…"`."""
-
-    endpoint: str = ""
-    """URL of a store that is not Amazon's, e.g. "https://objects.example.com"."""
-    region: str = ""
-    access_key: str = ""
-    """With `secret_key_file`. Without them the machine's own role signs in (boto's usual chain)."""
-    secret_key_file: Path | None = None
-
-    @model_validator(mode="after")
-    def _together(self) -> S3:
-        if bool(self.access_key) != (self.secret_key_file is not None):
-            raise ValueError("access_key and secret_key_file belong together: set both or neither")
-        if self.endpoint and not re.match(r"https?://[^/\s]+", self.endpoint):
-            raise ValueError('write endpoint like "https://objects.example.com"')
-        return self
-
-
-class AccountSection(Section):
-    """`[[account]]`: who may fax."""
-
-    name: Text
-    login: str = ""
-    """For SMTP AUTH; needs a password."""
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    senders: tuple[Text, ...] = ()
-    """Mail addresses, or patterns like "*@example.com"."""
-    networks: tuple[Text, ...] = ()
-    """CIDR; a listed sender from here needs no other proof."""
-    countries: tuple[Text, ...]
-    """ISO codes of the countries it may fax, e.g. ["US", "CA"]."""
-
-    @field_validator("networks")
-    @classmethod
-    def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            ipaddress.ip_network(network)
-        return value
-
-    @field_validator("countries")
-    @classmethod
-    def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for country in value:
-            if country not in phonenumbers.SUPPORTED_REGIONS:
-                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
-        return value
-
-
-class LineSection(Section):
-    """`[[line]]`: a fax number we hold."""
-
-    number: Text
-    account: Text
-    carrier: Text
-    mailbox: tuple[Mail, ...] = ()
-    """Who gets what arrives here; empty: the operator."""
-
-    @field_validator("number")
-    @classmethod
-    def _e164(cls, value: str) -> str:
-        if not value.startswith("+"):
-            raise ValueError('write it with + and country code, like "+14155550100"')
-        try:
-            return number.parse(value, "US").e164
-        except Refused as error:
-            raise ValueError(error.text) from error
-
-
-class RetrySection(Section):
-    """`[retry]`: waits before the next attempt, by outcome. The last one done = failed."""
-
-    busy: tuple[Duration, ...] = _minutes(1, 2, 5, 10, 20, 40)
-    no_answer: tuple[Duration, ...] = _minutes(5, 30)
-    line_trouble: tuple[Duration, ...] = _minutes(1, 5, 15)
-    carrier_trouble: tuple[Duration, ...] = _minutes(1, 5, 15, 30)
-    give_up: Duration = timedelta(hours=4)
-    """After this age no further attempt begins."""
-
-    def schedule(self) -> Retry:
-        """The same as `lifecycle` wants it."""
-        temporary = [outcome for outcome in Outcome if TRAITS[outcome].kind is Kind.TEMPORARY]
-        return Retry(waits={outcome: getattr(self, outcome.value) for outcome in temporary}, give_up=self.give_up)
+from gateway.sections import (
+    S3,
+    AccountSection,
+    Doors,
+    Http,
+    LineSection,
+    MailOut,
+    Pages,
+    RetrySection,
+    Section,
+    Smtp,
+    Work,
+)
+from gateway.units import Beside, Domain, Duration, Text, Zone
 
 
 class Config(Section):
@@ -258,6 +71,7 @@ class Config(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
     http: Http = Http()
+    door: Doors = Doors()
     mail: MailOut
     pages: Pages = Pages()
     work: Work = Work()
@@ -322,14 +136,16 @@ class Config(Section):
     def public_url(self) -> str:
         return self.http.public_url or f"http://{self.http.listen}"
 
-    def secret(self, section: MailOut | AccountSection) -> str:
-        """The password of a section, "" if it has none; read at start, so that a bad file stops it."""
+    def secret(self, section: MailOut | AccountSection, name: str = "password") -> str:
+        """The password (or another secret) of a section, "" if it has none; read at start, so that a bad file stops it."""
         key = f"account[{self.account.index(section) + 1}]" if isinstance(section, AccountSection) else "mail"
-        if section.password_file is None:
-            return section.password.get_secret_value() if section.password else ""
-        if section.password is not None:
-            raise ConfigError(self.file, f"{key}.password", "set password or password_file, not both")
-        return _read_secret(self.file, f"{key}.password_file", section.password_file)
+        written: SecretStr | None = getattr(section, name)
+        path: Path | None = getattr(section, f"{name}_file")
+        if path is None:
+            return written.get_secret_value() if written else ""
+        if written is not None:
+            raise ConfigError(self.file, f"{key}.{name}", f"set {name} or {name}_file, not both")
+        return _read_secret(self.file, f"{key}.{name}_file", path)
 
 
 def load(path: Path) -> Config:
@@ -365,6 +181,7 @@ def _check_references(config: Config) -> None:
             raise ConfigError(config.file, f"{key}.login", f'two accounts sign in as "{account.login}"')
         names.add(account.name)
         logins.add(account.login.lower())
+        config.secret(account, "callback_secret")
         if not config.secret(account) and account.login:
             raise ConfigError(config.file, f"{key}.password_file", "is missing: an account with a login needs a password")
         if not account.countries:

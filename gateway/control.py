@@ -23,13 +23,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from gateway import __version__, number
 from gateway.carriers.base import Capabilities
-from gateway.config import AccountSection, Config
+from gateway.config import Config
 from gateway.desk.identity import Identity
 from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.faults import validated
 from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
+from gateway.sections import AccountSection
 from gateway.spool import accounts, inspection, queries
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store

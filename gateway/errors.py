@@ -11,7 +11,8 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  ├─ Unsupported             this carrier cannot do what was asked
     │  └─ CarrierRefused          the carrier said no and we know why
     ├─ Unavailable            temporary; certainly not sent; try again later
-    │  ├─ CarrierUnavailable      connect failed, 429; may carry retry_after
+    │  ├─ CarrierUnavailable      connect failed; may carry retry_after
+    │  │  └─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
     │  ├─ ConverterUnavailable    child process died, out of space
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
@@ -137,6 +138,10 @@ class Unavailable(GatewayError):
 
 class CarrierUnavailable(Unavailable):
     """The carrier cannot be reached."""
+
+
+class CarrierBusy(CarrierUnavailable):
+    """The carrier asks us to wait."""
 
 
 class ConverterUnavailable(Unavailable):

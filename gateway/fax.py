@@ -86,6 +86,28 @@ class InboundState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an account wants to be told, and kept. It may change them itself, through an API door."""
+
+    outbound_callback: str = ""
+    """URL that is called when a fax it sent through an API door has ended; "" = none."""
+    inbound_callback: str = ""
+    """URL that gets what arrives on its lines; "" = none."""
+    callback_secret: str = field(default="", repr=False)
+    """Key of the HMAC that callbacks then carry; "" = none."""
+    confirmations: bool = False
+    """A report is mailed for each fax it sent through an API door."""
+    received_mail: bool = True
+    """What arrives on its lines is mailed to their mailboxes."""
+    received_pdf: bool = True
+    """The mail about a received fax has the fax with it; else it only says that one came."""
+    keep_documents: bool = False
+    """Faxes sent through an API door keep their documents as long as others; else they go when the fax is delivered."""
+    redial: bool = False
+    """Faxes sent through an API door are dialled again like mail; else the caller does it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Who may fax, and who pays."""
 
@@ -103,6 +125,9 @@ class Account:
     """ISO 3166 regions it may fax."""
     declared: bool = False
     """Declared in the configuration file, which wins: read-only elsewhere."""
+    guid: str = ""
+    """40 hex digits: its name in the HelloFax API. Given when it is stored."""
+    settings: Settings = Settings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +176,18 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoverPage:
+    """What a caller asked of the cover page; a mail asks nothing and gets one."""
+
+    wanted: bool = True
+    to: str = ""
+    """Whom it names; "" = what the recipient says."""
+    sender: str = ""
+    """From whom; "" = the account."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """What the door knows about one mail beside its content."""
 
@@ -191,6 +228,9 @@ class Submission:
     content_type: str
     """`message/rfc822` for mail."""
     accepted_at: datetime
+    cover: CoverPage = CoverPage()
+    redial: bool = True
+    """False: whoever submitted it dials again, not we."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,12 +66,20 @@ def _beside(value: Path, info: ValidationInfo) -> Path:
     return info.context["folder"] / value if info.context else value
 
 
+def _web_address(value: object) -> object:
+    """ "" or an absolute http(s) URL with a host and without a name and password in it."""
+    if not isinstance(value, str) or (value and not re.fullmatch(r"https?://[^/?#@\s]+([/?#]\S*)?", value, re.IGNORECASE)):
+        raise ValueError('write it like "https://www.example.com/fax"')
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_written)]
 Size = Annotated[int, BeforeValidator(_size)]
 Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
 #: A relative path starts where the configuration file is, wherever the program was started.
 Beside = Annotated[Path, AfterValidator(_beside)]
+WebAddress = Annotated[str, BeforeValidator(_web_address), Field(max_length=2000)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Mail = Annotated[str, Field(pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.\[\]:-]+$")]
 Domain = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$|^\[[0-9a-f:.]+\]$")]

@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gateway.config import Http
+from gateway.sections import Http
 from gateway.web.app import WebDoor
 
 ROOT = Path(__file__).parent.parent

@@ -66,6 +66,11 @@ class Capabilities:
     """Seconds until a submitted fax is certainly listed."""
     signs_callbacks: bool = False
     polls: bool = True
+    forgets: bool = False
+    """The carrier may remove the record of a finished fax: where it knows a fax no longer, its unsigned word at our secret
+    address is all there is, and is believed."""
+    lists: bool = False
+    """`listing` tells its outgoing faxes. Without `finds`, an uncertain attempt is matched by number and time."""
     receives: bool = False
     sub_addresses: bool = False
     writes_header: bool = False
@@ -128,6 +133,8 @@ class Event:
     raw: bytes = b""
     believed: bool = True
     """False: unsigned, a hint only; the transmission must be read again from the carrier."""
+    attention: str = ""
+    """What a person has to put right at the carrier before this fax goes on; the operator is told once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

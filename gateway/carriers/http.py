@@ -5,7 +5,7 @@ raise one of the three kinds of error. They never see an httpx exception.
 
     what happened                                                    on submit          on ask and download
     connect failed, connect time-out, no free connection             Unavailable        Unavailable
-    HTTP 429 (Retry-After in seconds or as a date)                   Unavailable        Unavailable
+    HTTP 429 (Retry-After in seconds or as a date)                   Busy               Unavailable
     write or read failed or timed out, broken HTTP, too long         Uncertain          Unavailable
     HTTP 408, 409, 425, every 5xx, 1xx and 3xx                       Uncertain          Unavailable
     an answer that cannot be decoded                                 Uncertain          Unavailable
@@ -37,7 +37,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.carriers.base import Tools
-from gateway.errors import CarrierRefused, CarrierUnavailable, CarrierUncertain, GatewayError, Outcome
+from gateway.errors import CarrierBusy, CarrierRefused, CarrierUnavailable, CarrierUncertain, GatewayError, Outcome
 
 R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)
@@ -282,7 +282,7 @@ async def _asked(tools: Tools, method: str, url: str, judge: Judge | None, limit
 
 def _submit_error(answer: Answer, now: datetime) -> GatewayError:
     if answer.status == 429:
-        return CarrierUnavailable("The carrier asks us to wait.", retry_after=retry_after(answer.headers, now))
+        return CarrierBusy(retry_after=retry_after(answer.headers, now))
     if answer.status in _UNDECIDED or not 400 <= answer.status < 500:
         return CarrierUncertain(f"The carrier's answer to the fax was HTTP {answer.status}.")
     return _refusal(answer)

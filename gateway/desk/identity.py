@@ -15,13 +15,15 @@ import secrets
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.config import Config
 from gateway.errors import ConfigError, NotAdmitted
-from gateway.fax import Account, AccountId, Line, new_id
+from gateway.fax import Account, AccountId, Line, Settings, new_id
+from gateway.sections import SETTINGS
 from gateway.spool import accounts
 from gateway.spool.store import Store
 
@@ -40,6 +42,7 @@ class Identity:
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex(16))
         self._key = secrets.token_bytes(32)
+        self._fixed: dict[str, frozenset[str]] = {}
         self._verified: dict[bytes, tuple[str, float]] = {}
         self._accounts: list[Account] = []
         self._lines: list[Line] = []
@@ -60,6 +63,10 @@ class Identity:
                 raise ConfigError(config.file, f"account[{n}].login", f'the account "{other}" signs in as "{section.login}"')
             old = known.get(section.name)
             password = config.secret(section)
+            settings = {name: value for name in SETTINGS if (value := getattr(section, name)) is not None}
+            if secret := config.secret(section, "callback_secret"):
+                settings["callback_secret"] = secret
+            self._fixed[section.name] = frozenset(settings)
             kept = old.password_hash if old and password and await self._matches(old.password_hash, password) else ""
             declared.append(
                 Account(
@@ -71,6 +78,8 @@ class Identity:
                     networks=section.networks,
                     countries=section.countries,
                     declared=True,
+                    guid=old.guid if old else "",
+                    settings=replace(old.settings if old else Settings(), **settings),
                 )
             )
         ids = {account.name: account.id for account in declared}
@@ -93,6 +102,21 @@ class Identity:
 
     async def by_name(self, name: str) -> Account | None:
         return next((account for account in await self.all() if account.name == name), None)
+
+    async def by_id(self, identity: str) -> Account | None:
+        return next((account for account in await self.all() if account.id == identity), None)
+
+    async def change_settings(self, account: Account, **changes: str | bool) -> Account:
+        """Change some of an account's settings; the changed account. Raises NotAdmitted for what the file declares."""
+        fixed = self._fixed.get(account.name, frozenset())
+        for name, value in changes.items():
+            if name in fixed and value != getattr(account.settings, name):
+                raise NotAdmitted(f"“{name}” of this account is declared in the configuration file: change it there.")
+        changed = await self._store.write(accounts.change_settings, account.id, changes)
+        self.forget()
+        if changed is None:
+            raise NotAdmitted("This account has been removed.")
+        return changed
 
     async def by_password(self, login: str, password: str) -> Account | None:
         """The account that signs in so; None = wrong. Raises SpoolUnavailable."""

@@ -12,11 +12,26 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway import log, message, metrics
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
-from gateway.fax import Account, AccountId, Envelope, InboundId, Recipient, Submission, SubmissionId, new_id
+from gateway.errors import NotAdmitted
+from gateway.fax import (
+    Account,
+    AccountId,
+    CoverPage,
+    Envelope,
+    InboundId,
+    Recipient,
+    Sha256,
+    Submission,
+    SubmissionId,
+    TransmissionId,
+    new_id,
+)
+from gateway.message import Headers
 from gateway.spool import inbounds, outbox, submissions
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
@@ -62,7 +77,58 @@ class Desk:
             self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content)
         )
         headers = message.headers(content)
-        submission = Submission(
+        submission = self._submission(account, envelope, headers, document.sha256, content_hash)
+        calls = [
+            Call(recipients=group, carrier=carrier, caller=caller, key=_key(submission, number, sub_address))
+            for (number, sub_address), group in _calls(recipients).items()
+        ]
+        accepted = await self._store.write(submissions.accept, submission, calls)
+        self._tell_log(accepted, envelope, recipients)
+        return accepted.submission
+
+    async def submit_call(
+        self,
+        account: Account,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        mail: bytes,
+        *,
+        cover: CoverPage,
+        caller: str = "",
+    ) -> list[TransmissionId]:
+        """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
+
+        caller  our line it is sent from, E.164; "" = the account's first
+        Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
+        SpoolUnavailable.
+        """
+        carrier, first = await self.route(account.id)
+        if caller:
+            line = next(
+                (line for line in await self._identity.lines() if (line.number, line.account) == (caller, account.id)), None
+            )
+            if line is None:
+                raise NotAdmitted(f"{caller} is not one of this account's lines.")
+            carrier = line.carrier
+        for recipient in recipients:
+            self._admission.check(account, recipient, carrier)
+        document, content_hash = await asyncio.gather(self._documents.put(mail), asyncio.to_thread(message.content_hash, mail))
+        submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
+        submission = replace(submission, cover=cover, redial=account.settings.redial)
+        grouped = _calls(recipients)
+        calls = [
+            Call(recipients=group, carrier=carrier, caller=caller or first, key=_key(submission, number, sub_address))
+            for (number, sub_address), group in grouped.items()
+        ]
+        accepted = await self._store.write(submissions.accept, submission, calls)
+        self._tell_log(accepted, envelope, recipients)
+        called = dict(zip(grouped, accepted.calls, strict=True))
+        return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    def _submission(
+        self, account: Account, envelope: Envelope, headers: Headers, document: Sha256, content_hash: str
+    ) -> Submission:
+        return Submission(
             id=SubmissionId(new_id("sub")),
             account=account.id,
             envelope=envelope,
@@ -73,17 +139,10 @@ class Desk:
             from_header=headers.from_header,
             references=" ".join((*headers.references[-_REFERENCES:], headers.message_id)).strip(),
             auto_submitted=headers.auto_submitted != "no",
-            document=document.sha256,
+            document=document,
             content_type="message/rfc822",
             accepted_at=self._store.now(),
         )
-        calls = [
-            Call(recipients=group, carrier=carrier, caller=caller, key=_key(submission, number, sub_address))
-            for (number, sub_address), group in _calls(recipients).items()
-        ]
-        accepted = await self._store.write(submissions.accept, submission, calls)
-        self._tell_log(accepted, envelope, recipients)
-        return accepted.submission
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
         """Take mail for a person (postmaster, bounces of our own): it goes to the operator. A bounce of a received fax's

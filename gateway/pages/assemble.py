@@ -33,7 +33,7 @@ class Cover:
     contact: str
     """The operator's mail address."""
     message: str = ""
-    """Text for the cover page of a posted document; a mail brings its own."""
+    """Text for the cover page where the mail has none of its own: a posted document, or a call's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ def _judged(job: Job) -> tuple[parts.Judgement, str]:
         chosen = tuple(part for part in judgement.chosen if part not in empty)
         if not chosen:
             raise BadDocument("there is nothing to fax: the mail has no text and no attachment", reply=parts.NOTHING)
-        return parts.Judgement(chosen, (*judgement.skipped, *skipped)), ""
+        return parts.Judgement(chosen, (*judgement.skipped, *skipped)), job.cover.message if job.cover else ""
     if not content:
         raise BadDocument(f"{job.title} is empty", part=job.title, reply=parts.NOTHING)
     return parts.Judgement((parts.document(content, job.content_type, job.title),), ()), job.cover.message if job.cover else ""

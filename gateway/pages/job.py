@@ -8,10 +8,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gateway.config import Config
-from gateway.fax import Recipient
+from gateway.fax import CoverPage, Recipient
 from gateway.message import Headers
 from gateway.number import FaxNumber
 from gateway.pages.assemble import Cover, Job
+
+_OF_A_MAIL = CoverPage()
 
 
 def of_mail(
@@ -28,6 +30,7 @@ def of_mail(
     caller: str = "",
     header: bool = True,
     content_type: str = "message/rfc822",
+    asked: CoverPage = _OF_A_MAIL,
 ) -> Job:
     """Files, the facts of the cover, limits; no address of another recipient.
 
@@ -36,6 +39,7 @@ def of_mail(
     sent       aware; printed in the configured zone
     caller     our line, E.164, or ""
     header     whether the line on top of every page is ours to print
+    asked      what a caller asked of the cover page
     """
     date = sent.astimezone(ZoneInfo(config.zone))
     address = mail.from_addresses[0] if mail.from_addresses else sender
@@ -44,16 +48,19 @@ def of_mail(
         source=source,
         content_type=content_type,
         out=out,
-        cover=Cover(
-            to_name=recipient.cover_name,
+        cover=None
+        if not asked.wanted
+        else Cover(
+            to_name=asked.to or recipient.cover_name,
             to_number=FaxNumber(recipient.number).readable if recipient.number else recipient.written,
             organisation=recipient.organisation,
-            from_name=mail.from_name,
+            from_name=asked.sender or mail.from_name,
             from_address=address,
             subject=mail.subject,
             date=date,
             reference=reference,
             contact=config.mail.from_,
+            message=asked.message,
         ),
         paper=config.paper,
         max_pages=config.pages.max_pages,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from gateway.fax import Account, Line
+from gateway.fax import Account, AccountId, Line
 from gateway.spool import rows, schema
 from gateway.spool.commit import Transaction
 
@@ -24,9 +25,24 @@ def lines(db: Connection) -> list[Line]:
 def save_account(t: Transaction, account: Account) -> None:
     """Insert, or replace the one with the same id."""
     values = rows.account_values(account)
+    if not account.guid:
+        known = t.db.execute(select(schema.account.c.guid).where(schema.account.c.id == account.id)).first()
+        values["guid"] = known.guid if known else values["guid"]
     changed = t.db.execute(update(schema.account).where(schema.account.c.id == account.id).values(**values))
     if not changed.rowcount:
         t.db.execute(insert(schema.account), {**values, "created_at": t.now})
+
+
+def change_settings(t: Transaction, account: AccountId, changes: Mapping[str, str | bool]) -> Account | None:
+    """Change some settings and leave the others, whoever changes them at the same time. None: there is no such account."""
+    table = schema.account
+    row = t.db.execute(select(table).where(table.c.id == account).with_for_update()).first()
+    if row is None:
+        return None
+    old = rows.account(row)
+    changed = replace(old, settings=replace(old.settings, **changes))  # type: ignore[arg-type]  # names come from our own code
+    t.db.execute(update(table).where(table.c.id == account).values(settings=rows.account_values(changed)["settings"]))
+    return changed
 
 
 def remove_account(t: Transaction, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import secrets
 from typing import Any
 
 from sqlalchemy import Row
@@ -13,18 +14,21 @@ from gateway.fax import (
     Account,
     Attempt,
     AttemptState,
+    CoverPage,
     Door,
     Envelope,
     InboundFax,
     InboundState,
     Line,
     Recipient,
+    Settings,
     Submission,
     Transmission,
     TransmissionState,
 )
 
 AnyRow = Row[Any]
+_MAIL = CoverPage()
 
 
 def _outcome(value: str | None) -> Outcome | None:
@@ -41,6 +45,8 @@ def account(row: AnyRow) -> Account:
         networks=tuple(json.loads(row.networks)),
         countries=tuple(json.loads(row.countries)),
         declared=row.declared,
+        guid=row.guid,
+        settings=Settings(**json.loads(row.settings)),
     )
 
 
@@ -54,6 +60,8 @@ def account_values(account: Account) -> dict[str, Any]:
         "networks": json.dumps(account.networks),
         "countries": json.dumps(account.countries),
         "declared": account.declared,
+        "guid": account.guid or secrets.token_hex(20),
+        "settings": json.dumps(dataclasses.asdict(account.settings)),
     }
 
 
@@ -97,6 +105,8 @@ def submission(row: AnyRow) -> Submission:
         document=row.document,
         content_type=row.content_type,
         accepted_at=row.accepted_at,
+        cover=CoverPage(**json.loads(row.cover)) if row.cover else _MAIL,
+        redial=row.redial,
     )
 
 
@@ -115,6 +125,8 @@ def submission_values(submission: Submission) -> dict[str, Any]:
         "document": submission.document,
         "content_type": submission.content_type,
         "accepted_at": submission.accepted_at,
+        "cover": json.dumps(dataclasses.asdict(submission.cover)) if submission.cover != _MAIL else "",
+        "redial": submission.redial,
     }
 
 

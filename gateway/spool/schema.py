@@ -29,6 +29,7 @@ from sqlalchemy import (
     func,
     literal,
     text,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -78,6 +79,9 @@ account = Table(
     Column("countries", Text, nullable=False),
     Column("declared", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("guid", String(40), nullable=False, server_default=""),
+    Column("settings", Text, nullable=False, server_default="{}"),
+    Index("ix_account_guid", "guid", unique=True),
 )
 
 line = Table(
@@ -106,6 +110,8 @@ submission = Table(
     Column("document", String(64), nullable=False),
     Column("content_type", String, nullable=False),
     Column("accepted_at", Moment, nullable=False),
+    Column("cover", Text, nullable=False, server_default=""),  # "" = that of a mail
+    Column("redial", Boolean, nullable=False, server_default=true()),
 )
 
 transmission = Table(

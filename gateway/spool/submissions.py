@@ -40,11 +40,14 @@ class Accepted:
     """New ones."""
     repeated: tuple[TransmissionId, ...]
     """Earlier ones that were submitted again."""
+    calls: tuple[TransmissionId, ...]
+    """New or earlier, of each call in its order."""
 
 
 def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Accepted:
     """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated."""
     fresh, ids, earlier = list[Call](), list[TransmissionId](), list[_Earlier]()
+    every = list[TransmissionId]()
     for call in calls:
         tx = TransmissionId(new_id("tx"))
         if before := _seen(t, call.key, tx, submission.id):
@@ -52,12 +55,13 @@ def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Acc
         else:
             fresh.append(call)
             ids.append(tx)
+        every.append(before.transmission_id if before else tx)
     repeated = tuple(before.transmission_id for before in earlier)
     if not fresh:
-        return Accepted(submission=earlier[0].submission_id, transmissions=(), repeated=repeated)
+        return Accepted(submission=earlier[0].submission_id, transmissions=(), repeated=repeated, calls=tuple(every))
     t.add(schema.submission, rows.submission_values(submission))
     _insert_calls(t, submission, fresh, ids, first=1)
-    return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated)
+    return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated, calls=tuple(every))
 
 
 def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:

@@ -26,9 +26,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.config import Http
 from gateway.errors import GatewayError, Unavailable
 from gateway.metrics import REGISTRY
+from gateway.sections import Http
 
 Check = Callable[[], Awaitable[None]]
 """Returns when all is well; raises a GatewayError whose text may be shown to strangers."""

@@ -84,4 +84,5 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         caller=case.transmission.caller,
         header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
+        asked=submission.cover,
     )

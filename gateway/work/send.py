@@ -167,7 +167,7 @@ async def finish(
     redial: bool = True,
 ) -> None:
     """Record how an attempt ended and where the fax goes from there; log and count it."""
-    redial = redial and not carrier.capabilities.redials
+    redial = redial and not carrier.capabilities.redials and case.submission.redial
     now = shop.now()
     following = conclude.following(
         case, ending, retry=shop.retry, redial=redial, now=now, dice=shop.dice, retry_after=retry_after

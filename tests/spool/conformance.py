@@ -596,6 +596,7 @@ class AccountConformance:
         senders=("*@example.com",),
         networks=("192.0.2.0/24",),
         countries=("US",),
+        guid="0123456789abcdef0123456789abcdef01234567",
     )
 
     async def test_accounts_and_lines_are_kept_as_they_are(self, store: Store) -> None:
@@ -610,17 +611,17 @@ class AccountConformance:
 
     async def test_the_file_wins_and_what_it_no_longer_declares_goes(self, store: Store) -> None:
         declared = replace(self.ANN, declared=True)
-        other = replace(self.ANN, id=AccountId("acc_bob"), name="bob", login="bob@example.com", declared=True)
+        other = replace(self.ANN, id=AccountId("acc_bob"), name="bob", login="bob@example.com", guid="", declared=True)
         line = Line(number="+14155550100", account=self.ANN.id, carrier="main", declared=True)
         await store.write(accounts.declare, [declared, other], [line])
-        await store.write(accounts.save_account, replace(self.ANN, id=AccountId("acc_made"), name="made", login=""))
+        await store.write(accounts.save_account, replace(self.ANN, id=AccountId("acc_made"), name="made", login="", guid=""))
         await store.write(accounts.declare, [declared], [])
         assert [account.name for account in await store.read(accounts.accounts)] == ["ann", "made"]
         assert await store.read(accounts.lines) == []
 
     async def test_two_declared_accounts_may_swap_their_logins(self, store: Store) -> None:
         ann = replace(self.ANN, declared=True)
-        bob = replace(ann, id=AccountId("acc_bob"), name="bob", login="bob@example.com")
+        bob = replace(ann, id=AccountId("acc_bob"), name="bob", login="bob@example.com", guid="")
         await store.write(accounts.declare, [ann, bob], [])
         await store.write(accounts.declare, [replace(ann, login=bob.login), replace(bob, login=ann.login)], [])
         logins = {account.name: account.login for account in await store.read(accounts.accounts)}

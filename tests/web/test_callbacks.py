@@ -26,10 +26,10 @@ from gateway.carriers.base import (
     Event,
     Tools,
 )
-from gateway.config import Http
 from gateway.errors import CallbackRejected, Outcome, SpoolUnavailable
 from gateway.fax import AttemptState
 from gateway.metrics import REGISTRY
+from gateway.sections import Http
 from gateway.web.app import WebDoor
 from gateway.web.callbacks import Callbacks
 

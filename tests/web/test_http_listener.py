@@ -17,9 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import BaseRoute
 
-from gateway.config import Http
 from gateway.errors import SpoolUnavailable
 from gateway.metrics import QUEUE
+from gateway.sections import Http
 from gateway.web import app as web_app
 from gateway.web.app import Check, Refresh, WebDoor
 

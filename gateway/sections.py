@@ -1,0 +1,269 @@
+"""The sections of the configuration file: every key with its unit, its default and its own check.
+
+What one section says about another is checked in `config`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import phonenumbers
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from gateway import number
+from gateway.errors import Outcome, Refused
+from gateway.lifecycle import TRAITS, Kind, Retry
+from gateway.units import Beside, Duration, Endpoint, Mail, Size, Text, WebAddress
+
+
+def _minutes(*values: int) -> tuple[timedelta, ...]:
+    return tuple(timedelta(minutes=value) for value in values)
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Smtp(Section):
+    """`[smtp]`: where mail comes in."""
+
+    listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
+    """Addresses to listen on. At least one."""
+    tls_cert: Beside | None = None
+    """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
+    tls_key: Beside | None = None
+    max_size: Size = 50_000_000
+    """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
+    max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
+    """Recipients of one mail."""
+    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
+    """Connections at the same time; further ones are answered 421."""
+    timeout: Duration = timedelta(minutes=5)
+    """A client that says nothing for this long is cut off."""
+
+    @model_validator(mode="after")
+    def _together(self) -> Smtp:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        if self.max_size < 65536:
+            raise ValueError("max_size must be at least 64 KiB (65536 B)")
+        if not self.listen:
+            raise ValueError("listen needs at least one address")
+        return self
+
+
+class Http(Section):
+    """`[http]`: callbacks, health, metrics."""
+
+    listen: Endpoint = "127.0.0.1:8025"
+    public_url: str = ""
+    """How carriers reach it from outside, e.g. "https://fax.example.com". Default: http:// and the listen address."""
+
+    callback_networks: tuple[Text, ...] = ()
+    """CIDR: private networks that callbacks to accounts may go to. Default: public addresses only."""
+
+    @field_validator("callback_networks")
+    @classmethod
+    def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _web(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/\s]+", value):
+            raise ValueError('write it like "https://fax.example.com"')
+        return value.rstrip("/")
+
+
+class HelloFaxDoor(Section):
+    """`[door.hellofax]`: the HelloFax API is served. It stands at the HTTP listener below `/v1` and `/apiapp.php/v1`."""
+
+    pending: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Unfinished faxes of one account; further ones are answered 429."""
+
+
+class Doors(Section):
+    """`[door.NAME]`: the API doors are closed unless they have a section."""
+
+    hellofax: HelloFaxDoor | None = None
+
+
+class MailOut(Section):
+    """`[mail]`: where reports and received faxes are handed over."""
+
+    smarthost: Text = "smtp://127.0.0.1:25"
+    """`smtp://host:port` (STARTTLS when offered), `smtp+starttls://` (required) or `smtps://`."""
+    username: str = ""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    from_: Annotated[Mail, Field(alias="from")]
+    """Sender shown in reports; answers to it should reach a person."""
+    operator: Mail
+    """Postmaster, alarms, and what nobody else may be told."""
+    retry: Annotated[tuple[Duration, ...], Field(min_length=1)] = _minutes(1, 5, 15, 30)
+    """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
+    give_up: Duration = timedelta(days=5)
+    """A report that cannot be handed over for this long is given up, and the operator told."""
+
+    @field_validator("smarthost")
+    @classmethod
+    def _scheme(cls, value: str) -> str:
+        if not re.fullmatch(r"(smtp|smtp\+starttls|smtps)://(\[[0-9a-fA-F:]+\]|[^/:@\s\[\]]+)(:[0-9]{1,5})?/?", value):
+            raise ValueError('write it like "smtp://127.0.0.1:25"; user and password have keys of their own')
+        return value
+
+
+class Pages(Section):
+    """`[pages]`: how mail becomes pages."""
+
+    paper: Literal["letter", "a4"] | None = None
+    """Default: letter in North America, A4 elsewhere (by `region`)."""
+    max_pages: Annotated[int, Field(ge=1, le=5000)] = 200
+    """Longest fax, with cover page."""
+    time_limit: Duration = timedelta(seconds=60)
+    """For the conversion of one mail."""
+    memory: Size = 1_000_000_000
+    """For the conversion of one mail."""
+
+
+class Work(Section):
+    """`[work]`: how much is done at the same time."""
+
+    convert: Annotated[int, Field(ge=1, le=256)] = 2
+    """Conversions at once."""
+    calls: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Hand-overs at once for each carrier."""
+    mails: Annotated[int, Field(ge=1, le=256)] = 4
+    """Mails sent at once."""
+    lease: Duration = timedelta(minutes=3)
+    """How long a claim on a fax lasts; work of a dead process is taken up again after this. More than a carrier's
+    time limit for one hand-over."""
+    poll: Duration = timedelta(seconds=30)
+    """First wait before a carrier is asked for a result that no callback brought; it doubles up to 15 minutes."""
+    drain: Duration = timedelta(seconds=20)
+    """How long a stop waits for work in hand."""
+
+
+class S3(Section):
+    """`[s3]`: the object store of `documents = "s3://…"`."""
+
+    endpoint: str = ""
+    """URL of a store that is not Amazon's, e.g. "https://objects.example.com"."""
+    region: str = ""
+    access_key: str = ""
+    """With `secret_key_file`. Without them the machine's own role signs in (boto's usual chain)."""
+    secret_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> S3:
+        if bool(self.access_key) != (self.secret_key_file is not None):
+            raise ValueError("access_key and secret_key_file belong together: set both or neither")
+        if self.endpoint and not re.match(r"https?://[^/\s]+", self.endpoint):
+            raise ValueError('write endpoint like "https://objects.example.com"')
+        return self
+
+
+#: Keys of an account that are settings of its own (`fax.Settings`) where the file is silent.
+SETTINGS = (
+    "outbound_callback",
+    "inbound_callback",
+    "confirmations",
+    "received_mail",
+    "received_pdf",
+    "keep_documents",
+    "redial",
+)
+
+
+class AccountSection(Section):
+    """`[[account]]`: who may fax."""
+
+    name: Text
+    login: str = ""
+    """For SMTP AUTH; needs a password."""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    senders: tuple[Text, ...] = ()
+    """Mail addresses, or patterns like "*@example.com"."""
+    networks: tuple[Text, ...] = ()
+    """CIDR; a listed sender from here needs no other proof."""
+    countries: tuple[Text, ...]
+    """ISO codes of the countries it may fax, e.g. ["US", "CA"]."""
+    outbound_callback: WebAddress | None = None
+    """URL called when a fax it sent through an API door has ended. This key and the following ones win over what the
+    account itself sets through the API; without them the account's own setting counts."""
+    inbound_callback: WebAddress | None = None
+    """URL that gets what arrives on its lines."""
+    callback_secret_file: Path | None = None
+    """Callbacks to it carry an HMAC with this key."""
+    callback_secret: SecretStr | None = None
+    confirmations: bool | None = None
+    """Mail a report for each fax it sent through an API door. Default: no."""
+    received_mail: bool | None = None
+    """Mail what arrives on its lines to their mailboxes. Default: yes."""
+    received_pdf: bool | None = None
+    """With the fax itself; else the mail only says that one came. Default: yes."""
+    keep_documents: bool | None = None
+    """Faxes sent through an API door keep their documents for `keep_documents`, like others. Default: no, they go when the fax
+    is delivered."""
+    redial: bool | None = None
+    """Faxes sent through an API door are dialled again by `[retry]`. Default: no, the caller does it."""
+
+    @field_validator("networks")
+    @classmethod
+    def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value
+
+    @field_validator("countries")
+    @classmethod
+    def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for country in value:
+            if country not in phonenumbers.SUPPORTED_REGIONS:
+                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
+        return value
+
+
+class LineSection(Section):
+    """`[[line]]`: a fax number we hold."""
+
+    number: Text
+    account: Text
+    carrier: Text
+    mailbox: tuple[Mail, ...] = ()
+    """Who gets what arrives here; empty: the operator."""
+
+    @field_validator("number")
+    @classmethod
+    def _e164(cls, value: str) -> str:
+        if not value.startswith("+"):
+            raise ValueError('write it with + and country code, like "+14155550100"')
+        try:
+            return number.parse(value, "US").e164
+        except Refused as error:
+            raise ValueError(error.text) from error
+
+
+class RetrySection(Section):
+    """`[retry]`: waits before the next attempt, by outcome. The last one done = failed."""
+
+    busy: tuple[Duration, ...] = _minutes(1, 2, 5, 10, 20, 40)
+    no_answer: tuple[Duration, ...] = _minutes(5, 30)
+    line_trouble: tuple[Duration, ...] = _minutes(1, 5, 15)
+    carrier_trouble: tuple[Duration, ...] = _minutes(1, 5, 15, 30)
+    give_up: Duration = timedelta(hours=4)
+    """After this age no further attempt begins."""
+
+    def schedule(self) -> Retry:
+        """The same as `lifecycle` wants it."""
+        temporary = [outcome for outcome in Outcome if TRAITS[outcome].kind is Kind.TEMPORARY]
+        return Retry(waits={outcome: getattr(self, outcome.value) for outcome in temporary}, give_up=self.give_up)
