@@ -30,6 +30,8 @@ ACTIONS = frozenset(
         "inbound_announced",
         "inbound_fetched",
         "lease_expired",
+        "line_bought",
+        "line_released",
         "mail_deferred",
         "mail_given_up",
         "mailed",

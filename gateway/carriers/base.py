@@ -72,6 +72,8 @@ class Capabilities:
     lists: bool = False
     """`listing` tells its outgoing faxes. Without `finds`, an uncertain attempt is matched by number and time."""
     receives: bool = False
+    sells: bool = False
+    """Numbers can be bought and given back."""
     sub_addresses: bool = False
     writes_header: bool = False
     """The carrier prints the fax header line; ours is off."""

@@ -143,6 +143,7 @@ class Loopback(Carrier):
         signs_callbacks=True,
         polls=True,
         receives=True,
+        sells=True,
         sub_addresses=True,
     )
     config: LoopbackConfig

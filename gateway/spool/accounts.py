@@ -61,6 +61,11 @@ def save_line(t: Transaction, line: Line) -> None:
     t.db.execute(insert(schema.line), rows.line_values(line))
 
 
+def add_line(t: Transaction, line: Line) -> bool:
+    """Insert a line that is new. False: there is one with this number."""
+    return t.insert_new(schema.line, rows.line_values(line))
+
+
 def remove_line(t: Transaction, number: str) -> bool:
     """Remove a line. False: there is none."""
     return t.db.execute(delete(schema.line).where(schema.line.c.number == number)).rowcount == 1
