@@ -321,3 +321,5 @@ class InboundFax:
     received_at: datetime
     """When the carrier says it arrived."""
     reason: str
+    account: AccountId = AccountId("")
+    """Whose line it was when the fax was announced; "" = nobody's."""

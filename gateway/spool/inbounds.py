@@ -33,7 +33,8 @@ class News:
 
 
 def announced(t: Transaction, carrier: str, news: News) -> bool:
-    """A new inbound fax, to be fetched. False: it was known already."""
+    """A new inbound fax, to be fetched; it belongs to whoever has the line now. False: it was known already."""
+    owner = t.at_once.scalar(select(schema.line.c.account_id).where(schema.line.c.number == news.line))
     values = {
         "id": new_id("in"),
         "carrier": carrier,
@@ -50,6 +51,7 @@ def announced(t: Transaction, carrier: str, news: News) -> bool:
         "received_at": news.received_at,
         "announced_at": t.now,
         "reason": "",
+        "account_id": owner or "",
     }
     if not t.insert_new(schema.inbound, values):
         return False

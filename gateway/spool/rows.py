@@ -221,4 +221,5 @@ def inbound(row: AnyRow) -> InboundFax:
         seconds=row.seconds,
         received_at=row.received_at,
         reason=row.reason,
+        account=row.account_id,
     )

@@ -139,6 +139,7 @@ transmission = Table(
     Column("status", String(8)),
     Column("shredded_at", Moment),  # when it gave up its documents
     Index("ix_transmission_newest", "accepted_at", "id"),
+    Index("ix_transmission_account", "account_id", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
 )
 
@@ -281,11 +282,13 @@ inbound = Table(
     Column("received_at", Moment, nullable=False),
     Column("announced_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("account_id", String(32), nullable=False, server_default=""),  # whose line it was; "" = nobody's
     UniqueConstraint("carrier", "carrier_ref"),
     Index("ix_inbound_newest", "announced_at", "id"),
+    Index("ix_inbound_account", "account_id", "announced_at", "id"),
 )
 
-#: Mails we owe: results, received faxes, alarms. Sent only when the mail server said 250.
+#: Mails and callbacks we owe: results, received faxes, alarms. Sent only when the mail server said 250, the program 200.
 outbox = Table(
     "outbox",
     metadata,
@@ -300,7 +303,18 @@ outbox = Table(
     Column("answer", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("sent_at", Moment),
+    # Of a callback: how often it was not taken, and when it was tried first.
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("tried_at", Moment),
     UniqueConstraint("kind", "about", "recipient"),
+)
+
+#: Documents that a fax has let go of before its time. They leave the shelf soon, unless a row names them again.
+discarded = Table(
+    "discarded",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("at", Moment, nullable=False, index=True),
 )
 
 history = Table(

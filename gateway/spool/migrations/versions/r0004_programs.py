@@ -5,6 +5,8 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.spool.schema import Moment
+
 revision = "r0004"
 down_revision = "r0002"
 
@@ -18,3 +20,20 @@ def upgrade() -> None:
     for row in op.get_bind().execute(sa.select(account.c.id)).all():
         op.execute(sa.update(account).where(account.c.id == row.id).values(guid=secrets.token_hex(20)))
     op.create_index("ix_account_guid", "account", ["guid"], unique=True)
+    op.create_index("ix_transmission_account", "transmission", ["account_id", "accepted_at", "id"])
+    op.add_column("inbound", sa.Column("account_id", sa.String(length=32), nullable=False, server_default=""))
+    inbound, line = (
+        sa.table("inbound", sa.column("line"), sa.column("account_id")),
+        sa.table("line", sa.column("number"), sa.column("account_id")),
+    )
+    of_line = sa.select(line.c.account_id).where(line.c.number == inbound.c.line).scalar_subquery()
+    op.execute(sa.update(inbound).values(account_id=sa.func.coalesce(of_line, "")))
+    op.create_index("ix_inbound_account", "inbound", ["account_id", "announced_at", "id"])
+    op.add_column("outbox", sa.Column("failures", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("outbox", sa.Column("tried_at", Moment()))
+    op.create_table(
+        "discarded",
+        sa.Column("sha256", sa.String(length=64), primary_key=True),
+        sa.Column("at", Moment(), nullable=False),
+    )
+    op.create_index("ix_discarded_at", "discarded", ["at"])
