@@ -25,6 +25,7 @@ from gateway import __version__, number
 from gateway.carriers.base import Capabilities
 from gateway.config import Config
 from gateway.desk.identity import Identity
+from gateway.desk.lines import Lines
 from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, GatewayError, NotAdmitted
@@ -55,11 +56,12 @@ class Control:
         desk: Desk,
         documents: Documents,
         capabilities: Mapping[str, Capabilities],
-        running: bool,
+        lines: Lines | None,
     ) -> None:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
         self._documents, self._capabilities = documents, capabilities
-        self._patience = 10.0 if running else 0.0
+        self._running = lines  # None: no service is running, and no carrier can be asked
+        self._patience = 10.0 if lines else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
             "status": self._status,
             "queue": self._queue,
@@ -72,6 +74,9 @@ class Control:
             "lines": self._lines,
             "line-save": self._line_save,
             "line-remove": self._line_remove,
+            "line-areas": self._line_areas,
+            "line-buy": self._line_buy,
+            "line-release": self._line_release,
             "carriers": self._carriers,
             "received": self._received,
             "fsck": self._fsck,
@@ -201,9 +206,40 @@ class Control:
         self._identity.forget()
         return account.id
 
-    async def _lines(self, _request: Json) -> object:
+    async def _lines(self, request: Json) -> object:
+        """Our lines; with what the carriers say we hold, where that is asked for."""
         names = {account.id: account.name for account in await self._identity.all()}
-        return [{**asdict(line), "account": names.get(line.account, "")} for line in await self._identity.lines()]
+        ours = [{**asdict(line), "account": names.get(line.account, "")} for line in await self._identity.lines()]
+        if not request.get("at_carrier"):
+            return ours
+        there = await self._at_carriers().at_carriers()
+        for line in ours:
+            line["at_carrier"] = line["number"] in there[line["carrier"]] if line["carrier"] in there else None
+        known = {(line["carrier"], line["number"]) for line in ours}
+        nobody = {"account": "", "mailbox": (), "declared": False, "at_carrier": True}
+        unknown = [(name, number) for name, numbers in there.items() for number in numbers if (name, number) not in known]
+        return ours + [{"number": number, "carrier": name, **nobody} for name, number in unknown]
+
+    def _at_carriers(self) -> Lines:
+        if self._running is None:
+            raise NotAdmitted("This needs the running service: start it with faxgate serve.")
+        return self._running
+
+    async def _line_areas(self, request: Json) -> object:
+        return list(await self._at_carriers().areas(str(request["state"]), carrier=str(request.get("carrier") or "")))
+
+    async def _line_buy(self, request: Json) -> object:
+        lines, account = self._at_carriers(), await self._account(str(request.get("account", "")))
+        return asdict(await lines.buy(account, str(request["area"]), carrier=str(request.get("carrier") or "")))
+
+    async def _line_release(self, request: Json) -> object:
+        lines, called = self._at_carriers(), number.parse(str(request["number"]), self._config.region).e164
+        line = next((line for line in await self._identity.lines() if line.number == called), None)
+        account = await self._identity.by_id(line.account) if line else None
+        if account is None:
+            raise NotAdmitted(f"There is no line {called}.")
+        await lines.release(account, called)
+        return called
 
     async def _line_save(self, request: Json) -> object:
         account = await self._account(str(request.get("account", "")))

@@ -31,6 +31,7 @@ from gateway.config import Config
 from gateway.control import Control, ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
+from gateway.desk.lines import Lines
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
@@ -67,6 +68,7 @@ class Service:
         self.documents = documents_of(config)
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}
+        self.lines = Lines(self.identity, self.store, self.carriers, domains=config.domain)
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
@@ -111,7 +113,7 @@ class Service:
             desk=self.desk,
             documents=self.documents,
             capabilities=capabilities,
-            running=True,
+            lines=self.lines,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -265,7 +267,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
             desk=desk,
             documents=documents,
             capabilities=capabilities_of(config),
-            running=False,
+            lines=None,
         )
     finally:
         identity.close()

@@ -121,21 +121,33 @@ def line() -> None:
     """Lines: fax numbers we hold."""
 
 
+_AT_CARRIER = {True: "yes", False: "no: nobody will answer there", None: "cannot be asked"}
+
+
 @line.command("list")
+@click.option("--at-carrier", is_flag=True, help="Ask the carriers too: numbers that only one of us knows.")
 @in_file
 @as_json_option
 @reported
-def line_list(file: Path, as_json: bool) -> None:
+def line_list(at_carrier: bool, file: Path, as_json: bool) -> None:
     """List the lines."""
-    found = ask(config.load(file), {"verb": "lines"})
+    found = ask(config.load(file), {"verb": "lines", "at_carrier": at_carrier})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    rows = [
-        (one["number"], one["account"], one["carrier"], ", ".join(one["mailbox"]), "file" if one["declared"] else "spool")
-        for one in found
-    ]
-    print_table(("number", "account", "carrier", "mailbox", "where"), rows) if rows else screen.print("There are none.")
+    columns, rows = ["number", "account", "carrier", "mailbox", "where"], []
+    for one in found:
+        rows.append([one["number"], one["account"], one["carrier"], ", ".join(one["mailbox"]), _where(one)])
+    if at_carrier:
+        columns.append("at the carrier")
+        rows = [[*row, _AT_CARRIER[one["at_carrier"]]] for row, one in zip(rows, found, strict=True)]
+    print_table(columns, rows) if rows else screen.print("There are none.")
+
+
+def _where(line: Json) -> str:
+    if not line["account"] and line.get("at_carrier"):
+        return "carrier only"
+    return "file" if line["declared"] else "spool"
 
 
 @line.command("add")
@@ -162,3 +174,58 @@ def line_remove(number: str, file: Path, as_json: bool) -> None:
     """Remove a line."""
     removed = ask(config.load(file), {"verb": "line-remove", "number": number})
     _done({"line": removed}, f"removed {removed}", as_json)
+
+
+@line.command("areas")
+@click.option("--state", required=True, help="Two letters, e.g. CA.")
+@click.option("--carrier", default="", help="Default: the first one that sells numbers.")
+@in_file
+@as_json_option
+@reported
+def line_areas(state: str, carrier: str, file: Path, as_json: bool) -> None:
+    """Area codes in which a number can be bought."""
+    found = ask(config.load(file), {"verb": "line-areas", "state": state, "carrier": carrier})
+    click.echo(json.dumps(found) if as_json else " ".join(found) or "There are none.")
+
+
+@line.command("buy")
+@click.option("--area", required=True, help="Area code, one of those of `line areas`.")
+@click.option("--account", "name", default="", help="Whose it will be.")
+@click.option("--carrier", default="", help="Default: the first one that sells numbers.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@in_file
+@as_json_option
+@reported
+def line_buy(area: str, name: str, carrier: str, yes: bool, file: Path, as_json: bool) -> None:
+    """Buy a number. The carrier charges for it every month."""
+    settings = config.load(file)
+    warning = f"Buy a number in the area {area}? The carrier charges for it now and every month until it is released."
+    _confirmed(warning, yes)
+    bought = ask(settings, {"verb": "line-buy", "area": area, "account": name, "carrier": carrier})
+    mailboxes = ", ".join(bought["mailbox"]) or "the operator"
+    text = f"bought {bought['number']} at {bought['carrier']}; what arrives there is mailed to {mailboxes}"
+    _done({"line": bought["number"], "carrier": bought["carrier"], "mailbox": bought["mailbox"]}, text, as_json)
+
+
+@line.command("release")
+@click.argument("number")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@in_file
+@as_json_option
+@reported
+def line_release(number: str, yes: bool, file: Path, as_json: bool) -> None:
+    """Give a bought number back to the carrier."""
+    settings = config.load(file)
+    _confirmed(f"Give {number} back? Faxes to it will reach nobody, or whoever gets the number next.", yes)
+    released = ask(settings, {"verb": "line-release", "number": number})
+    _done({"line": released}, f"gave {released} back to the carrier", as_json)
+
+
+def _confirmed(question: str, yes: bool) -> None:
+    """Raises Refused where nobody says yes: what was asked for was not done."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"{question} Say --yes where nobody can be asked.")
+    if not click.confirm(question):
+        raise Refused("Nothing was done.")

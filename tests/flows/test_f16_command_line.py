@@ -174,6 +174,27 @@ def sign_in(house: House, certificate: Path, password: str, mail: Any = None, nu
         return code
 
 
+def test_a_number_is_bought_and_given_back(house: House) -> None:
+    house.start()
+    assert "415" in told(house, "line", "areas", "--state", "CA")
+    assert "every month" in complaint(house, "line", "buy", "--area", "415")
+    bought = told(house, "line", "buy", "--area", "415", "--account", "office", "--yes")["line"]
+    assert bought.startswith("+1415")
+    (line,) = [one for one in told(house, "line", "list", "--at-carrier") if one["number"] == bought]
+    assert (line["account"], line["at_carrier"]) == ("office", True)
+    assert "yes" in house.cli("line", "list", "--at-carrier").stdout
+    house.cli("line", "remove", bought)
+    assert "carrier only" in house.cli("line", "list", "--at-carrier").stdout, "what nobody uses and somebody pays"
+    house.cli("line", "add", bought, "--account", "office")
+    assert "nobody, or whoever gets the number next" in complaint(house, "line", "release", bought)
+    assert told(house, "line", "release", bought, "--yes") == {"line": bought}
+    assert "no line" in complaint(house, "line", "release", bought, "--yes")
+    assert "declared" in complaint(house, "line", "release", OWN_LINE, "--yes")
+    assert "on sale" in complaint(house, "line", "buy", "--area", "000", "--yes")
+    house.stop()
+    assert "running service" in complaint(house, "line", "areas", "--state", "CA")
+
+
 def test_faxes_are_sent_and_steered_while_nothing_is_running(house: House, tmp_path: Path) -> None:
     house.write_settings()
     document = tmp_path / "a.txt"
