@@ -13,7 +13,9 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     ├─ Unavailable            temporary; certainly not sent; try again later
     │  ├─ CarrierUnavailable      connect failed; may carry retry_after
     │  │  └─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
+    │  ├─ CallbackNotTaken        a program that we call did not answer 200
     │  ├─ ConverterUnavailable    child process died, out of space
+    │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
     │  └─ CarrierUncertain        time-out or broken reply after the request left
@@ -144,12 +146,20 @@ class CarrierBusy(CarrierUnavailable):
     """The carrier asks us to wait."""
 
 
+class CallbackNotTaken(Unavailable):
+    """The program that was to be called did not take the callback."""
+
+
 class ConverterUnavailable(Unavailable):
     """The document converter is not available right now."""
 
     def __init__(self, text: str | None = None, *, part: str = "") -> None:
         super().__init__(text)
         self.part = part  #: the part it was at work on, "" when unknown
+
+
+class TooMany(Unavailable):
+    """This is too much at once: wait."""
 
 
 class SpoolUnavailable(Unavailable):

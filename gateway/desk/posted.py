@@ -14,6 +14,7 @@ from gateway.log import printable
 
 _ANY = "application/octet-stream"
 _NAME = 120  # characters of a file name that are kept
+_BOUNDARY = "=_faxgate"  # cannot stand in base64; always the same, so that the same call makes the same mail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ def mail(files: Sequence[File], *, name: str, address: str, subject: str, at: da
     made["Subject"] = printable(subject)
     if message_id:
         made["Message-ID"] = message_id
-    made.make_mixed()
+    made.make_mixed(boundary=_BOUNDARY)
     for file in files:
         main, _, sub = _type(file).partition("/")
         part = EmailMessage(policy=SMTP)
