@@ -95,12 +95,14 @@ class Desk:
         *,
         cover: CoverPage,
         caller: str = "",
+        most: int | None = None,
     ) -> list[TransmissionId]:
         """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
 
         caller  our line it is sent from, E.164; "" = the account's first
+        most    faxes that the account may have on their way with these; None = any number
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
-        SpoolUnavailable.
+        TooMany, SpoolUnavailable.
         """
         carrier, first = await self.route(account.id)
         if caller:
@@ -120,7 +122,7 @@ class Desk:
             Call(recipients=group, carrier=carrier, caller=caller or first, key=_key(submission, number, sub_address))
             for (number, sub_address), group in grouped.items()
         ]
-        accepted = await self._store.write(submissions.accept, submission, calls)
+        accepted = await self._store.write(submissions.accept, submission, calls, most=most)
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]

@@ -73,6 +73,11 @@ def cases(db: Connection, transmissions: Sequence[str]) -> dict[str, Case]:
     }
 
 
+def transmissions(db: Connection, wanted: Sequence[str]) -> dict[str, Transmission]:
+    """Those of the transmissions that there are, without what belongs to them."""
+    return {row.id: rows.transmission(row) for row in db.execute(_CASES, {"wanted": wanted})}
+
+
 _wanted: BindParameter[list[str]] = bindparam("wanted", expanding=True)
 _CASES = select(schema.transmission).where(schema.transmission.c.id.in_(_wanted))
 _SUBMISSIONS = select(schema.submission).where(schema.submission.c.id.in_(_wanted))
@@ -117,6 +122,45 @@ def place(db: Connection, transmission: TransmissionId) -> tuple[datetime, str] 
     table = schema.transmission
     row = db.execute(select(table.c.accepted_at, table.c.id).where(table.c.id == transmission)).first()
     return (row.accepted_at, row.id) if row else None
+
+
+def of_account(
+    db: Connection, account: str, *, limit: int, offset: int = 0, before: tuple[datetime, str] | None = None
+) -> list[Transmission | InboundFax]:
+    """What an account sent and received, newest first: `limit` of them after `offset`, of those `before` a `place_of`."""
+    some = []
+    for table, at in _KEPT:
+        mine = select(at.label("at"), table.c.id.label("id")).where(table.c.account_id == account)
+        if before is not None:
+            mine = mine.where(tuple_(at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
+        some.append(mine.order_by(at.desc(), table.c.id.desc()).limit(offset + limit).subquery())
+    both = union_all(*(select(one.c.at, one.c.id) for one in some)).subquery()
+    page = select(both.c.id).order_by(both.c.at.desc(), both.c.id.desc()).limit(limit).offset(offset)
+    ids = list(db.scalars(page))
+    found: dict[str, Transmission | InboundFax] = {
+        row.id: rows.transmission(row) for row in db.execute(_CASES, {"wanted": ids})
+    }
+    found |= {row.id: rows.inbound(row) for row in db.execute(_INBOUNDS, {"wanted": ids})}
+    return [found[one] for one in ids if one in found]
+
+
+def count_of_account(db: Connection, account: str, most: int) -> int:
+    """How much an account sent and received, counted no further than `most`."""
+    some = [select(table.c.id).where(table.c.account_id == account).limit(most).subquery() for table, _ in _KEPT]
+    return min(most, sum(db.execute(select(func.count()).select_from(one)).scalar_one() for one in some))
+
+
+def place_of(db: Connection, account: str, fax: str) -> tuple[datetime, str] | None:
+    """Where one of an account's sent or received faxes stands in `of_account`."""
+    for table, at in _KEPT:
+        row = db.execute(select(at.label("at")).where(table.c.id == fax, table.c.account_id == account)).first()
+        if row is not None:
+            return row.at, fax
+    return None
+
+
+_KEPT = ((schema.transmission, schema.transmission.c.accepted_at), (schema.inbound, schema.inbound.c.announced_at))
+_INBOUNDS = select(schema.inbound).where(schema.inbound.c.id.in_(_wanted))
 
 
 def attempts_of(db: Connection, carrier: str, references: Collection[str]) -> dict[str, Attempt]:

@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import Moment, attempt, moment, step
 
-CONVERT, MAIL, RECEIVE = "convert", "mail", "receive"
+CONVERT, MAIL, RECEIVE, CALLBACK = "convert", "mail", "receive", "callback"
 _CARRIER = "carrier:"
 #: Steps that an account may have before the next one comes into the next band.
 _BANDS = (10, 100, 1000)
@@ -110,6 +110,21 @@ def waiting(t: Transaction, account: str) -> int:
     if account not in t.counted:
         t.counted[account] = t.db.execute(_WAITING, {"account": account}).scalar_one()
     return t.counted[account]
+
+
+_UNFINISHED = (
+    select(literal(1))
+    .select_from(step)
+    .where(step.c.account_id == bindparam("account"), step.c.subject.like("tx\\_%", escape="\\"), step.c.kind != "held")
+    .limit(bindparam("most"))
+    .subquery()
+)
+_HAS_UNFINISHED = select(func.count()).select_from(_UNFINISHED)
+
+
+def unfinished(db: Connection, account: str, most: int) -> int:
+    """How many faxes of an account are on their way (not: held), counted no further than `most`."""
+    return int(db.execute(_HAS_UNFINISHED, {"account": account, "most": most}).scalar_one())
 
 
 def band(before: int) -> int:

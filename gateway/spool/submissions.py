@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
 
-from gateway.errors import NotAdmitted
+from gateway.errors import NotAdmitted, TooMany
 from gateway.fax import Recipient, Submission, SubmissionId, TransmissionId, TransmissionState, new_id
 from gateway.spool import rows, schema, steps
 from gateway.spool.commit import Transaction
@@ -44,8 +44,11 @@ class Accepted:
     """New or earlier, of each call in its order."""
 
 
-def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Accepted:
-    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated."""
+def accept(t: Transaction, submission: Submission, calls: Sequence[Call], *, most: int | None = None) -> Accepted:
+    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated.
+
+    most  faxes that the account may have on their way; more are TooMany, and nothing is stored. None: any number
+    """
     fresh, ids, earlier = list[Call](), list[TransmissionId](), list[_Earlier]()
     every = list[TransmissionId]()
     for call in calls:
@@ -59,9 +62,18 @@ def accept(t: Transaction, submission: Submission, calls: Sequence[Call]) -> Acc
     repeated = tuple(before.transmission_id for before in earlier)
     if not fresh:
         return Accepted(submission=earlier[0].submission_id, transmissions=(), repeated=repeated, calls=tuple(every))
+    if most is not None and steps.unfinished(t.db, submission.account, most) + len(fresh) > most:
+        raise TooMany(
+            f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
+        )
     t.add(schema.submission, rows.submission_values(submission))
     _insert_calls(t, submission, fresh, ids, first=1)
     return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated, calls=tuple(every))
+
+
+def too_many(most: int) -> str:
+    """In the words that programs know from the HelloFax API."""
+    return f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
 
 
 def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:

@@ -83,6 +83,22 @@ def inbound_object(account: Account, fax: InboundFax) -> dict[str, object]:
     )
 
 
+def accepted_object(account: Account, identity: str, *, number: str, caller: str, at: datetime) -> dict[str, object]:
+    """A fax that was accepted a moment ago, where the spool cannot be read again."""
+    return _fax(
+        account,
+        identity,
+        to=number,
+        sender=caller,
+        inbound=False,
+        status="P",
+        error="",
+        created_at=at,
+        updated_at=at,
+        pages=0,
+    )
+
+
 def account_object(account: Account) -> dict[str, object]:
     """An account's settings (section 3)."""
     settings = account.settings
