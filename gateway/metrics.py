@@ -19,6 +19,10 @@ CALLBACKS = Counter(
     "faxgate_callbacks", "Carrier callbacks, by carrier and what became of them", ["carrier", "result"], registry=REGISTRY
 )
 MAILS = Counter("faxgate_mails", "Mails handed to the smarthost, by kind and result", ["kind", "result"], registry=REGISTRY)
+CALLS = Counter(
+    "faxgate_account_callbacks", "Tries of callbacks to accounts, by direction of the fax and result", ["direction", "result"],
+    registry=REGISTRY,
+)  # fmt: skip
 CONVERSION = Histogram(
     "faxgate_conversion_seconds",
     "Time from claim to finished pages",

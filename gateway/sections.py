@@ -143,6 +143,8 @@ class Work(Section):
     """Hand-overs at once for each carrier."""
     mails: Annotated[int, Field(ge=1, le=256)] = 4
     """Mails sent at once."""
+    callbacks: Annotated[int, Field(ge=1, le=256)] = 8
+    """Callbacks to accounts made at once."""
     lease: Duration = timedelta(minutes=3)
     """How long a claim on a fax lasts; work of a dead process is taken up again after this. More than a carrier's
     time limit for one hand-over."""

@@ -13,12 +13,13 @@ import hmac
 import ipaddress
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import TypeAdapter, ValidationError
 
 from gateway.config import Config
 from gateway.errors import ConfigError, NotAdmitted
@@ -26,6 +27,7 @@ from gateway.fax import Account, AccountId, Line, Settings, new_id
 from gateway.sections import SETTINGS
 from gateway.spool import accounts
 from gateway.spool.store import Store
+from gateway.units import Mail
 
 _REMEMBER = 60.0  # seconds a verified password is known
 _FRESH = 2.0  # seconds the list of accounts is used before it is read again
@@ -199,3 +201,13 @@ class Identity:
 def _octets(text: str) -> bytes:
     """What is hashed; a client may send octets that are no text."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def mailbox_of(account: Account | None, domains: Collection[str]) -> str:
+    """The login of an account, where it is a mail address outside the `domains` that are faxed; else ""."""
+    login = account.login if account else ""
+    try:
+        TypeAdapter(Mail).validate_python(login)
+    except ValidationError:
+        return ""
+    return "" if login.rpartition("@")[2].lower() in domains else login

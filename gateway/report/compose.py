@@ -54,6 +54,8 @@ class Sender:
     """Of fax addresses, bounce addresses and Message-IDs."""
     zone: str
     """IANA name; times are shown in it."""
+    page: str = ""
+    """Where accounts see their faxes; "" = nowhere that we know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,12 +170,13 @@ class Composer:
     def received(
         self, *, outbox: OutboxId, inbound: InboundFax, to: str, pdf: bytes, first_page: bytes, made_at: datetime
     ) -> Mail:
-        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none."""
+        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came."""
         fax = facts.arrived(inbound, self._zone)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
-        words = self._rendered("received", fax=fax, picture=picture)
-        body = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
-        root = mime.multipart("mixed", _boundary(outbox, "mixed"), [body, _document(_file_name(inbound, self._zone), pdf)])
+        words = self._rendered("received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
+        root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
+        if pdf:
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(_file_name(inbound, self._zone), pdf)])
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound))
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, tuple_, update
 
-from gateway.fax import InboundFax, InboundId, InboundState, Sha256, new_id
+from gateway.fax import AccountId, InboundFax, InboundId, InboundState, Sha256, new_id
 from gateway.lifecycle import INBOUND_MOVES
 from gateway.spool import outbox, rows, schema, steps
 from gateway.spool.commit import Transaction
@@ -68,14 +68,25 @@ def original_stored(t: Transaction, claim: Claim, original: Sha256) -> bool:
     return True
 
 
-def fetched(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, pages: int, mailboxes: Sequence[str]) -> bool:
-    """announced -> fetched, and a mail is owed to each mailbox."""
+def fetched(
+    t: Transaction,
+    claim: Claim,
+    *,
+    document: Sha256,
+    original: Sha256,
+    pages: int,
+    mailboxes: Sequence[str],
+    callback: AccountId | None = None,
+) -> bool:
+    """announced -> fetched, and a mail is owed to each mailbox, a callback to an account that wants one."""
     if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
         return False
     _set(t, claim.subject, document=document, original=original, pages=pages)
     t.note(claim.subject, "fetched", f"{pages} pages")
     for mailbox in mailboxes:
         outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
+    if callback is not None:
+        outbox.owe_callback(t, callback, claim.subject, claim)
     return steps.done(t, claim)
 
 
@@ -90,11 +101,18 @@ def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm:
 
 
 def mailed(t: Transaction, inbound: InboundId) -> bool:
-    """fetched -> mailed, once no mail about it is owed any more."""
-    if outbox.unsent(t.db, outbox.RECEIVED, inbound) or not _move(t, inbound, InboundState.MAILED):
+    """fetched -> mailed, once no mail about it is owed any more; where none ever was, once the callback was taken."""
+    owed = outbox.states(t.db, outbox.RECEIVED, inbound) or outbox.states(t.db, outbox.CALLBACK, inbound)
+    if outbox.WAITING in owed or not _move(t, inbound, InboundState.MAILED):
         return False
     t.note(inbound, "mailed")
     return True
+
+
+def not_called(t: Transaction, inbound: InboundId, reason: str) -> None:
+    """Its callback will not be made. Where no mail tells of it either, fetched -> held: it waits to be fetched by hand."""
+    if not outbox.states(t.db, outbox.RECEIVED, inbound):
+        undeliverable(t, inbound, reason)
 
 
 def undeliverable(t: Transaction, inbound: InboundId, reason: str) -> None:
@@ -116,6 +134,33 @@ def get(db: Connection, inbound: str) -> InboundFax | None:
     """One received fax."""
     row = db.execute(select(schema.inbound).where(schema.inbound.c.id == inbound)).first()
     return rows.inbound(row) if row else None
+
+
+def page(
+    db: Connection, *, account: AccountId | None = None, before: tuple[datetime, str] | None = None, limit: int = 50
+) -> list[InboundFax]:
+    """Newest first, of one account or of all; the next page begins `before` the last one's `place`."""
+    table = schema.inbound
+    some = select(table).order_by(table.c.announced_at.desc(), table.c.id.desc()).limit(limit)
+    if account is not None:
+        some = some.where(table.c.account_id == account)
+    if before is not None:
+        some = some.where(tuple_(table.c.announced_at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
+    return [rows.inbound(row) for row in db.execute(some)]
+
+
+def place(db: Connection, inbound: str) -> tuple[datetime, str] | None:
+    """Where a received fax stands in the pages."""
+    table = schema.inbound
+    row = db.execute(select(table.c.announced_at, table.c.id).where(table.c.id == inbound)).first()
+    return (row.announced_at, row.id) if row else None
+
+
+def find(db: Connection, beginning: str) -> list[str]:
+    """Ids of received faxes that begin like this. At most ten."""
+    table = schema.inbound
+    wanted = select(table.c.id).where(table.c.id.startswith(beginning, autoescape=True)).order_by(table.c.id).limit(10)
+    return list(db.scalars(wanted))
 
 
 def by_carrier_ref(db: Connection, carrier: str, carrier_refs: Sequence[str]) -> dict[str, InboundState]:

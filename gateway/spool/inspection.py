@@ -80,7 +80,7 @@ _STUCK: Mapping[Fault, tuple[Select[Any], Column[Any]]] = {
         select(inbound.c.id).where(inbound.c.state == InboundState.ANNOUNCED.value, _without_step(inbound.c.id)),
         inbound.c.id,
     ),
-    Fault.UNSENT: (select(mail.c.id).where(mail.c.state == outbox.WAITING, _without_step(mail.c.id)), mail.c.id),
+    Fault.UNSENT: (select(mail.c.id, mail.c.kind).where(mail.c.state == outbox.WAITING, _without_step(mail.c.id)), mail.c.id),
     Fault.NO_SUBJECT: (
         select(step.c.subject.label("id")).where(
             *(~exists().where(table.c.id == step.c.subject) for table in (transmission, inbound, mail))
@@ -154,7 +154,7 @@ def _mended(t: Transaction, fault: Fault, row: Row[Any]) -> str:
     if fault is Fault.NOT_FETCHED:
         steps.add(t, row.id, "receive", steps.RECEIVE)
     elif fault is Fault.UNSENT:
-        steps.add(t, row.id, "tell", steps.MAIL)
+        steps.add(t, row.id, *outbox.way(row.kind))
     else:
         state = TransmissionState(row.state)
         lane = steps.CONVERT if state is TransmissionState.ACCEPTED else steps.carrier_lane(row.carrier)

@@ -1,4 +1,5 @@
-"""Verbs of the outbox: mails we owe. A row is marked sent only after the mail server's 250."""
+"""Verbs of the outbox: mails and callbacks we owe. A row is marked sent only after the mail server's 250, or the 200 of the
+program that is called."""
 
 from __future__ import annotations
 
@@ -6,32 +7,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from gateway.fax import OutboxId, Sha256, new_id
+from gateway.fax import AccountId, OutboxId, Sha256, new_id
 from gateway.spool import schema, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
 RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", "forward"
+#: What a program's account may want instead of a result: a report by mail, and a call of its URL.
+CONFIRMATION, CALLBACK = "confirm", "callback"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """One mail we owe."""
+    """One mail or callback we owe."""
 
     id: OutboxId
     kind: str
     about: str
     """Id of the transmission, inbound fax or mail it is about; a `#n` may follow."""
     recipient: str
-    """"" where the composer decides (the sender, the operator)."""
+    """"" where the composer decides (the sender, the operator). Of a callback: the account."""
     subject: str
     text: str
     document: Sha256 | None
     state: str
     created_at: datetime
+    failures: int = 0
+    """How often a callback was not taken."""
+    tried_at: datetime | None = None
+    """When a callback was tried first."""
 
     @property
     def about_id(self) -> str:
@@ -49,7 +56,7 @@ def owe(
     document: Sha256 | None = None,
     of: Claim | None = None,
 ) -> None:
-    """Owe a mail, once for each (kind, about, recipient); it is due now, and has the turn of the fax it is `of`."""
+    """Owe a mail or a callback, once for each (kind, about, recipient). It is due now, in the turn of the fax it is `of`."""
     values = {
         "id": new_id("out"),
         "kind": kind,
@@ -62,8 +69,23 @@ def owe(
         "answer": "",
         "created_at": t.now,
     }
-    if t.insert_new(schema.outbox, values):
-        steps.add(t, str(values["id"]), "tell", steps.MAIL, like=of)
+    if not t.insert_new(schema.outbox, values):
+        return
+    if kind != CALLBACK or (of and of.account):
+        steps.add(t, str(values["id"]), *way(kind), like=of)
+    else:
+        band = steps.band(steps.waiting(t, recipient))
+        steps.add(t, str(values["id"]), *way(kind), account=recipient, band=band)
+
+
+def way(kind: str) -> tuple[str, str]:
+    """Kind and lane of the step that does what a row of this kind owes."""
+    return ("call", steps.CALLBACK) if kind == CALLBACK else ("tell", steps.MAIL)
+
+
+def owe_callback(t: Transaction, account: AccountId, about: str, of: Claim) -> None:
+    """Owe an account a call of its URL about a fax."""
+    owe(t, kind=CALLBACK, about=about, recipient=account, of=of)
 
 
 def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:
@@ -102,8 +124,21 @@ def deferred(t: Transaction, claim: Claim, answer: str, due_at: datetime) -> boo
     return steps.put_back(t, claim, due_at=due_at)
 
 
-def unsent(db: Connection, kind: str, about: str) -> int:
-    """How many mails of this kind are still owed about one fax."""
+def not_taken(t: Transaction, claim: Claim, answer: str, tried_at: datetime, due_at: datetime) -> bool:
+    """A callback was not taken: try again at `due_at`. False: the claim is lost."""
+    if not steps.holds(t, claim):
+        return False
     table = schema.outbox
-    rows = db.execute(select(table.c.id).where(table.c.kind == kind, table.c.about == about, table.c.state == WAITING))
-    return len(rows.all())
+    values = {
+        "answer": answer,
+        "failures": table.c.failures + 1,
+        "tried_at": func.coalesce(table.c.tried_at, schema.moment(tried_at)),
+    }
+    t.db.execute(update(table).where(table.c.id == claim.subject).values(**values))
+    return steps.put_back(t, claim, due_at=due_at)
+
+
+def states(db: Connection, kind: str, about: str) -> list[str]:
+    """Of every mail of this kind about one fax."""
+    table = schema.outbox
+    return list(db.scalars(select(table.c.state).where(table.c.kind == kind, table.c.about == about)))

@@ -6,19 +6,20 @@ by rows; only when no row names it any more may it leave the shelf.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
 
-from gateway.fax import InboundState, Sha256
+from gateway.fax import InboundState, Sha256, TransmissionId
 from gateway.spool import outbox
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     ABOUT,
     DOCUMENTS,
     attempt,
+    discarded,
     event,
     history,
     inbound,
@@ -54,8 +55,13 @@ def give_up_sent(t: Transaction, before: datetime) -> tuple[int, set[Sha256]]:
         .with_for_update(skip_locked=True)
     )
     rows = t.db.execute(over).all()
-    ids = [row.id for row in rows]
+    return len(rows), _let_go(t, rows)
+
+
+def _let_go(t: Transaction, rows: Sequence[Any]) -> set[Sha256]:
+    """Take the documents from some faxes, and from their mails that no other fax needs; which ones. Any: rows of a query."""
     gone = {Sha256(row.document) for row in rows if row.document}
+    ids = [row.id for row in rows]
     t.db.execute(update(transmission).where(transmission.c.id.in_(ids)).values(document=None, shredded_at=t.now))
     mails = {row.submission_id for row in rows}
     # Locked before it is looked at: whoever sends one of these again locks it first, too.
@@ -66,7 +72,24 @@ def give_up_sent(t: Transaction, before: datetime) -> tuple[int, set[Sha256]]:
     )
     free = named.keys() - set(t.db.scalars(needing))
     t.db.execute(update(submission).where(submission.c.id.in_(free)).values(document=""))
-    return len(rows), gone | {named[one] for one in free}
+    return gone | {named[one] for one in free}
+
+
+def discard(t: Transaction, sent: TransmissionId) -> None:
+    """A fax that has ended lets go of its documents now, and of its mail with the last fax of it. Nothing more is asked."""
+    over = select(transmission.c.id, transmission.c.submission_id, transmission.c.document).where(
+        transmission.c.id == sent, transmission.c.shredded_at.is_(None), transmission.c.finished_at.is_not(None)
+    )
+    for sha256 in _let_go(t, t.db.execute(over).all()):
+        t.insert_new(discarded, {"sha256": sha256, "at": t.now})
+
+
+def discards(t: Transaction, before: datetime) -> tuple[int, set[Sha256]]:
+    """Documents that faxes let go of before a time. As `give_up_sent`."""
+    old = select(discarded.c.sha256).where(discarded.c.at < before).order_by(discarded.c.at).limit(BATCH)
+    found = {Sha256(sha256) for sha256 in t.db.scalars(old.with_for_update(skip_locked=True))}
+    t.db.execute(delete(discarded).where(discarded.c.sha256.in_(found)))
+    return len(found), found
 
 
 def give_up_received(t: Transaction, before: datetime) -> tuple[int, set[Sha256]]:

@@ -1,6 +1,6 @@
 """Claim, step, record: the lanes, their width, the heartbeat, the drain.
 
-Each lane (conversion, each carrier, receiving, mail) claims as many due steps as it has free hands. A step that ends
+Each lane (conversion, each carrier, receiving, mail, callbacks) claims as many due steps as it has free hands. A step that ends
 without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
 expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane; a fax that fails so
 again and again is held for a person. One process never works on one subject twice at once, whatever its clock says.
@@ -20,7 +20,7 @@ from gateway.fax import InboundState, TransmissionState
 from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
-from gateway.work import receive, sweep, tell, tidy, transmission
+from gateway.work import callback, receive, sweep, tell, tidy, transmission
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ _LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes
 _COMPARE_EVERY = 86400.0  # seconds between looks at what a carrier says it was given
 _STRAY_EVERY = 60.0  # seconds between looks for lanes that nobody works in
 _TIDY_EVERY = 3600.0  # seconds
+_DISCARD_EVERY = 300.0  # seconds
 _SWEEP_EVERY = 86400.0  # seconds
 
 Step = Callable[[Workshop, Claim], Awaitable[None]]
@@ -41,6 +42,7 @@ STEPS: Mapping[str, Step] = {
     "held": transmission.step,
     "receive": receive.step,
     "tell": tell.step,
+    "call": callback.step,
 }
 
 
@@ -52,6 +54,7 @@ class Loop:
         work = shop.config.work
         self._lease = work.lease.total_seconds()
         self._lanes = {steps.CONVERT: work.convert, steps.MAIL: work.mails, steps.RECEIVE: work.convert}
+        self._lanes[steps.CALLBACK] = work.callbacks
         self._lanes |= {steps.carrier_lane(name): work.calls for name in shop.carriers}
         self._calls = {steps.carrier_lane(name): carrier.config.calls for name, carrier in shop.carriers.items()}
         self._running: dict[asyncio.Task[None], Claim] = {}
@@ -65,6 +68,7 @@ class Loop:
         self._lanes_at_work = [self._lane(lane, width) for lane, width in self._lanes.items()]
         chores: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
+            ("removing documents", _DISCARD_EVERY, partial(tidy.discard, self._shop)),
             ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
@@ -158,9 +162,9 @@ class Loop:
                 await self._shop.store.write(steps.put_back, claim, due_at=due)
 
     async def _set_aside(self, claim: Claim) -> bool:
-        """A fax whose step cannot be done is held, and the operator told. A mail is tried for as long as it may be."""
+        """A fax whose step cannot be done is held, and the operator told. Mails and callbacks go on being tried."""
         text, write = f"The step “{claim.kind}” failed {claim.tries} times; the log says how.", self._shop.store.write
-        if claim.kind == "tell":
+        if claim.kind in ("tell", "call"):
             return False
         if claim.kind == "receive":
             return await write(inbounds.ended, claim, InboundState.HELD, text, "a received fax is held")

@@ -1,13 +1,15 @@
-"""A received fax: announced -> fetched, then a mail is owed to each mailbox of its line."""
+"""A received fax: announced -> fetched, then a mail is owed to each mailbox of its line, a callback to its account."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from gateway import metrics
-from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, Unsupported
-from gateway.fax import InboundFax, InboundState, Sha256
+from gateway.desk.identity import mailbox_of
+from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, GatewayError, Unsupported
+from gateway.fax import Account, InboundFax, InboundState, Sha256
 from gateway.spool import inbounds, steps
 from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
@@ -42,9 +44,19 @@ async def step(shop: Workshop, claim: Claim) -> None:
     assert isinstance(made, tuple)
     pdf, pages = made
     document = await shop.documents.put(pdf)
-    mailboxes = await _mailboxes(shop, inbound)
+    account = await shop.identity.by_id(inbound.account)
+    callback = account.id if account and account.settings.inbound_callback else None
+    # Somebody has to hear of it: without a callback the wish for no mail does not count.
+    silent = account is not None and callback is not None and not account.settings.received_mail
+    mailboxes = () if silent else await _mailboxes(shop, inbound, account)
     if await shop.store.write(
-        inbounds.fetched, claim, document=document.sha256, original=original, pages=pages, mailboxes=mailboxes
+        inbounds.fetched,
+        claim,
+        document=document.sha256,
+        original=original,
+        pages=pages,
+        mailboxes=mailboxes,
+        callback=callback,
     ):
         metrics.PAGES.labels("in").inc(pages)
         _log.info("%s fetched, %d pages", inbound.id, pages, extra={"action": "inbound_fetched"})
@@ -71,8 +83,17 @@ async def _original(shop: Workshop, claim: Claim, inbound: InboundFax) -> Sha256
     return document.sha256
 
 
-async def _mailboxes(shop: Workshop, inbound: InboundFax) -> Sequence[str]:
-    """The line's mailboxes; a fax for an unknown line, or one without, goes to the operator (ONR-02)."""
+async def forget(shop: Workshop, fax: str) -> None:
+    """It has reached everybody: the carrier's copy may go. If that fails, the next listing does it."""
+    inbound = await shop.store.read(inbounds.get, fax)
+    if inbound and (carrier := shop.carriers.get(inbound.carrier)):
+        with suppress(GatewayError):
+            await carrier.forget_inbound(inbound.carrier_ref)
+
+
+async def _mailboxes(shop: Workshop, inbound: InboundFax, account: Account | None) -> Sequence[str]:
+    """The line's mailboxes; without one the account, where it signs in with a mail address. A fax for an unknown line, or
+    for one that has gone to another account since, and one that nobody else gets goes to the operator (ONR-02)."""
     lines = await shop.identity.lines()
-    mailbox = next((line.mailbox for line in lines if line.number == inbound.line), ())
-    return mailbox or (shop.config.mail.operator,)
+    mailbox = next((line.mailbox for line in lines if (line.number, line.account) == (inbound.line, inbound.account)), ())
+    return mailbox or (mailbox_of(account, shop.config.domain) or shop.config.mail.operator,)

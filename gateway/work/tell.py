@@ -1,5 +1,8 @@
 """The outbox is mailed: results to senders, received faxes to mailboxes, alarms to the operator.
 
+What became of a fax of a program is told as its account says: by a call of its URL (`work.callback`), by a report of its
+own, both, or not at all, for the program can ask.
+
 A row is marked sent only after the mail server's 250; its Message-ID is made of the row's id, so that a mail sent twice
 around a crash is recognised as one. What the server refuses for good is told to the operator.
 """
@@ -7,27 +10,29 @@ around a crash is recognised as one. What the server refuses for good is told to
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
 
 from gateway import metrics
-from gateway.errors import BadDocument, ConverterUnavailable, GatewayError
-from gateway.fax import InboundId, TransmissionState
+from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.fax import Door, InboundId, Settings, TransmissionState
 from gateway.pages.fence import Fence
 from gateway.report import compose
 from gateway.report.compose import Mail
-from gateway.spool import inbounds, outbox, queries, steps
+from gateway.spool import inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.steps import Claim
+from gateway.work import receive
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
+#: Doors of programs: they are told as their account says.
+_PROGRAMS = frozenset({Door.HELLOFAX})
 
 
 async def step(shop: Workshop, claim: Claim) -> None:
@@ -35,6 +40,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
     owed = await shop.store.read_one(outbox.several, claim.subject)
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
+        return
+    if owed.kind in (outbox.RESULT, outbox.HELD) and await _told_to_program(shop, claim, owed):
         return
     mail = await _compose(shop, owed)
     if mail is None:
@@ -60,29 +67,53 @@ async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) ->
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
     if await shop.store.write(record):
-        await _forget(shop, owed)
+        await receive.forget(shop, owed.about_id)
 
 
-async def _forget(shop: Workshop, owed: Owed) -> None:
-    """Mailed everywhere: the carrier's copy may go. If that fails, the next listing does it."""
-    inbound = await shop.store.read(inbounds.get, owed.about_id)
-    if inbound and (carrier := shop.carriers.get(inbound.carrier)):
-        with suppress(GatewayError):
-            await carrier.forget_inbound(inbound.carrier_ref)
+async def _told_to_program(shop: Workshop, claim: Claim, owed: Owed) -> bool:
+    """Owe what the account of a program wants, instead of a mail; the documents of a delivered fax go, unless it keeps them.
+
+    False: the fax came in by another door.
+    """
+    case = await shop.store.read_one(queries.cases, owed.about_id)
+    assert case is not None
+    fax = case.transmission
+    if case.submission.envelope.door not in _PROGRAMS:
+        return False
+    account = await shop.identity.by_id(fax.account)
+    settings = account.settings if account else Settings()
+
+    def record(t: Transaction) -> None:
+        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says"):
+            return
+        if settings.confirmations:
+            outbox.owe(t, kind=outbox.CONFIRMATION, about=owed.about, of=claim)
+        if owed.kind == outbox.HELD:
+            return
+        if settings.outbound_callback:
+            outbox.owe_callback(t, fax.account, fax.id, claim)
+        if fax.state is TransmissionState.DELIVERED and not settings.keep_documents:
+            retention.discard(t, fax.id)
+
+    await shop.store.write(record)
+    return True
 
 
 async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
     """The mail for a row; None: whoever would get it does not want it, and no operator needs to know."""
     made_at = shop.now()
-    if owed.kind in (outbox.RESULT, outbox.HELD):
+    if owed.kind in (outbox.RESULT, outbox.HELD, outbox.CONFIRMATION):
         return await _about_transmission(shop, owed)
     if owed.kind == outbox.RECEIVED:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
         assert inbound.document is not None
-        async with shop.documents.local(inbound.document) as file:
-            picture = await first_page(shop.fence, file)
-        pdf = await shop.documents.get(inbound.document)
+        account = await shop.identity.by_id(inbound.account)
+        pdf = picture = b""
+        if account is None or account.settings.received_pdf:
+            pdf = await shop.documents.get(inbound.document)
+            async with shop.documents.local(inbound.document) as file:
+                picture = await first_page(shop.fence, file)
         return shop.composer.received(
             outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
         )
@@ -116,20 +147,22 @@ def _with_advice(owed: Owed) -> str:
 async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
     case = await shop.store.read_one(queries.cases, owed.about_id)
     assert case is not None
-    if owed.kind == outbox.HELD and case.transmission.state is not TransmissionState.HELD:
+    late = owed.about != case.transmission.id  # said of one moment, not of the end
+    if late and case.transmission.state is not TransmissionState.HELD:
         return None  # a person has decided meanwhile; what became of it is told by a row of its own
     wanted = compose.wanted(case.submission, case.transmission, case.recipients)
     made_at = shop.now()
     if not wanted and case.transmission.state is not TransmissionState.FAILED:
         return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
-    tell = shop.composer.held if owed.kind == outbox.HELD else shop.composer.result
+    tell = shop.composer.held if late else shop.composer.result
+    mail = case.submission.document  # "" once it is given up
     return tell(
         outbox=owed.id,
         submission=case.submission,
         transmission=case.transmission,
         recipients=wanted,
         attempts=case.attempts,
-        original_headers=await shop.documents.head(case.submission.document, _HEADERS),
+        original_headers=await shop.documents.head(mail, _HEADERS) if mail else b"",
         made_at=made_at,
     )
 

@@ -14,8 +14,11 @@ from gateway.work.workshop import Workshop
 _log = logging.getLogger(__name__)
 #: A document put later than this may belong to a mail that is being accepted just now.
 _FRESH = timedelta(days=1)
+#: The same, where a fax has let go of its documents early: twin pages of another fax may be named a moment from now.
+_TWIN = timedelta(minutes=15)
 #: More orphans than this, and more than half of all: then the database is not the one these documents belong to.
 _SUSPICIOUS = 100
+Verb = Callable[[Transaction, datetime], tuple[int, set[Sha256]]]
 _GIVING_UP = (retention.give_up_sent, retention.give_up_received, retention.give_up_forwarded)
 _FORGETTING = (retention.forget_sent, retention.forget_received, retention.forget_mails, retention.forget_events)
 
@@ -34,10 +37,16 @@ async def tidy(shop: Workshop) -> None:
         _log.info("forgot %d records", forgotten, extra={"action": "forgotten"})
 
 
-async def _give_up(shop: Workshop, verb: Callable[[Transaction, datetime], tuple[int, set[Sha256]]], before: datetime) -> None:
+async def discard(shop: Workshop) -> None:
+    """Documents of delivered faxes whose accounts do not keep them."""
+    before = shop.now() - _TWIN
+    await _give_up(shop, retention.discards, before, before)
+
+
+async def _give_up(shop: Workshop, verb: Verb, before: datetime, fresh: datetime | None = None) -> None:
     while True:
         count, documents = await shop.store.write(verb, before)
-        await _remove(shop, documents)
+        await _remove(shop, documents, fresh)
         if not count:
             return
         _log.info("%d faxes gave up their documents", count, extra={"action": "shredded"})
@@ -59,9 +68,9 @@ async def sweep(shop: Workshop) -> None:
         await _remove(shop, orphans)
 
 
-async def _remove(shop: Workshop, documents: Collection[Sha256]) -> None:
+async def _remove(shop: Workshop, documents: Collection[Sha256], fresh: datetime | None = None) -> None:
     """Take those that nobody needs off the shelf. One that was put lately stays for the sweep to judge."""
     if not documents:
         return
     for sha256 in set(documents) - await shop.store.read(retention.needed, documents):
-        await shop.documents.remove(sha256, shop.now() - _FRESH)
+        await shop.documents.remove(sha256, fresh or shop.now() - _FRESH)

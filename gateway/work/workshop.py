@@ -6,17 +6,29 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from gateway.carriers.base import Carrier
 from gateway.config import Config
 from gateway.desk.identity import Identity
 from gateway.desk.statements import Statements
+from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
+
+
+class Notifier(Protocol):
+    """Calls the URL of an account. Returns what was answered, for the fax's history. Raises CallbackNotTaken."""
+
+    async def sent(self, account: Account, transmission: Transmission) -> str:
+        """About a fax that has ended."""
+
+    async def received(self, account: Account, inbound: InboundFax, pdf: bytes) -> str:
+        """About a fax that has arrived, with it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,6 +44,7 @@ class Workshop:
     fence: Fence
     composer: Composer
     templates: Templates
+    notifier: Notifier
     retry: Retry
     mail_password: str = field(default="", repr=False)
     dice: random.Random = field(default_factory=random.Random)

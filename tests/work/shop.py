@@ -18,8 +18,8 @@ from gateway.carriers.base import Capabilities, Carrier, CarrierConfig, Event, O
 from gateway.config import parse
 from gateway.desk.identity import Identity
 from gateway.desk.statements import Statements
-from gateway.errors import CarrierRefused, CarrierUncertain, Outcome
-from gateway.fax import AttemptState, Sha256, TransmissionId
+from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
+from gateway.fax import Account, AttemptState, InboundFax, Sha256, Transmission, TransmissionId
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import schema, steps, submissions, transmissions
@@ -133,6 +133,28 @@ async def lost(order: Order) -> Receipt:
     raise CarrierUncertain
 
 
+@dataclass(slots=True)
+class Program:
+    """The program of an account, called by `Workshop.notifier`: it says what `answers` has, and 200 in the end."""
+
+    answers: list[int] = field(default_factory=list)
+    calls: list[tuple[str, bytes]] = field(default_factory=list)
+    """Id of the fax, and what came with it."""
+
+    async def sent(self, account: Account, transmission: Transmission) -> str:
+        return self._answer(transmission.id, b"")
+
+    async def received(self, account: Account, inbound: InboundFax, pdf: bytes) -> str:
+        return self._answer(inbound.id, pdf)
+
+    def _answer(self, fax: str, pdf: bytes) -> str:
+        self.calls.append((fax, pdf))
+        status = self.answers.pop(0) if self.answers else 200
+        if status != 200:
+            raise CallbackNotTaken(f"POST https://program.example/fax answered {status}")
+        return "POST https://program.example/fax answered 200"
+
+
 class House:
     """One process of the gateway: store, documents, the carrier `main`, and a loop that a test turns by hand."""
 
@@ -147,6 +169,7 @@ class House:
         self.statements = Statements(self.store, self.documents)
         self.client = httpx.AsyncClient(trust_env=False)
         self.carrier = Scripted(self._tools(), far, capabilities)
+        self.program = Program()
         templates = Templates()
         config = parse({**SETTINGS, "spool": str(folder)}, "gateway.toml")
         self.shop = Workshop(
@@ -162,6 +185,7 @@ class House:
                 Sender(address="fax@x.example", operator="o@x.example", host="x.example", domain="x.example", zone="UTC"),
             ),
             templates=templates,
+            notifier=self.program,
             retry=config.retry.schedule(),
             dice=random.Random(1),
         )

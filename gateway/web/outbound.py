@@ -1,0 +1,162 @@
+"""Requests that we make for accounts, to URLs that they chose. Nothing of ours may be reached that way.
+
+A URL is http or https, with a host and without a name and password in it. The host is looked up here, once; every address
+it has must be public or in one of the networks that the configuration allows, and the connection goes to an address that was
+looked at, with the host's own name in the Host header and in the TLS handshake: a name that points elsewhere a moment later
+(DNS rebinding) changes nothing. Forms that carry an IPv4 address inside an IPv6 one (mapped, 6to4, Teredo, NAT64) are not
+public. Redirects are not followed, the environment (proxies, .netrc) is not read, connections are not used twice, and of
+the answer only the status is kept.
+
+Limits: 60 seconds for everything, at most `_ADDRESSES` of a host are tried. The name server is the system's: a lookup that
+hangs ends after its time limit here, its thread later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import httpx
+
+from gateway.errors import CallbackNotTaken
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Every address of a host, for a port. Raises OSError."""
+
+_CONNECT, _SILENCE, _LOOKUP, _WHOLE = 10.0, 30.0, 10.0, 60.0  # seconds
+_ADDRESSES = 3
+_ANSWER = 65536  # bytes of an answer that are read before it is hung up on
+_PORTS = {"http": 80, "https": 443}
+_EMBEDDING = tuple(
+    ipaddress.ip_network(text)
+    for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+)
+_log = logging.getLogger(__name__)
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The system's way to addresses."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Outbound:
+    """The one client for accounts' URLs.
+
+    networks  CIDR: addresses that may be called though they are not public
+    """
+
+    def __init__(self, networks: Sequence[str] = (), *, resolve: Resolve = resolve, verify: bool = True) -> None:
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._resolve = resolve
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT),
+            # A connection belongs to one name: the next one at the same address has a certificate of its own.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            follow_redirects=False,
+            trust_env=False,
+            verify=verify,
+            headers={"User-Agent": "Faxgate", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """POST to a URL of an account; the status of the answer. Raises CallbackNotTaken, with words for the account."""
+        try:
+            async with asyncio.timeout(_WHOLE):
+                return await self._post(_parsed(url), body, headers)
+        except TimeoutError as error:
+            raise CallbackNotTaken("did not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CallbackNotTaken(f"failed: {_in_words(error)}") from error
+
+    async def _post(self, url: httpx.URL, body: bytes, headers: Mapping[str, str]) -> int:
+        addresses = await self._addresses(url)
+        for n, address in enumerate(addresses, 1):
+            try:
+                return await self._exchange(url, address, body, headers)
+            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing has been sent: the next address may answer
+                if n == len(addresses):
+                    raise
+        raise CallbackNotTaken("failed: the host has no address")
+
+    async def _addresses(self, url: httpx.URL) -> list[str]:
+        """Where the connection may go. Raises CallbackNotTaken unless every address of the host is allowed."""
+        host, port = url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+        try:
+            async with asyncio.timeout(_LOOKUP):
+                found = await self._resolve(host.strip("[]"), port)
+        except (OSError, UnicodeError) as error:  # a time-out is an OSError too
+            raise CallbackNotTaken("failed: the host cannot be found") from error
+        if not all(self._allowed(address) for address in found):
+            raise CallbackNotTaken("was not made: the host is not a public one")
+        return list(found[:_ADDRESSES])
+
+    def _allowed(self, text: str) -> bool:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:  # one with a scope belongs to a link
+            return False
+        return is_public(address) or any(address in network for network in self._networks)
+
+    async def _exchange(self, url: httpx.URL, address: str, body: bytes, headers: Mapping[str, str]) -> int:
+        host = url.raw_host.decode("ascii")
+        request = self._client.build_request(
+            "POST",
+            url.copy_with(host=address),
+            content=body,
+            headers={**headers, "Host": url.netloc.decode("ascii")},
+            extensions={"sni_hostname": host.strip("[]")},
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            read = 0
+            async for piece in response.aiter_raw(4096):
+                read += len(piece)
+                if read > _ANSWER:
+                    break
+        except httpx.HTTPError as error:
+            _log.debug("an answer broke off after its status: %s", type(error).__name__)
+        finally:
+            await response.aclose()
+        return response.status_code
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody on the Internet could connect to it."""
+    if any(address in network for network in _EMBEDDING):
+        return False
+    ours = address.is_private or address.is_loopback or address.is_link_local or address.is_reserved or address.is_unspecified
+    return address.is_global and not ours and not address.is_multicast
+
+
+def shown(url: str) -> str:
+    """Origin and path of a URL, for a fax's history: queries hold secrets."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return "a URL that makes no sense"
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}{parsed.raw_path.decode('ascii').partition('?')[0]}"
+
+
+def _parsed(url: str) -> httpx.URL:
+    """Raises CallbackNotTaken, httpx.InvalidURL."""
+    parsed = httpx.URL(url)
+    if parsed.scheme not in _PORTS or not parsed.host or parsed.userinfo or (parsed.port or 0) > 65535:
+        raise CallbackNotTaken("was not made: the URL is not a plain http or https one")
+    return parsed
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, httpx.ConnectError):
+        return "its certificate cannot be trusted" if "CERTIFICATE_VERIFY" in str(error) else "no connection"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    return "the URL makes no sense" if isinstance(error, httpx.InvalidURL) else "the connection broke"
