@@ -9,7 +9,6 @@ Carrier sections are kept as they are: their models belong to the adapters (`car
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -41,7 +40,7 @@ from gateway.sections import (
     Smtp,
     Work,
 )
-from gateway.units import Beside, Domain, Duration, Text, Zone
+from gateway.units import Beside, Domain, Duration, Text, Zone, secret_in
 
 
 class Config(Section):
@@ -215,16 +214,7 @@ def _check_mailboxes(config: Config) -> None:
 
 
 def _read_secret(file: str, key: str, path: Path) -> str:
-    """One line from a secret file. `$CREDENTIALS_DIRECTORY` (systemd) may stand in its path."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    real = Path(str(path).replace("$CREDENTIALS_DIRECTORY", folder))
-    if not real.is_absolute():
-        real = Path(file).parent / real
     try:
-        secret = real.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(file, key, f"{path} cannot be read ({why})") from error
-    if not secret:
-        raise ConfigError(file, key, f"{path} is empty")
-    return secret
+        return secret_in(path, Path(file).parent)
+    except ValueError as error:
+        raise ConfigError(file, key, str(error)) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, ValidationInfo
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 _SIZES = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
@@ -66,6 +67,28 @@ def _beside(value: Path, info: ValidationInfo) -> Path:
     return info.context["folder"] / value if info.context else value
 
 
+def secret_in(path: Path, folder: Path) -> str:
+    """One line from a secret file; a relative path starts in `folder`. `$CREDENTIALS_DIRECTORY` (systemd) may stand in it.
+
+    Raises ValueError saying why it cannot be had.
+    """
+    real = folder / str(path).replace("$CREDENTIALS_DIRECTORY", os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    try:
+        secret = real.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(f"{path} cannot be read ({why})") from error
+    if not secret:
+        raise ValueError(f"{path} is empty")
+    return secret
+
+
+def _secret_file(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str):
+        return value
+    return SecretStr(secret_in(Path(value), info.context["folder"] if info.context else Path()))
+
+
 def _web_address(value: object) -> object:
     """ "" or an absolute http(s) URL with a host and without a name and password in it."""
     if not isinstance(value, str) or (value and not re.fullmatch(r"https?://[^/?#@\s]+([/?#]\S*)?", value, re.IGNORECASE)):
@@ -79,6 +102,8 @@ Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
 #: A relative path starts where the configuration file is, wherever the program was started.
 Beside = Annotated[Path, AfterValidator(_beside)]
+#: Written as a path; what stands in the file.
+SecretFile = Annotated[SecretStr, BeforeValidator(_secret_file)]
 WebAddress = Annotated[str, BeforeValidator(_web_address), Field(max_length=2000)]
 Zone = Annotated[str, BeforeValidator(_zone)]
 Mail = Annotated[str, Field(pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.\[\]:-]+$")]

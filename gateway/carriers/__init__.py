@@ -16,6 +16,7 @@ from gateway.faults import validated
 
 #: The only list. Kind in the configuration -> module and class.
 CARRIERS: Mapping[str, str] = {
+    "hellofax": "gateway.carriers.hellofax:HelloFax",
     "loopback": "gateway.carriers.loopback:Loopback",
 }
 GROUP = "gateway.carriers"

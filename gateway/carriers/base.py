@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import Outcome, Unsupported
-from gateway.fax import AttemptState
+from gateway.fax import AttemptState, CoverPage
 from gateway.log import printable
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Order:
     """PDF, cover page included."""
     pages: int
     subject: str = ""
+    cover: CoverPage | None = None
+    """What the carrier's cover page is to say, where it makes one (`Carrier.makes_cover`) and one is wanted."""
     in_time: Callable[[], bool] = field(default=lambda: True, repr=False)
     """Whether it may still go out. Asked right before the step that cannot be taken back: a process that was frozen in
     between must not send what another node has looked up meanwhile. False: raise CarrierUnavailable."""
@@ -186,9 +188,13 @@ class Listed:
 
     carrier_ref: str
     reference: str
+    """Ours; "" where the carrier does not keep it."""
     number: str
     pages: int
+    """0 = not told."""
     submitted_at: datetime
+    caller: str = ""
+    """Our line, E.164; "" = not told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +227,11 @@ class Carrier:
     def __init__(self, tools: Tools, config: CarrierConfig) -> None:
         self.tools = tools
         self.config = config
+
+    @property
+    def makes_cover(self) -> bool:
+        """The carrier makes the cover page, of `Order.cover`; ours is off."""
+        return False
 
     def __repr__(self) -> str:
         return f"<carrier {self.tools.name} ({self.config.kind})>"  # nothing else: configurations hold secrets

@@ -251,6 +251,18 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return min(max(seconds, 0.0), _LONGEST_WAIT) if math.isfinite(seconds) else None
 
 
+def within(base: str, uri: str) -> str:
+    """The address a carrier named, resolved against `base` (RFC 3986). Raises ValueError where it leads to another origin,
+    or carries a sign-in of its own: ours is sent along."""
+    try:
+        target = httpx.URL(base + "/").join(uri)
+    except httpx.InvalidURL as error:
+        raise ValueError("makes no sense") from error
+    if target.userinfo or _origin(target) != _origin(httpx.URL(base)):
+        raise ValueError("leads elsewhere")
+    return str(target)
+
+
 class _TooLong(Exception):
     """The answer is longer than allowed."""
 

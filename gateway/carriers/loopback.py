@@ -142,6 +142,7 @@ class Loopback(Carrier):
         listing_lag=0.0,
         signs_callbacks=True,
         polls=True,
+        lists=True,
         receives=True,
         sells=True,
         sub_addresses=True,

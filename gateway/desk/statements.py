@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 
 from gateway import log
 from gateway.carriers.base import Announcement, Event
-from gateway.spool import events, inbounds
+from gateway.spool import events, inbounds, outbox
+from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.events import Kept, Statement
 from gateway.spool.inbounds import News
@@ -37,7 +39,13 @@ class Statements:
         return new
 
     async def _keep(self, carrier: str, said: Event) -> bool:
-        kept = await self._store.write(events.store, carrier, _statement(said))
+        def record(t: Transaction) -> Kept:
+            kept = events.store(t, carrier, _statement(said))
+            if kept is Kept.NEW and said.believed and said.attention:
+                _alarm(t, carrier, said)
+            return kept
+
+        kept = await self._store.write(record)
         if kept is Kept.LATE:
             what = f"{said.carrier_ref or said.reference} as {said.state}, but that attempt has ended otherwise"
             _log.warning("%s speaks of %s", carrier, log.printable(what), extra={"action": "event_late"})
@@ -61,6 +69,14 @@ class Statements:
         if fresh:
             _log.info("a fax for %s at %s", log.shown(said.line), carrier, extra={"action": "inbound_announced"})
         return fresh
+
+
+def _alarm(t: Transaction, carrier: str, said: Event) -> None:
+    """A person must put something right at the carrier: told once for each attempt, however often it says so."""
+    name = hashlib.sha256(f"{carrier}\0{said.carrier_ref or said.reference}".encode()).hexdigest()
+    whose = events.fax_of(t, carrier, said.carrier_ref, said.reference) or "a fax"
+    text = f"{carrier} says {log.printable(said.carrier_code, 80)} of {whose}. {said.attention}"
+    outbox.alarm(t, about=f"waits#{name[:32]}", what="a fax waits at its carrier", text=text)
 
 
 def _statement(said: Event) -> Statement:

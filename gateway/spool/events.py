@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
@@ -72,9 +73,9 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
         "received_at": t.now,
         "late": False,
     }
-    if not t.insert_new(schema.event, values):
+    if not t.insert_new(schema.event, values) and not _proven(t, values):
         return Kept.KNOWN
-    about = _about(t, carrier, statement)
+    about = _about(t, carrier, statement.carrier_ref, statement.reference)
     if about is None:
         return Kept.NEW
     attempt, transmission = about
@@ -90,6 +91,20 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
     if late and statement.state is AttemptState.DELIVERED:
         _delivered_after_all(t, transmission)
     return Kept.LATE if late else Kept.NEW
+
+
+def _proven(t: Transaction, values: dict[str, Any]) -> bool:
+    """The same was said before without proof: what is believed takes its place, whatever else the other one claimed."""
+    if not values["believed"]:
+        return False
+    table = schema.event
+    same = (table.c.carrier == values["carrier"], table.c.event_key == values["event_key"], table.c.believed.is_(False))
+    found = t.at_once.execute(select(table.c.id).where(*same)).first()
+    if found is None:
+        return False
+    values["id"] = found.id
+    t.at_once.execute(update(table).where(table.c.id == found.id).values(**values))
+    return True
 
 
 def _delivered_after_all(t: Transaction, transmission: TransmissionId) -> None:
@@ -148,9 +163,14 @@ _ABOUT_REF = _OF_CARRIER.where(_BY_REF)
 _ABOUT = _OF_CARRIER.where(or_(_BY_REF, _attempt.c.reference == bindparam("ours")))
 
 
-def _about(t: Transaction, carrier: str, statement: Statement) -> tuple[AttemptId, TransmissionId] | None:
+def fax_of(t: Transaction, carrier: str, carrier_ref: str, reference: str) -> TransmissionId | None:
+    """The fax that a carrier speaks of by its reference or by ours."""
+    about = _about(t, carrier, carrier_ref, reference)
+    return about[1] if about else None
+
+
+def _about(t: Transaction, carrier: str, carrier_ref: str, reference: str) -> tuple[AttemptId, TransmissionId] | None:
     """The attempt a statement is about, and its fax."""
-    about = _ABOUT if statement.reference else _ABOUT_REF
-    names = {"of": carrier, "ref": statement.carrier_ref, "ours": statement.reference}
-    row = t.at_once.execute(about, names).first()
+    names = {"of": carrier, "ref": carrier_ref, "ours": reference}
+    row = t.at_once.execute(_ABOUT if reference else _ABOUT_REF, names).first()
     return (AttemptId(row.id), TransmissionId(row.transmission_id)) if row else None

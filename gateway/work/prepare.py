@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,5 +84,5 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         caller=case.transmission.caller,
         header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
-        asked=submission.cover,
+        asked=replace(submission.cover, wanted=False) if carrier and carrier.makes_cover else submission.cover,
     )
