@@ -34,6 +34,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.lines import Lines
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
+from gateway.desk.throttle import Throttle
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
@@ -47,6 +48,9 @@ from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
 from gateway.web.callbacks import Callbacks
+from gateway.web.hellofax_api import HelloFaxApi
+from gateway.web.notify import Notifier
+from gateway.web.outbound import Outbound
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
 
@@ -69,12 +73,14 @@ class Service:
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}
         self.lines = Lines(self.identity, self.store, self.carriers, domains=config.domain)
+        self.throttle = Throttle(self.identity)
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.smtp = SmtpDoor(config, identity=self.identity, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
+        self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
         self.web: WebDoor | None = None
 
@@ -133,6 +139,7 @@ class Service:
             except (OSError, RuntimeError) as error:
                 _log.error("while stopping: %s", error)
         await self._clients.aclose()
+        await self.outbound.close()
         self.store.release()
         _log.info("stopped", extra={"action": "stopped"})
 
@@ -160,7 +167,12 @@ class Service:
         valid = {name: [secret] for name, secret in secrets.items()}
         callbacks = Callbacks(self.carriers, valid, keep, public_url=self.config.public_url)
         checks = {"spool": self._check_spool, "work": self._check_work}
-        self.web = WebDoor(http, callbacks.routes(), checks=checks, refresh=self._refresh)
+        routes = callbacks.routes()
+        if self.config.door.hellofax:
+            routes += HelloFaxApi(
+                self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
+            ).routes()
+        self.web = WebDoor(http, routes, checks=checks, refresh=self._refresh)
         try:
             await self.web.start()
         except OSError as error:
@@ -185,6 +197,7 @@ class Service:
             host=config.host,
             domain=config.domain[0],
             zone=config.zone,
+            page=config.http.public_url and f"{config.http.public_url}/",
         )
         return Workshop(
             config=config,
@@ -196,6 +209,7 @@ class Service:
             fence=self.fence,
             composer=Composer(self.templates, sender),
             templates=self.templates,
+            notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
             mail_password=config.secret(config.mail),
         )
