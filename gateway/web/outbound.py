@@ -17,6 +17,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx
@@ -32,9 +33,20 @@ _CONNECT, _SILENCE, _LOOKUP, _WHOLE = 10.0, 30.0, 10.0, 60.0  # seconds
 _ADDRESSES = 3
 _ANSWER = 65536  # bytes of an answer that are read before it is hung up on
 _PORTS = {"http": 80, "https": 443}
-_EMBEDDING = tuple(
+#: What the library takes for public: IPv4 addresses inside IPv6 ones, protocol assignments, old site-local addresses.
+_NOT_PUBLIC = tuple(
     ipaddress.ip_network(text)
-    for text in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")
+    for text in (
+        "::/96",
+        "::ffff:0:0/96",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2001::/32",
+        "2002::/16",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "fec0::/10",
+    )
 )
 _log = logging.getLogger(__name__)
 
@@ -49,9 +61,12 @@ class Outbound:
     """The one client for accounts' URLs.
 
     networks  CIDR: addresses that may be called though they are not public
+    trust     whose certificates count; None: those of the usual authorities
     """
 
-    def __init__(self, networks: Sequence[str] = (), *, resolve: Resolve = resolve, verify: bool = True) -> None:
+    def __init__(
+        self, networks: Sequence[str] = (), *, resolve: Resolve = resolve, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
         self._resolve = resolve
         self._client = httpx.AsyncClient(
@@ -60,7 +75,7 @@ class Outbound:
             limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
-            verify=verify,
+            verify=trust or True,
             headers={"User-Agent": "Faxgate", "Accept-Encoding": "identity"},
         )
 
@@ -131,7 +146,7 @@ class Outbound:
 
 def is_public(address: Address) -> bool:
     """Whether anybody on the Internet could connect to it."""
-    if any(address in network for network in _EMBEDDING):
+    if any(address in network for network in _NOT_PUBLIC):
         return False
     ours = address.is_private or address.is_loopback or address.is_link_local or address.is_reserved or address.is_unspecified
     return address.is_global and not ours and not address.is_multicast
