@@ -24,8 +24,6 @@ Limits: the password travels with every call, so the way here must be TLS (a pro
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import math
 import re
@@ -51,6 +49,7 @@ from gateway.spool import inbounds, queries
 from gateway.spool.store import Store
 from gateway.units import WebAddress
 from gateway.web import form, hellofax, hellofax_openapi, hellofax_send
+from gateway.web.basic import credentials
 from gateway.web.form import Fault, Parameters
 from gateway.web.guid import id_of
 from gateway.web.hellofax_send import Sends
@@ -150,7 +149,7 @@ class HelloFaxApi:
         raise Fault(404, "There is nothing here.")
 
     async def _signed_in(self, request: Request) -> Account:
-        given = _credentials(request.headers.get("authorization", ""))
+        given = credentials(request.headers.get("authorization", ""))
         account = None
         if given is not None:
             client = request.client.host if request.client else ""
@@ -278,18 +277,6 @@ def _object(account: Account, fax: Transmission | InboundFax) -> dict[str, objec
     if isinstance(fax, InboundFax):
         return hellofax.inbound_object(account, fax)
     return hellofax.transmission_object(account, fax)
-
-
-def _credentials(header: str) -> tuple[str, str] | None:
-    """Login and password of HTTP Basic; None where there are none that can be read."""
-    scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        login, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return (login, password) if colon and login else None
 
 
 def _setting(name: str, written: str) -> str | bool:
