@@ -18,8 +18,11 @@ def accounts(db: Connection) -> list[Account]:
 
 
 def lines(db: Connection) -> list[Line]:
-    """Every line, by number."""
-    return [rows.line(row) for row in db.execute(select(schema.line).order_by(schema.line.c.number))]
+    """Every line: declared ones, then the others as they came. An account's first is the one it faxes from, so buying
+    another must not change it."""
+    of = schema.line.c
+    order = (of.declared.desc(), of.added_at.is_not(None), of.added_at, of.number)
+    return [rows.line(row) for row in db.execute(select(schema.line).order_by(*order))]
 
 
 def save_account(t: Transaction, account: Account) -> None:
@@ -57,13 +60,13 @@ def remove_account(t: Transaction, name: str) -> bool:
 
 def save_line(t: Transaction, line: Line) -> None:
     """Insert, or replace the one with the same number."""
-    t.db.execute(delete(schema.line).where(schema.line.c.number == line.number))
-    t.db.execute(insert(schema.line), rows.line_values(line))
+    old = t.db.execute(delete(schema.line).where(schema.line.c.number == line.number).returning(schema.line.c.added_at)).first()
+    t.db.execute(insert(schema.line), {**rows.line_values(line), "added_at": old.added_at if old else t.now})
 
 
 def add_line(t: Transaction, line: Line) -> bool:
     """Insert a line that is new. False: there is one with this number."""
-    return t.insert_new(schema.line, rows.line_values(line))
+    return t.insert_new(schema.line, {**rows.line_values(line), "added_at": t.now})
 
 
 def remove_line(t: Transaction, number: str) -> bool:

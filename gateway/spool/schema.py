@@ -92,6 +92,7 @@ line = Table(
     Column("carrier", String, nullable=False),
     Column("mailbox", Text, nullable=False),
     Column("declared", Boolean, nullable=False),
+    Column("added_at", Moment),  # NULL: long ago
 )
 
 submission = Table(

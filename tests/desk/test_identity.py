@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.desk.identity import Identity
 from gateway.errors import ConfigError, NotAdmitted
-from gateway.fax import Account, AccountId
+from gateway.fax import Account, AccountId, Line
+from gateway.spool import accounts
+from gateway.spool.store import Store
+from tests.carriers.tools import Clock
 from tests.desk.conftest import ACCOUNT, LINE, PASSWORD, configured
 
 LOGIN = "office@example.com"
@@ -221,3 +224,18 @@ async def test_what_the_file_declares_is_not_changed_elsewhere(identity: Identit
             await identity.save(changed)
     with pytest.raises(NotAdmitted, match="signs in as"):
         await identity.save(Account(id=AccountId("acc_2"), name="other", login=LOGIN.upper()))
+
+
+async def test_the_lines_of_an_account_stand_in_the_order_they_came_so_that_buying_one_changes_no_sender(
+    identity: Identity, store: Store, clock: Clock
+) -> None:
+    await identity.declare(configured(ACCOUNT, lines=(LINE,)))
+    (office,) = await identity.all()
+    for number in ("+13105550100", "+12125550100"):
+        clock.forward(1)
+        await store.write(accounts.add_line, Line(number=number, account=office.id, carrier="main"))
+    await identity.declare(configured(ACCOUNT, lines=(LINE,)))
+    clock.forward(1)
+    await store.write(accounts.save_line, Line(number="+13105550100", account=office.id, carrier="other"))
+    identity.forget()
+    assert [line.number for line in await identity.lines()] == ["+14155550100", "+13105550100", "+12125550100"]

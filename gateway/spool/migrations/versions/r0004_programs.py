@@ -20,6 +20,7 @@ def upgrade() -> None:
     for row in op.get_bind().execute(sa.select(account.c.id)).all():
         op.execute(sa.update(account).where(account.c.id == row.id).values(guid=secrets.token_hex(20)))
     op.create_index("ix_account_guid", "account", ["guid"], unique=True)
+    op.add_column("line", sa.Column("added_at", Moment()))
     op.create_index("ix_transmission_account", "transmission", ["account_id", "accepted_at", "id"])
     op.add_column("inbound", sa.Column("account_id", sa.String(length=32), nullable=False, server_default=""))
     inbound, line = (
