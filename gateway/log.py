@@ -24,6 +24,7 @@ ACTIONS = frozenset(
         "callbacks_not_set",
         "callbacks_set",
         "called_back",
+        "carrier_paused",
         "chore_failed",
         "claim_failed",
         "concluded_elsewhere",

@@ -15,6 +15,7 @@ DUPLICATES = Counter("faxgate_duplicates", "Repeated submissions answered with t
 PAGES = Counter("faxgate_pages", "Pages made (out) and received (in)", ["direction"], registry=REGISTRY)
 ATTEMPTS = Counter("faxgate_attempts", "Attempts ended, by carrier and outcome", ["carrier", "outcome"], registry=REGISTRY)
 RESULTS = Counter("faxgate_results", "Transmissions ended, by final state", ["state"], registry=REGISTRY)
+PAUSES = Counter("faxgate_carrier_pauses", "Times a carrier asked us to wait, by carrier", ["carrier"], registry=REGISTRY)
 CALLBACKS = Counter(
     "faxgate_callbacks", "Carrier callbacks, by carrier and what became of them", ["carrier", "result"], registry=REGISTRY
 )

@@ -50,7 +50,11 @@ _HELD_UNKNOWN = (
 )
 #: The reason beside these is the operator's business.
 _PRIVATE = frozenset({Outcome.NO_CREDIT, Outcome.CARRIER_TROUBLE})
-_STATES = {AttemptState.UNCERTAIN: "result unknown", AttemptState.CANCELLED: "cancelled"}
+_STATES = {
+    AttemptState.UNCERTAIN: "result unknown",
+    AttemptState.CANCELLED: "cancelled",
+    AttemptState.FAILED: "not called, the carrier was busy",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

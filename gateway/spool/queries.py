@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,8 +13,6 @@ from gateway.fax import Attempt, InboundFax, Recipient, Submission, Transmission
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
 from gateway.spool import rows, schema, steering
 from gateway.spool.steering import Wish
-
-_AT_ONCE = 500  # references in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,16 +94,19 @@ def page(
     db: Connection,
     *,
     states: Sequence[TransmissionState] = (),
+    account: str = "",
     before: tuple[datetime, str] | None = None,
     limit: int = 50,
 ) -> list[Transmission]:
-    """Newest first; the next page begins `before` the last one's (accepted_at, id).
+    """Newest first, of one account or of all; the next page begins `before` the last one's (accepted_at, id).
 
     However many there are, a page reads as many rows as it has for each state: every state is read in its own index.
     """
     table = schema.transmission
     newest = (table.c.accepted_at.desc(), table.c.id.desc())
     some = select(table.c.id).order_by(*newest).limit(limit)
+    if account:
+        some = some.where(table.c.account_id == account)
     if before is not None:
         some = some.where(tuple_(table.c.accepted_at, table.c.id) < tuple_(schema.moment(before[0]), before[1]))
     if states:
@@ -161,27 +162,6 @@ def place_of(db: Connection, account: str, fax: str) -> tuple[datetime, str] | N
 
 _KEPT = ((schema.transmission, schema.transmission.c.accepted_at), (schema.inbound, schema.inbound.c.announced_at))
 _INBOUNDS = select(schema.inbound).where(schema.inbound.c.id.in_(_wanted))
-
-
-def attempts_of(db: Connection, carrier: str, references: Collection[str]) -> dict[str, Attempt]:
-    """A carrier's attempts by our reference; those that there are."""
-    table, found = schema.attempt, dict[str, Attempt]()
-    wanted = sorted(references)
-    for n in range(0, len(wanted), _AT_ONCE):
-        some = select(table).where(table.c.carrier == carrier, table.c.reference.in_(wanted[n : n + _AT_ONCE]))
-        found |= {row.reference: rows.attempt(row) for row in db.execute(some)}
-    return found
-
-
-def submitted(db: Connection, carrier: str, since: datetime, until: datetime) -> list[Attempt]:
-    """A carrier's attempts that it took in this time, oldest first."""
-    table = schema.attempt
-    found = db.execute(
-        select(table)
-        .where(table.c.carrier == carrier, table.c.submitted_at >= since, table.c.submitted_at < until)
-        .order_by(table.c.submitted_at)
-    )
-    return [rows.attempt(row) for row in found]
 
 
 def unfinished(db: Connection) -> dict[TransmissionState, tuple[int, datetime]]:

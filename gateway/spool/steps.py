@@ -40,6 +40,11 @@ def carrier_lane(carrier: str) -> str:
     return _CARRIER + carrier
 
 
+def carrier_of(lane: str) -> str:
+    """The carrier of a lane of hand-overs."""
+    return lane.removeprefix(_CARRIER)
+
+
 def uptime() -> float:
     """Seconds on a clock that also runs while the machine sleeps, where there is one."""
     with suppress(AttributeError):
@@ -177,7 +182,7 @@ def calls_left(t: Transaction, carrier: str, calls: int) -> int:
 def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, calls: int | None = None) -> list[Claim]:
     """Take up to `limit` due steps of a lane for `lease` seconds, in their turn. In a carrier's lane that takes so many
     `calls` at a time no more hand-overs are taken than it has left."""
-    turns = limit if calls is None else min(limit, calls_left(t, lane.removeprefix(_CARRIER), calls))
+    turns = limit if calls is None else min(limit, calls_left(t, carrier_of(lane), calls))
     subjects = _in_turn(t, lane, limit, turns)
     if not subjects:
         return []

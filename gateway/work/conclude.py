@@ -35,6 +35,8 @@ def following(
     case: Case, ending: Ending, *, retry: Retry, redial: bool, now: datetime, dice: Random, retry_after: float | None = None
 ) -> Next:
     """Where the transmission goes after `ending` (already `judged`)."""
+    if ending.state is AttemptState.FAILED and ending.outcome is None:
+        return _put_off(case, ending, retry=retry, now=now, wait=retry_after or 0.0)
     outcome = ending.outcome or Outcome.CANCELLED
     if ending.state is AttemptState.CANCELLED:
         return Next(state=T.CANCELLED, outcome=Outcome.CANCELLED, reason=ending.text)
@@ -45,9 +47,21 @@ def following(
         return Next(state=T.HELD, outcome=outcome, reason=ending.text, alarm=f"a fax is held: {outcome.replace('_', ' ')}")
     if kind is Kind.TEMPORARY and redial:
         outcomes = [attempt.outcome for attempt in case.attempts if attempt.outcome] + [outcome]
-        # Counted from the first call: a fax that waited for a person or for us has not been dialling all that time.
-        age = now - case.attempts[0].opened_at if case.attempts else timedelta()
-        wait = retry.next_wait(outcomes, age=age, dice=dice, retry_after=retry_after)
+        wait = retry.next_wait(outcomes, age=_age(case, now), dice=dice, retry_after=retry_after)
         if wait is not None:
             return Next(state=T.DEFERRED, outcome=outcome, reason=ending.text, due_at=now + wait)
     return Next(state=T.FAILED, outcome=outcome, reason=ending.text, pages_sent=ending.pages_sent)
+
+
+def _put_off(case: Case, ending: Ending, *, retry: Retry, now: datetime, wait: float) -> Next:
+    """The carrier asked us to wait: nothing was dialled, so this was no try, and is repeated whoever redials."""
+    due = timedelta(seconds=wait)
+    if _age(case, now) + due > retry.give_up:
+        return Next(state=T.FAILED, outcome=Outcome.GAVE_UP, reason=ending.text)
+    last = next((attempt.outcome for attempt in reversed(case.attempts) if attempt.outcome), None)
+    return Next(state=T.DEFERRED, outcome=last, reason=ending.text, due_at=now + due)
+
+
+def _age(case: Case, now: datetime) -> timedelta:
+    """From the first call on: a fax that waited for a person or for us has not been dialling all that time."""
+    return now - case.attempts[0].opened_at if case.attempts else timedelta()

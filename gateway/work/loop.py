@@ -133,11 +133,17 @@ class Loop:
         if free <= 0:
             return []
         try:
-            calls = self._calls.get(lane)
+            calls = self._calls_at_once(lane)
             return await self._shop.store.write(steps.claim, lane, free, self._lease, steps.uptime(), calls)
         except SpoolUnavailable as error:
             _log.error("cannot claim work: %s", error.text, extra={"action": "claim_failed"})
             return []
+
+    def _calls_at_once(self, lane: str) -> int | None:
+        """How many calls the carrier of a lane takes at a time: none while it wants us to wait. None = no carrier's lane."""
+        calls = self._calls.get(lane)
+        paused = calls is not None and self._shop.pauses.until(steps.carrier_of(lane), self._shop.now())
+        return 0 if paused else calls
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)

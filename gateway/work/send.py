@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gateway import log, metrics
 from gateway.carriers.base import Carrier, Event, Order
-from gateway.errors import CarrierUncertain, GatewayError, Outcome, Refused, Unavailable, Uncertain
-from gateway.fax import Attempt, AttemptId, AttemptState, new_id
+from gateway.errors import CarrierBusy, CarrierUncertain, GatewayError, Outcome, Refused, Unavailable, Uncertain
+from gateway.fax import Attempt, AttemptId, AttemptState, CoverPage, new_id
 from gateway.fax import TransmissionState as T
 from gateway.spool import steps, transmissions
 from gateway.spool.queries import Case
@@ -49,6 +49,9 @@ async def send(shop: Workshop, claim: Claim, case: Case) -> None:
 
 async def _attempt_call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, document: Path) -> None:
     transmission, limit = case.transmission, carrier.capabilities.submit_limit
+    if wait := shop.pauses.until(transmission.carrier, shop.now()):
+        await shop.store.write(steps.put_back, claim, due_at=wait)
+        return
     if not claim.outlives(2 * limit):
         await shop.store.write(steps.put_back, claim)
         return
@@ -69,6 +72,7 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         document=document,
         pages=case.transmission.pages,
         subject=case.submission.subject,
+        cover=_cover(case) if carrier.makes_cover else None,
         in_time=lambda: claim.outlives(0),
     )
     try:
@@ -98,6 +102,7 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
 
 async def _taken(shop: Workshop, claim: Claim, attempt: Attempt, carrier_ref: str) -> None:
     """The carrier has it. If the claim is lost meanwhile, whoever has it now finds this among the statements."""
+    shop.pauses.over(attempt.carrier)
     look_at = shop.now() + shop.config.work.poll
     if await shop.store.write(transmissions.submitted, claim, attempt, carrier_ref, look_at):
         return
@@ -130,6 +135,11 @@ async def _perhaps_sent(shop: Workshop, claim: Claim, carrier: Carrier, attempt:
 async def _not_sent(
     shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, error: Refused | Unavailable
 ) -> None:
+    if isinstance(error, CarrierBusy):
+        now = shop.now()
+        wait = (shop.pauses.begin(attempt.carrier, now, error.retry_after) - now).total_seconds()
+        await _end(shop, claim, case, carrier, attempt, None, error.text, retry_after=wait)
+        return
     refused = isinstance(error, Refused)
     outcome = error.outcome if isinstance(error, Refused) else Outcome.CARRIER_TROUBLE
     after = error.retry_after if isinstance(error, Unavailable) else None
@@ -143,13 +153,13 @@ async def _end(
     case: Case,
     carrier: Carrier,
     attempt: Attempt,
-    outcome: Outcome,
+    outcome: Outcome | None,
     text: str,
     *,
     retry_after: float | None = None,
     redial: bool = True,
 ) -> None:
-    """The attempt ended in the call: certainly nothing was sent."""
+    """The attempt ended in the call: certainly nothing was sent. Without an outcome: it was not even a try."""
     ending = Ending(state=AttemptState.FAILED, outcome=outcome, text=text)
     await finish(shop, claim, case, carrier, attempt, ending, (), retry_after=retry_after, redial=redial)
 
@@ -208,6 +218,18 @@ async def _cannot_be_sent(shop: Workshop, carrier: Carrier, case: Case) -> Next 
             text = f"The fax has {size:,} bytes; the carrier takes at most {able.max_bytes:,}."
             return Next(state=T.FAILED, outcome=Outcome.DOCUMENT_REFUSED, reason=text)
     return None
+
+
+def _cover(case: Case) -> CoverPage | None:
+    """What a carrier's own cover page says; None = none is wanted."""
+    asked, submission = case.submission.cover, case.submission
+    if not asked.wanted:
+        return None
+    return CoverPage(
+        to=asked.to or case.recipients[0].cover_name,
+        sender=asked.sender or submission.from_header,
+        message=asked.message or submission.subject,
+    )
 
 
 def _attempt(shop: Workshop, case: Case) -> Attempt:

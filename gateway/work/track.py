@@ -12,23 +12,24 @@ from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from gateway.carriers.base import Carrier
+from gateway.carriers.base import Carrier, Receipt
 from gateway.errors import CarrierRefused, CarrierUnavailable, Outcome, Unsupported
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
-from gateway.spool import events, schema, steps, transmissions
+from gateway.spool import attempts, events, schema, steps, transmissions
 from gateway.spool.events import Stored
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Ending, Next
 from gateway.work import conclude
+from gateway.work.match import SKEW, match
 from gateway.work.send import finish
 from gateway.work.workshop import Workshop
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
 _FINAL = frozenset({AttemptState.DELIVERED, AttemptState.FAILED, AttemptState.CANCELLED})
-_NOBODY_KNOWS = "The carrier's answer was lost, and it cannot be asked; this fax may have been sent."
+_NOBODY_KNOWS = "The carrier's answer was lost, and nothing there is certainly this fax; it may have been sent."
 _LONGEST_WAIT = timedelta(minutes=15)
 #: A fax without a result for so long waits for a person.
 _NO_RESULT = timedelta(hours=24)
@@ -57,8 +58,10 @@ async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, at
     """The carrier has it: what became of it?"""
     final = _final(said)
     if final is None:
-        await _ask(shop, carrier, attempt)
-        said = _usable(carrier, await _waiting(shop, attempt))
+        known = await _ask(shop, carrier, attempt)
+        said = await _waiting(shop, attempt)
+        if known or not carrier.capabilities.forgets:  # else what came to our secret address is all that is left
+            said = _usable(carrier, said)
         final = _final(said)
     if final is not None:
         await conclude_with(shop, claim, case, carrier, attempt, final, said)
@@ -98,7 +101,7 @@ async def _look_up(
         await shop.store.write(transmissions.uncertain, claim, attempt, text, shop.now() + _settled(shop, carrier))
         return
     try:
-        receipt = await _answered(carrier, carrier.find(attempt.reference))
+        receipt = await _looked_up(shop, carrier, case, attempt)
     except (Unsupported, CarrierRefused):
         await _undecided(shop, claim, case, _NOBODY_KNOWS)
         return
@@ -111,6 +114,18 @@ async def _look_up(
         await finish(shop, claim, case, carrier, attempt, ending, ())
     else:
         await _undecided(shop, claim, case, _NOBODY_KNOWS)
+
+
+async def _looked_up(shop: Workshop, carrier: Carrier, case: Case, attempt: Attempt) -> Receipt | None:
+    """By our reference; where the carrier does not keep it, by number and time in its list."""
+    if carrier.capabilities.finds or not carrier.capabilities.lists:
+        return await _answered(carrier, carrier.find(attempt.reference))
+    listed = await _answered(carrier, carrier.listing(attempt.opened_at - SKEW))
+    known = await shop.store.read(attempts.known_refs, attempt.carrier, [one.carrier_ref for one in listed])
+    others = await shop.store.read(attempts.unproven, attempt.carrier, case.transmission.number)
+    left = [one for one in listed if one.carrier_ref not in known]
+    ref = match(left, others, timedelta(seconds=carrier.capabilities.submit_limit)).get(attempt.id)
+    return Receipt(carrier_ref=ref) if ref else None
 
 
 def _settled(shop: Workshop, carrier: Carrier) -> timedelta:
@@ -132,14 +147,15 @@ async def _undecided(shop: Workshop, claim: Claim, case: Case, reason: str) -> N
     await shop.store.write(transmissions.settle, claim, held)
 
 
-async def _ask(shop: Workshop, carrier: Carrier, attempt: Attempt) -> None:
-    """Read the fax from the carrier. What it says is kept like a callback, once."""
+async def _ask(shop: Workshop, carrier: Carrier, attempt: Attempt) -> bool:
+    """Read the fax from the carrier. What it says is kept like a callback, once. False: it knows no such fax."""
     try:
         said = await _answered(carrier, carrier.poll(attempt.carrier_ref))
     except (Unsupported, CarrierRefused) as error:
         _log.info("%s cannot be asked about %s: %s", attempt.carrier, attempt.id, error.text)
-        return
+        return False
     await shop.statements.keep(attempt.carrier, said)
+    return True
 
 
 async def _answered(carrier: Carrier, question: Awaitable[R]) -> R:

@@ -19,6 +19,7 @@ from gateway.report.compose import Composer
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
+from gateway.work.pauses import Pauses
 
 
 class Notifier(Protocol):
@@ -48,6 +49,7 @@ class Workshop:
     retry: Retry
     mail_password: str = field(default="", repr=False)
     dice: random.Random = field(default_factory=random.Random)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def now(self) -> datetime:
         return self.store.now()

@@ -25,7 +25,7 @@ from tests.work.shop import House
 async def loopback(house: House, tmp_path: Path) -> AsyncIterator[Loopback]:
     """The carrier `main`, with a far end that lists what it was given."""
     config = LoopbackConfig(kind="loopback", callbacks=False)
-    made = Loopback(tools.tools_for(tmp_path, http=house.client, now=house.now), config)
+    made = Loopback(tools.tools_for(tmp_path, http=house.client, now=house.now, lines=()), config)
     await made.start()
     house.shop.carriers = {"main": made}
     yield made
