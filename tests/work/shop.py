@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from sqlalchemy import select
 
-from gateway.carriers.base import Capabilities, Carrier, CarrierConfig, Event, Order, Receipt, Tools
+from gateway.carriers.base import Capabilities, Carrier, CarrierConfig, Event, Listed, Order, Receipt, Tools
 from gateway.config import parse
 from gateway.desk.identity import Identity
 from gateway.desk.statements import Statements
@@ -64,6 +64,8 @@ class FarEnd:
     calls: list[FarCall] = field(default_factory=list)
     listed: bool = True
     """Whether a call can be found by our reference."""
+    listing: list[Listed] = field(default_factory=list)
+    """What the carrier lists, where it keeps no reference of ours."""
 
     def take(self, order: Order) -> FarCall:
         call = FarCall(ref=f"far-{len(self.calls) + 1}", reference=order.reference, number=order.number)
@@ -87,6 +89,7 @@ class Scripted(Carrier):
         self.far = far
         self.behaviour: Behaviour = self.takes
         self.asked: list[str] = []
+        self.held: list[str] | None = None
         if capabilities is not None:
             self.capabilities = capabilities  # type: ignore[misc]  # one class, many carriers
 
@@ -109,6 +112,14 @@ class Scripted(Carrier):
         self.asked.append(reference)
         found = next((call for call in self.far.calls if call.reference == reference), None)
         return Receipt(carrier_ref=found.ref) if found and self.far.listed else None
+
+    async def listing(self, since: datetime) -> Sequence[Listed]:
+        if not self.capabilities.lists:
+            return await super().listing(since)
+        return [one for one in self.far.listing if one.submitted_at >= since]
+
+    async def own_lines(self) -> Sequence[str]:
+        return self.held if self.held is not None else await super().own_lines()
 
     async def cancel(self, carrier_ref: str) -> bool:
         found = next(call for call in self.far.calls if call.ref == carrier_ref)
