@@ -30,9 +30,20 @@ from gateway.desk.steer import steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.faults import validated
-from gateway.fax import Account, AccountId, Door, Envelope, Line, Recipient, TransmissionId, TransmissionState, new_id
+from gateway.fax import (
+    Account,
+    AccountId,
+    Door,
+    Envelope,
+    InboundId,
+    Line,
+    Recipient,
+    TransmissionId,
+    TransmissionState,
+    new_id,
+)
 from gateway.sections import AccountSection
-from gateway.spool import accounts, inspection, queries
+from gateway.spool import accounts, inbounds, inspection, queries
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.units import Mail
@@ -79,6 +90,7 @@ class Control:
             "line-release": self._line_release,
             "carriers": self._carriers,
             "received": self._received,
+            "fetch": self._fetch,
             "fsck": self._fsck,
         }
 
@@ -105,7 +117,19 @@ class Control:
         return [asdict(transmission) for transmission in found]
 
     async def _received(self, request: Json) -> object:
-        return [asdict(inbound) for inbound in await self._store.read(queries.received, int(request.get("limit", 50)))]
+        before = None
+        if last := str(request.get("before") or ""):
+            before = await self._store.read(inbounds.place, await self._find_received(last))
+        found = await self._store.read(inbounds.page, before=before, limit=int(request.get("limit", 50)))
+        return [asdict(inbound) for inbound in found]
+
+    async def _fetch(self, request: Json) -> object:
+        """A received fax as PDF, in base64."""
+        inbound = await self._store.read(inbounds.get, await self._find_received(str(request["id"])))
+        assert inbound is not None
+        if inbound.document is None:
+            raise NotAdmitted(f"{inbound.id} is {inbound.state}; its document is not here.")
+        return {"id": inbound.id, "pdf": base64.b64encode(await self._documents.get(inbound.document)).decode()}
 
     async def _fsck(self, request: Json) -> object:
         """What is wrong with the spool, and put right if that is asked for."""
@@ -114,16 +138,24 @@ class Control:
 
     async def _find(self, beginning: str) -> TransmissionId:
         """The one transmission whose id begins so: people shorten them."""
+        return TransmissionId(self._one(beginning, await self._store.read(queries.find, beginning)))
+
+    async def _find_received(self, beginning: str) -> InboundId:
+        return InboundId(self._one(beginning, await self._store.read(inbounds.find, beginning)))
+
+    @staticmethod
+    def _one(beginning: str, found: list[str]) -> str:
         if len(beginning) < _SHORTEST:
             raise NotAdmitted(f"“{beginning}” is too short: write at least {_SHORTEST} characters of the id.")
-        found = await self._store.read(queries.find, beginning)
         if not found:
             raise NotAdmitted(f"There is no fax {beginning}.")
         if len(found) > 1 and beginning not in found:
             raise NotAdmitted(f"“{beginning}” begins more than one id: {', '.join(found)}")
-        return TransmissionId(beginning if beginning in found else found[0])
+        return beginning if beginning in found else found[0]
 
     async def _show(self, request: Json) -> object:
+        if str(request["id"]).startswith("in_"):
+            return await self._show_received(str(request["id"]))
         identity = await self._find(str(request["id"]))
         case = await self._store.read(queries.case, identity)
         assert case is not None
@@ -136,6 +168,15 @@ class Control:
             "attempts": [asdict(attempt) for attempt in case.attempts],
             "history": [asdict(entry) for entry in history],
         }
+
+    async def _show_received(self, beginning: str) -> object:
+        identity = await self._find_received(beginning)
+        inbound = await self._store.read(inbounds.get, identity)
+        assert inbound is not None
+        names = {account.id: account.name for account in await self._identity.all()}
+        history = await self._store.read(queries.history, identity)
+        shown = {**asdict(inbound), "account": names.get(inbound.account, "")}
+        return {"inbound": shown, "history": [asdict(entry) for entry in history]}
 
     async def _steer(self, request: Json) -> object:
         return await steer(

@@ -51,6 +51,7 @@ from gateway.web.callbacks import Callbacks
 from gateway.web.hellofax_api import HelloFaxApi
 from gateway.web.notify import Notifier
 from gateway.web.outbound import Outbound
+from gateway.web.site import Site
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
 
@@ -167,7 +168,15 @@ class Service:
         valid = {name: [secret] for name, secret in secrets.items()}
         callbacks = Callbacks(self.carriers, valid, keep, public_url=self.config.public_url)
         checks = {"spool": self._check_spool, "work": self._check_work}
-        routes = callbacks.routes()
+        site = Site(
+            store=self.store,
+            documents=self.documents,
+            throttle=self.throttle,
+            templates=self.templates,
+            name=self.config.domain[0],
+            zone=self.config.zone,
+        )
+        routes = [*callbacks.routes(), *site.routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle

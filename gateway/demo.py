@@ -31,7 +31,7 @@ from gateway.daemon import Service
 from gateway.errors import Unavailable
 from gateway.fax import Transmission, TransmissionState
 from gateway.lifecycle import FINAL
-from gateway.spool import queries
+from gateway.spool import inbounds, queries
 
 Say = Callable[[str], None]
 DELIVERS, BUSY_TWICE, OWN_LINE = "+14155550123", "+14155550117", "+14155550100"
@@ -198,7 +198,7 @@ async def _watch(service: Service, sink: Sink, say: Say) -> list[Transmission]:
 async def _leave(service: Service, faxes: list[Transmission], out: Path) -> None:
     """Each fax as PDF and as page images; the received one as it was printed."""
     sources = [(f"fax-to-{fax.number.lstrip('+')}", fax.document) for fax in faxes]
-    sources += [(f"received-on-{fax.line.lstrip('+')}", fax.document) for fax in await service.store.read(queries.received)]
+    sources += [(f"received-on-{fax.line.lstrip('+')}", fax.document) for fax in await service.store.read(inbounds.page)]
     for name, document in sources:
         if document is None:
             continue

@@ -45,6 +45,7 @@ ACTIONS = frozenset(
         "not_called",
         "not_converted",
         "orphans",
+        "page_sign_in_failed",
         "put_off",
         "receipt_late",
         "refused",

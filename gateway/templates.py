@@ -44,7 +44,7 @@ class Templates:
 
     def problem(self) -> str:
         """What is wrong with a template, so that it is not found out by a report that cannot be written; "" = nothing."""
-        for name in self._jinja.list_templates(extensions=["txt", "html"]):
+        for name in self._jinja.list_templates(extensions=["txt", "html", "css"]):
             try:
                 self._jinja.get_template(name)
             except jinja2.TemplateSyntaxError as error:

@@ -11,7 +11,7 @@ import json
 import mimetypes
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,8 @@ def queue(
 ) -> None:
     """List faxes, newest first: those that are not finished, unless told otherwise."""
     settings = config.load(file)
-    if received and before:
-        raise click.UsageError("--before is for faxes that go out")
     if received:
-        _list_received(ask(settings, {"verb": "received", "limit": limit}), settings, as_json)
+        _list_received(ask(settings, {"verb": "received", "limit": limit, "before": before}), settings, limit, as_json)
         return
     wanted = list(states) or ([] if everything else [state.value for state in TransmissionState if state not in FINAL])
     found = ask(settings, {"verb": "queue", "states": wanted, "limit": limit, "before": before})
@@ -119,11 +117,15 @@ def queue(
         for fax in found
     ]
     print_table(columns, rows) if rows else screen.print("Nothing waits.")
+    _hint_at_more(found, limit)
+
+
+def _hint_at_more(found: list[Json], limit: int) -> None:
     if len(found) == limit:
         screen.print(f"There may be more: --before {found[-1]['id']}", markup=False)
 
 
-def _list_received(found: list[Json], settings: Config, as_json: bool) -> None:
+def _list_received(found: list[Json], settings: Config, limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -132,6 +134,7 @@ def _list_received(found: list[Json], settings: Config, as_json: bool) -> None:
         for fax in found
     ]
     print_table(("id", "line", "caller", "state", "pages", "received"), rows) if rows else screen.print("Nothing was received.")
+    _hint_at_more(found, limit)
 
 
 @click.command()
@@ -146,6 +149,16 @@ def show(fax: str, file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
+    if "inbound" in told:
+        _print_facts(_facts_of_received(told["inbound"], settings))
+    else:
+        _print_sent(told, settings)
+    screen.print()
+    for entry in told["history"]:
+        screen.print(f"{local(entry['at'], settings)}  {entry['what']:<18} {entry['detail']}", markup=False)
+
+
+def _print_sent(told: Json, settings: Config) -> None:
     tx, submission = told["transmission"], told["submission"]
     facts = [
         ("fax", tx["id"]),
@@ -158,16 +171,64 @@ def show(fax: str, file: Path, as_json: bool) -> None:
         ("line", " ".join(filter(None, (tx["carrier"], tx["caller"])))),
         ("next", local(tx["due_at"], settings)),
     ]
+    _print_facts(facts)
+    for part in json.loads(tx["manifest"] or "[]"):
+        pages = _pages(part)
+        screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
+
+
+def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
+    return [
+        ("fax", fax["id"]),
+        ("from", " ".join(filter(None, (fax["caller"] or "unknown", fax["station_id"] and f"(“{fax['station_id']}”)")))),
+        ("to line", " ".join(filter(None, (fax["line"], fax["sub_address"], fax["account"] and f"of {fax['account']}")))),
+        ("state", fax["state"]),
+        ("reason", fax["reason"]),
+        ("pages", f"{fax['pages']}{'' if fax['complete'] else ', the call broke off'}"),
+        ("carrier", fax["carrier"]),
+        ("received", local(fax["received_at"], settings)),
+    ]
+
+
+def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         if value:
             screen.print(f"[bold]{name:>8}[/]  ", end="")
             screen.print(value, markup=False)
-    for part in json.loads(tx["manifest"] or "[]"):
-        pages = _pages(part)
-        screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
-    screen.print()
-    for entry in told["history"]:
-        screen.print(f"{local(entry['at'], settings)}  {entry['what']:<18} {entry['detail']}", markup=False)
+
+
+@click.command()
+@click.argument("fax", metavar="ID")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Default: ID.pdf here. - is the standard output.",
+)
+@in_file
+@as_json_option
+@reported
+def fetch(fax: str, out: Path | None, file: Path, as_json: bool) -> None:
+    """Write a received fax to a file, as PDF."""
+    told = ask(config.load(file), {"verb": "fetch", "id": fax})
+    pdf, path = base64.b64decode(told["pdf"]), out or Path(f"{told['id']}.pdf")
+    if path == Path("-"):
+        sys.stdout.buffer.write(pdf)
+        return
+    _write(path, pdf)
+    told = {"id": told["id"], "file": str(path), "bytes": len(pdf)}
+    click.echo(json.dumps(told) if as_json else f"{told['id']} is in {path} ({len(pdf):,} bytes)")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A new file that only its owner can read. Raises Refused."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise Refused(f"{path} is there already; it was not touched.") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _steering(verb: str, text: str) -> None:
@@ -243,4 +304,4 @@ def _print_verdict(verdict: Json) -> None:
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
 
 
-COMMANDS += [send, queue, show, explain_command]
+COMMANDS += [send, queue, show, fetch, explain_command]

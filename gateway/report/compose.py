@@ -176,7 +176,7 @@ class Composer:
         words = self._rendered("received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         if pdf:
-            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(_file_name(inbound, self._zone), pdf)])
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(file_name(inbound, self._zone), pdf)])
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound))
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
@@ -290,7 +290,7 @@ def _document(name: str, pdf: bytes) -> mime.Part:
     return mime.binary(f'application/pdf;\r\n name="{name}"', pdf, disposition)
 
 
-def _file_name(inbound: InboundFax, zone: ZoneInfo) -> str:
+def file_name(inbound: InboundFax, zone: ZoneInfo) -> str:
     """e.g. `fax-2026-11-22-1415-from-14155550123-in_….pdf`: sorts by time, one name for one fax."""
     caller = f"-from-{inbound.caller[1:]}" if _CALLER.match(inbound.caller) else ""
     return f"fax-{inbound.received_at.astimezone(zone):%Y-%m-%d-%H%M}{caller}-{inbound.id}.pdf"

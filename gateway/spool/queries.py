@@ -176,13 +176,6 @@ def unfinished(db: Connection) -> dict[TransmissionState, tuple[int, datetime]]:
     return {TransmissionState(state): (count, oldest) for state, count, oldest in found}
 
 
-def received(db: Connection, limit: int = 50) -> list[InboundFax]:
-    """Received faxes, newest first."""
-    table = schema.inbound
-    found = db.execute(select(table).order_by(table.c.announced_at.desc(), table.c.id.desc()).limit(limit))
-    return [rows.inbound(row) for row in found]
-
-
 def find(db: Connection, beginning: str) -> list[str]:
     """Ids of transmissions that begin like this: people shorten them. At most ten."""
     table = schema.transmission
