@@ -119,8 +119,8 @@ async def drain(request: Request, most: int, seconds: float = 5.0) -> None:
                 most -= len(chunk)
                 if most < 0:
                     return
-    except (TimeoutError, ClientDisconnect):
-        return  # the answer is written all the same, to whoever still reads
+    except (TimeoutError, ClientDisconnect, RuntimeError):
+        return  # nobody writes any more (RuntimeError: read to its end before); the answer is given all the same
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
@@ -162,15 +162,17 @@ class _Multipart(MultiPartParser):
 
 
 async def _multipart(headers: Headers, stream: AsyncGenerator[bytes, None]) -> Items:
-    parser = _Multipart(headers, stream, max_files=_FILES, max_fields=_FIELDS)
+    async def to_the_end() -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+        if not parser.ended:  # said in here, where the parser still closes its files
+            raise Fault(400, "The multipart body has no end: it was cut off, or its boundary is another one.")
+
+    parser = _Multipart(headers, to_the_end(), max_files=_FILES, max_fields=_FIELDS)
     try:
-        form = await parser.parse()
+        return (await parser.parse()).multi_items()
     except MultiPartException as error:
         raise Fault(400, f"The multipart body cannot be read: {error.message}") from error
-    if not parser.ended:
-        close(form.multi_items())
-        raise Fault(400, "The multipart body has no end: it was cut off, or its boundary is another one.")
-    return form.multi_items()
 
 
 def _urlencoded(content: bytes, where: str) -> list[tuple[str, Value]]:

@@ -127,8 +127,9 @@ class HelloFaxApi:
                 body = await self._answer(account, request)
             response = _response(200, body)
         except (Fault, GatewayError) as error:
-            await form.drain(request, unread)
             fault = error if isinstance(error, Fault) else _fault(error)
+            if fault.status != 408:
+                await form.drain(request, unread)
             text = {"Error": {"Code": fault.status, "Message": fault.text}}
             response = _response(fault.status, text, fault.headers)
         await response(scope, receive, send)

@@ -109,11 +109,7 @@ class Sends:
         return {"Transmission": sent[0], "Transmissions": sent} if len(sent) == 1 else {"Transmissions": sent}
 
     async def _wish(self, account: Account, request: Request, parameters: Parameters) -> _Wish:
-        files = [
-            file
-            for file in parameters.many("file")
-            if not (isinstance(file, UploadFile) and not file.filename and not file.size)
-        ]
+        files = [file for file in parameters.many("file") if not _is_blank(file)]
         to = [text for text in parameters.texts("To") if text]
         if not to:
             raise Fault(400, "To is missing: the number to fax, in digits with country code.")
@@ -121,7 +117,7 @@ class Sends:
             raise Fault(400, "file is missing: the document to fax.")
         if len(files) > _MOST_FILES:
             raise Fault(400, f"A fax may have {_MOST_FILES} files, not {len(files)}.")
-        if empty := [_name(file) for file in files if not (file.size if isinstance(file, UploadFile) else file)]:
+        if empty := [_name(file) for file in files if isinstance(file, UploadFile) and not file.size]:
             raise Fault(400, f"The file “{empty[0]}” is empty.")
         key = request.headers.get("idempotency-key", "")
         if len(key) > _LONGEST_KEY or not key.isprintable():
@@ -172,6 +168,11 @@ def _cover(parameters: Parameters) -> CoverPage:
     if len(message) > _LONGEST_MESSAGE:
         raise Fault(400, f"CoverPageMessage has at most {_LONGEST_MESSAGE} characters; send longer texts as a file.")
     return CoverPage(wanted=bool(to or sender or message), to=to, sender=sender, message=message)
+
+
+def _is_blank(file: Value) -> bool:
+    """A field that was not filled in."""
+    return not file if isinstance(file, str) else not file.filename and not file.size
 
 
 def _name(file: Value) -> str:

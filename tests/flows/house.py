@@ -327,9 +327,9 @@ def as_toml(settings: dict[str, Any]) -> str:
     plain = {key: value for key, value in settings.items() if not _is_section(value)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     for key, value in settings.items():
-        if isinstance(value, dict) and key == "carrier":
+        if isinstance(value, dict) and key in ("carrier", "door"):
             for name, section in value.items():
-                lines += ["", f"[carrier.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
+                lines += ["", f"[{key}.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
         elif isinstance(value, dict):
             lines += ["", f"[{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
         elif _is_section(value):
