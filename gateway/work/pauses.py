@@ -34,8 +34,8 @@ class Pauses:
         last = self._of.get(carrier)
         if last is not None and now < last.until:
             return last.until
-        wait = last.next if last else _FIRST
-        wait = max(wait, timedelta(seconds=retry_after or 0.0))
+        wait = timedelta(seconds=retry_after) if retry_after else _FIRST
+        wait = max(wait, last.next) if last else wait
         pause = _Pause(now + wait, min(2 * wait, max(_LONGEST, wait)))
         self._of[carrier] = pause
         metrics.PAUSES.labels(carrier).inc()

@@ -34,9 +34,10 @@ def test_pauses_double_up_to_a_quarter_of_an_hour() -> None:
     assert seconds(pauses, at) == 60
 
 
-def test_a_carrier_that_names_a_longer_time_gets_it() -> None:
+def test_a_carrier_that_names_its_time_gets_it() -> None:
     pauses = Pauses()
-    assert seconds(pauses, 0, 7) == 60
+    assert seconds(pauses, 0, 7) == 7
+    assert seconds(pauses, 8, 7) == 14, "but not for ever"
     assert seconds(pauses, 61, 3600) == 3600
     assert seconds(pauses, 3700) == 3600, "it was not too long then"
     assert pauses.until("other", AT) is None
