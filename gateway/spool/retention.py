@@ -207,4 +207,5 @@ def _owed(subject: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _mailed_since(moment: datetime) -> ColumnElement[bool]:
-    return exists().where(mail.c.kind == outbox.RECEIVED, mail.c.about == inbound.c.id, mail.c.sent_at >= moment)
+    told = (outbox.RECEIVED, outbox.CALLBACK)
+    return exists().where(mail.c.kind.in_(told), mail.c.about == inbound.c.id, mail.c.sent_at >= moment)

@@ -19,6 +19,8 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 
@@ -51,24 +53,21 @@ _NOT_PUBLIC = tuple(
 _log = logging.getLogger(__name__)
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The system's way to addresses."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 class Outbound:
     """The one client for accounts' URLs.
 
     networks  CIDR: addresses that may be called though they are not public
+    resolve   default: as the system does it
     trust     whose certificates count; None: those of the usual authorities
     """
 
     def __init__(
-        self, networks: Sequence[str] = (), *, resolve: Resolve = resolve, trust: ssl.SSLContext | None = None
+        self, networks: Sequence[str] = (), *, resolve: Resolve | None = None, trust: ssl.SSLContext | None = None
     ) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
-        self._resolve = resolve
+        # Lookups that hang must not take the threads of the rest of the program.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="lookup")
+        self._resolve = resolve or self._system
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(_SILENCE, connect=_CONNECT),
             # A connection belongs to one name: the next one at the same address has a certificate of its own.
@@ -81,6 +80,12 @@ class Outbound:
 
     async def close(self) -> None:
         await self._client.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _system(self, host: str, port: int) -> Sequence[str]:
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, lookup)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """POST to a URL of an account; the status of the answer. Raises CallbackNotTaken, with words for the account."""

@@ -24,6 +24,7 @@ from gateway.report.compose import Mail
 from gateway.spool import inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
+from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.work import receive
 from gateway.work.workshop import Workshop
@@ -31,6 +32,7 @@ from gateway.work.workshop import Workshop
 _log = logging.getLogger(__name__)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
+_OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION})
 #: Doors of programs: they are told as their account says.
 _PROGRAMS = frozenset({Door.HELLOFAX})
 
@@ -41,9 +43,11 @@ async def step(shop: Workshop, claim: Claim) -> None:
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
         return
-    if owed.kind in (outbox.RESULT, outbox.HELD) and await _told_to_program(shop, claim, owed):
+    case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
+    if case is not None and owed.kind != outbox.CONFIRMATION and case.submission.envelope.door in _PROGRAMS:
+        await _tell_program(shop, claim, owed, case)
         return
-    mail = await _compose(shop, owed)
+    mail = await _compose(shop, owed, case)
     if mail is None:
         await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
         return
@@ -70,16 +74,9 @@ async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) ->
         await receive.forget(shop, owed.about_id)
 
 
-async def _told_to_program(shop: Workshop, claim: Claim, owed: Owed) -> bool:
-    """Owe what the account of a program wants, instead of a mail; the documents of a delivered fax go, unless it keeps them.
-
-    False: the fax came in by another door.
-    """
-    case = await shop.store.read_one(queries.cases, owed.about_id)
-    assert case is not None
+async def _tell_program(shop: Workshop, claim: Claim, owed: Owed, case: Case) -> None:
+    """Owe what the account of a program wants, instead of a mail; the documents of a delivered fax go, unless it keeps them."""
     fax = case.transmission
-    if case.submission.envelope.door not in _PROGRAMS:
-        return False
     account = await shop.identity.by_id(fax.account)
     settings = account.settings if account else Settings()
 
@@ -96,14 +93,14 @@ async def _told_to_program(shop: Workshop, claim: Claim, owed: Owed) -> bool:
             retention.discard(t, fax.id)
 
     await shop.store.write(record)
-    return True
 
 
-async def _compose(shop: Workshop, owed: Owed) -> Mail | None:
+async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None:
     """The mail for a row; None: whoever would get it does not want it, and no operator needs to know."""
     made_at = shop.now()
-    if owed.kind in (outbox.RESULT, outbox.HELD, outbox.CONFIRMATION):
-        return await _about_transmission(shop, owed)
+    if owed.kind in _OF_FAXES:
+        assert case is not None
+        return await _about_transmission(shop, owed, case)
     if owed.kind == outbox.RECEIVED:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
@@ -144,9 +141,7 @@ def _with_advice(owed: Owed) -> str:
     return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
 
 
-async def _about_transmission(shop: Workshop, owed: Owed) -> Mail | None:
-    case = await shop.store.read_one(queries.cases, owed.about_id)
-    assert case is not None
+async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
     late = owed.about != case.transmission.id  # said of one moment, not of the end
     if late and case.transmission.state is not TransmissionState.HELD:
         return None  # a person has decided meanwhile; what became of it is told by a row of its own
