@@ -11,16 +11,13 @@ import contextlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
-from pydantic import TypeAdapter, ValidationError
-
 from gateway.carriers.base import Carrier
-from gateway.desk.identity import Identity
+from gateway.desk.identity import Identity, mailbox_of
 from gateway.errors import CarrierRefused, CarrierUncertain, NotAdmitted, Unavailable, Uncertain, Unsupported
 from gateway.fax import Account, Line, new_id
 from gateway.log import shown
 from gateway.spool import accounts, outbox
 from gateway.spool.store import Store
-from gateway.units import Mail
 
 _log = logging.getLogger(__name__)
 _PERHAPS = "a number was perhaps bought"
@@ -56,7 +53,8 @@ class Lines:
             raise CarrierUncertain(
                 "The carrier's answer was lost: the number may have been bought. The operator is told."
             ) from error
-        line = Line(number=number, account=account.id, carrier=name, mailbox=self._mailbox(account))
+        mailbox = tuple(filter(None, [mailbox_of(account, self._domains)]))
+        line = Line(number=number, account=account.id, carrier=name, mailbox=mailbox)
         if not await self._store.write(accounts.add_line, line):
             raise CarrierUncertain(f"The carrier sold {number}, which is a line here already.")
         self._identity.forget()
@@ -103,10 +101,3 @@ class Lines:
         if not sellers:
             raise Unsupported(f"{name or 'No carrier here'} sells {'no ' if name else ''}numbers.")
         return sellers[0]
-
-    def _mailbox(self, account: Account) -> tuple[str, ...]:
-        try:
-            TypeAdapter(Mail).validate_python(account.login)
-        except ValidationError:
-            return ()
-        return () if account.login.rpartition("@")[2].lower() in self._domains else (account.login,)
