@@ -5,7 +5,7 @@ Success is 200 and nothing else; a send is answered 200 when it is durable. What
 was chosen:
 
     400  parameters: unknown, contradictory, missing, wrong       401  login or password
-    403  another account's GUID; what this account may not        404  no such fax, line or path; another account's
+    403  another account's GUID; what the operator has fixed      404  no such fax, line or path; another account's
     405  method         408, 413, 415  body                       429  200 faxes pending; failed sign-ins; `Retry-After`
     502  the carrier's answer was lost: perhaps done              503  not now, nothing was done; `Retry-After`
 
@@ -224,6 +224,8 @@ class HelloFaxApi:
         try:
             parameters = Parameters(items, scalars=hellofax_send.SCALARS, lists=hellofax_send.LISTS)
             return await self._sends.send(call.account, call.request, parameters)
+        except Refused as error:  # about this fax, not about the account: 403 would stop a program's other faxes too
+            raise Fault(400, error.text) from error
         finally:
             form.close(items)
 

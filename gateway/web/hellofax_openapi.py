@@ -10,7 +10,8 @@ _FLAG: _Schema = {"type": "boolean"}
 _GUID: _Schema = {"type": "string", "pattern": "^[0-9a-f]{40}$"}
 _SECONDS: _Schema = {"type": "string", "pattern": "^[0-9]+$", "description": "Unix time in seconds"}
 _DIGITS: _Schema = {"type": "string", "pattern": "^[0-9]*$", "description": "country code and number"}
-_URL: _Schema = {"type": "string", "description": "http(s) URL; empty takes it away"}
+_URL: _Schema = {"type": ["string", "null"], "description": "http(s) URL; empty takes it away, null leaves it"}
+_WISH: _Schema = {"type": ["boolean", "null"], "description": "null leaves it"}
 _NUMBER: _Schema = {"type": "string", "description": "digits with country code; ten digits are a US number"}
 
 
@@ -36,8 +37,8 @@ _SETTINGS: _Schema = {
     "properties": {
         "DefaultInboundFaxCallbackUrl": _URL,
         "DefaultOutboundFaxCallbackUrl": _URL,
-        "ShouldSendOutboundConfEmails": _FLAG,
-        "ShouldIncludePdfsInReceivedFaxEmails": _FLAG,
+        "ShouldSendOutboundConfEmails": _WISH,
+        "ShouldIncludePdfsInReceivedFaxEmails": _WISH,
     },
 }
 _WHOLE: _Schema = {"type": "integer", "minimum": 0}
@@ -183,7 +184,7 @@ DESCRIPTION: Mapping[str, object] = {
                 _PAGE,
                 parameters=[
                     _query("Page", {"type": "integer", "minimum": 0, "maximum": 10_000}),
-                    _query("PageSize", {"type": "integer", "minimum": 1, "maximum": 100}),
+                    _query("PageSize", {"type": "integer", "minimum": 1, "description": "above 100 is 100"}),
                     _query("After", {**_GUID, "description": "the fax that the page follows; made by NextPageUri"}),
                 ],
             ),

@@ -255,11 +255,9 @@ async def test_numbers_are_read_with_and_without_country_code_plus_and_punctuati
     assert unescaped.json()["Transmission"]["To"] == number
 
 
-@pytest.mark.parametrize(
-    ("to", "status"), [("555", 400), ("nobody", 400), ("19005550123", 403), ("4930123456789", 403), ("٤١٥٥٥٥٠١٢٣", 400)]
-)
-async def test_a_number_that_cannot_be_faxed_is_refused_at_once(door: Door, to: str, status: int) -> None:
-    message(await door.send(data={"To": to}, files=FILES), status)
+@pytest.mark.parametrize("to", ["555", "nobody", "19005550123", "4930123456789", "٤١٥٥٥٥٠١٢٣"])
+async def test_a_number_that_cannot_be_faxed_is_refused_at_once(door: Door, to: str) -> None:
+    message(await door.send(data={"To": to}, files=FILES), 400)
     assert await door.sent() == 0
 
 
