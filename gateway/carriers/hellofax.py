@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -129,6 +130,8 @@ class HelloFaxConfig(CarrierConfig):
     """At start the account's two callback URLs are made ours."""
     time_limit: Duration = timedelta(seconds=50)
     """For one hand-over."""
+    listing_lag: Duration = timedelta(seconds=60)
+    """After this time a fax that was handed over is in the account's list."""
 
     @model_validator(mode="after")
     def _whole(self) -> HelloFaxConfig:
@@ -148,7 +151,7 @@ class HelloFax(Carrier):
     capabilities: ClassVar[Capabilities] = Capabilities(
         forgets=True,
         lists=True,
-        listing_lag=60.0,  # not known; a list that is older than this is believed
+        listing_lag=60.0,  # not known; by configuration
         receives=True,
         sells=True,
         writes_header=True,  # the sending number is printed on the pages (5)
@@ -159,6 +162,8 @@ class HelloFax(Carrier):
 
     def __init__(self, tools: Tools, config: HelloFaxConfig) -> None:
         super().__init__(tools, config)
+        lag = config.listing_lag.total_seconds()
+        self.capabilities = replace(type(self).capabilities, listing_lag=lag)  # type: ignore[misc]  # the one that varies
         self._url = config.url.rstrip("/")
         self._account = f"{self._url}/Accounts/{config.guid}"
         secret = config.password or config.password_file
