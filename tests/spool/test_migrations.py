@@ -12,7 +12,7 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine, select, text
 
 from gateway.fax import AttemptState, TransmissionId, TransmissionState
-from gateway.spool import migrations, queries, schema, steps, transmissions
+from gateway.spool import inbounds, migrations, queries, schema, steps, transmissions
 from gateway.spool.store import Store
 from tests.carriers.tools import Clock
 from tests.spool import values
@@ -36,6 +36,15 @@ _ATTEMPT = """
 INSERT INTO attempt (id, transmission_id, n, carrier, reference, carrier_ref, state, carrier_code, text, pages_sent, station_id,
     opened_at)
 VALUES (:attempt, :id, 1, 'main', :reference, :ref, 'submitted', '', '', 0, '', :at)
+"""
+
+_LINE = """
+INSERT INTO line (number, account_id, carrier, mailbox, declared) VALUES ('+14155550100', 'acc_1', 'main', '[]', :no)
+"""
+_INBOUND = """
+INSERT INTO inbound (id, carrier, carrier_ref, line, caller, station_id, sub_address, state, pages, complete, received_at,
+    announced_at, reason)
+VALUES (:id, 'main', :ref, :line, '', '', '', 'mailed', 1, :yes, :at, :at, '')
 """
 
 
@@ -103,5 +112,23 @@ async def test_a_spool_of_the_first_revision_goes_on_where_it_was(old: Engine, u
         assert (case.transmission.state, case.attempts) == (TransmissionState.READY, ())
         tried = await values.open_attempt(store, TransmissionId(claims[0].subject))
         assert tried.state is AttemptState.SUBMITTED
+    finally:
+        await store.close()
+
+
+async def test_faxes_that_arrived_before_belong_to_whoever_has_the_line(
+    old: Engine, url: str, tmp_path: Path, clock: Clock
+) -> None:
+    with old.begin() as connection:
+        at = schema.Moment().process_bind_param(AT, connection.dialect)
+        connection.execute(text(_LINE), {"no": False})
+        for n, line in enumerate(("+14155550100", "+14155550200"), 1):
+            connection.execute(text(_INBOUND), {"id": f"in_{n}", "ref": str(n), "line": line, "at": at, "yes": True})
+    store = Store(tmp_path, url, now=clock, node="here")
+    store.open()
+    store.start()
+    try:
+        received = await store.read(inbounds.page)
+        assert {fax.line: fax.account for fax in received} == {"+14155550100": "acc_1", "+14155550200": ""}
     finally:
         await store.close()
