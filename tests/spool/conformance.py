@@ -20,11 +20,24 @@ from gateway.fax import (
     InboundState,
     Line,
     Recipient,
+    Sha256,
     TransmissionId,
     TransmissionState,
 )
 from gateway.lifecycle import FINAL, MOVES
-from gateway.spool import accounts, events, inbounds, outbox, queries, schema, steering, steps, submissions, transmissions
+from gateway.spool import (
+    accounts,
+    events,
+    inbounds,
+    outbox,
+    queries,
+    retention,
+    schema,
+    steering,
+    steps,
+    submissions,
+    transmissions,
+)
 from gateway.spool.commit import Transaction
 from gateway.spool.events import Kept
 from gateway.spool.steps import Claim
@@ -495,6 +508,21 @@ class InboundConformance:
         assert await owed(store) == {"alarm": 1}
         assert not await store.write(inbounds.ended, mine, InboundState.HELD, "", "")
 
+    async def test_a_fax_belongs_to_whoever_had_the_line_when_it_came(self, store: Store) -> None:
+        for number, account in (("+14155550100", "acc_1"), ("+14155550200", "acc_2")):
+            await store.write(accounts.save_line, Line(number=number, account=AccountId(account), carrier="main"))
+        for n, number in enumerate(("+14155550100", "+14155550200", "+14155550300", "+14155550100"), 1):
+            await store.write(inbounds.announced, "main", replace(values.news(f"in-{n}"), line=number))
+        await store.write(accounts.remove_line, "+14155550100")
+        every = await store.read(inbounds.page)
+        assert [(fax.carrier_ref, fax.account) for fax in every] == [
+            ("in-4", "acc_1"), ("in-3", ""), ("in-2", "acc_2"), ("in-1", "acc_1"),
+        ]  # fmt: skip
+        place = await store.read(inbounds.place, every[0].id)
+        older = await store.read(inbounds.page, account=AccountId("acc_1"), before=place)
+        assert [fax.carrier_ref for fax in older] == ["in-1"]
+        assert await store.read(inbounds.find, every[2].id[:-1]) == [every[2].id]
+
 
 class OutboxConformance:
     async def test_a_mail_is_owed_once_for_each_kind_subject_and_recipient(self, store: Store) -> None:
@@ -518,6 +546,54 @@ class OutboxConformance:
         clock.forward(3600)
         assert await store.write(steps.claim, steps.MAIL, 9, 60.0, 0.0) == []
         assert outbox.WAITING not in await store.read(outbox.states, outbox.ALARM, "tx_1#2")
+
+    async def test_a_callback_counts_its_failures_since_its_first_try(self, store: Store, clock: Clock) -> None:
+        await values.ready(store)
+        fax = await values.claim(store)
+        await store.write(outbox.owe_callback, AccountId("acc_1"), fax.subject, fax)
+        first = store.now()
+        for n in range(3):
+            mine = await values.claim(store, steps.CALLBACK)
+            assert (mine.kind, mine.account) == ("call", "acc_1")
+            row = await store.read(outbox.get, mine.subject)
+            assert row is not None
+            assert (row.failures, row.recipient, row.tried_at) == (n, "acc_1", first if n else None)
+            assert await store.write(
+                outbox.not_taken, mine, "503", store.now() if n else first, store.now() + timedelta(seconds=5)
+            )
+            assert not await store.write(outbox.not_taken, mine, "503", store.now(), store.now()), "the claim is over"
+            assert await values.claim_or_none(store, steps.CALLBACK) is None
+            clock.forward(6)
+        assert await owed(store) == {"callback": 1}
+
+
+class DiscardConformance:
+    async def test_a_fax_lets_go_of_its_documents_and_of_its_mail_with_the_last_one(self, store: Store, clock: Clock) -> None:
+        accepted = await values.accept(store, values.call("+14155550123"), values.call("+14155550124"))
+        pages = {}
+        for n, mine in enumerate(await store.write(steps.claim, steps.CONVERT, 9, 60.0, 0.0)):
+            pages[mine.subject] = Sha256(f"{n}" * 64)
+            await store.write(transmissions.prepared, mine, document=pages[mine.subject], pages=1, manifest="[]")
+        for mine in await store.write(steps.claim, LANE, 9, 60.0, 0.0):
+            assert await store.write(transmissions.settle, mine, Next(state=T.CANCELLED))
+        one, two = accepted.transmissions
+        await store.write(retention.discard, one)
+        assert await store.read(retention.needed, [SHA, *pages.values()]) == {SHA, pages[two]}
+        await store.write(retention.discard, one)
+        await store.write(retention.discard, two)
+        assert await store.read(retention.needed, [SHA, *pages.values()]) == set()
+        assert await store.write(retention.discards, store.now() - timedelta(minutes=1)) == (0, set())
+        clock.forward(61)
+        assert await store.write(retention.discards, store.now() - timedelta(minutes=1)) == (3, {SHA, *pages.values()})
+        assert await store.write(retention.discards, store.now()) == (0, set())
+        case = await values.case(store, one)
+        assert (case.transmission.document, case.transmission.pages, case.submission.document) == (None, 1, "")
+
+    async def test_an_unfinished_fax_keeps_what_it_has(self, store: Store) -> None:
+        transmission = await values.ready(store)
+        await store.write(retention.discard, transmission)
+        assert (await values.case(store, transmission)).transmission.document == SHA
+        assert await count(store, "discarded") == 0
 
 
 class SteeringConformance:
@@ -711,6 +787,7 @@ class StoreConformance(
     EventConformance,
     InboundConformance,
     OutboxConformance,
+    DiscardConformance,
     SteeringConformance,
     QueryConformance,
     AccountConformance,
