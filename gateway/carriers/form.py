@@ -50,6 +50,13 @@ def parts(headers: _Headers, body: bytes) -> Sequence[Part]:
     raise CallbackRejected("The callback is not a form.")
 
 
+def document(fields: Sequence[Part]) -> bytes | None:
+    """The first file, whatever its field is called; else the first field that is a PDF or TIFF; None = there is none."""
+    named = [part.content for part in fields if part.filename is not None and part.content]
+    plain = [part.content for part in fields if part.content.startswith((b"%PDF-", b"II*\0", b"MM\0*"))]
+    return next(iter(named + plain), None)
+
+
 class _Reader:
     """What the parser finds."""
 

@@ -43,11 +43,12 @@ from gateway.carriers.base import (
     Listed,
     Order,
     Receipt,
-    Statuses,
     Tools,
     meaning,
 )
 from gateway.carriers.hellofax_wire import (
+    ON_HOLD,
+    STATUSES,
     AccountAnswer,
     AreaCodes,
     Callback,
@@ -72,26 +73,9 @@ from gateway.fax import AttemptState
 from gateway.log import printable
 from gateway.units import Duration, SecretFile, Text, WebAddress
 
-_log = logging.getLogger(__name__)
+__all__ = ["STATUSES", "HelloFax", "HelloFaxConfig"]
 
-#: Every `StatusCode`, with its `ErrorCode` where it is `E`. Source: wire reference, section 7; `H` and `B` in the older
-#: editions, `O` and `R` in that of 2025 with the same texts. `E` alone: inferred, nobody documents it.
-STATUSES: Statuses = {
-    "P": (AttemptState.SUBMITTED, None),  # pending, converting
-    "T": (AttemptState.SUBMITTED, None),  # transmitting
-    "H": (AttemptState.SUBMITTED, None),  # on hold: unconfirmed account, or out of pages
-    "O": (AttemptState.SUBMITTED, None),  # the same
-    "S": (AttemptState.DELIVERED, Outcome.DELIVERED),
-    "E": (AttemptState.FAILED, Outcome.UNKNOWN),
-    "E/B": (AttemptState.FAILED, Outcome.BUSY),
-    "E/R": (AttemptState.FAILED, Outcome.BUSY),
-    "E/N": (AttemptState.FAILED, Outcome.NO_ANSWER),
-    "E/A": (AttemptState.FAILED, Outcome.BAD_NUMBER),  # unallocated
-    "E/D": (AttemptState.FAILED, Outcome.DISCONNECTED),  # disconnected or unreachable
-    "E/L": (AttemptState.FAILED, Outcome.RECIPIENT_BLOCKED),  # on the vendor's block list
-    "E/U": (AttemptState.FAILED, Outcome.UNKNOWN),  # often a person, or a transmission fault
-}
-_ON_HOLD = frozenset({"H", "O"})
+_log = logging.getLogger(__name__)
 _ATTENTION = "The carrier has put it on hold: confirm the account there, or buy pages. It goes on by itself then."
 _LOST = (
     "A received fax was not posted here within 17 hours, and this API cannot download it. "
@@ -294,7 +278,7 @@ class HelloFax(Carrier):
             return [], CallbackAnswer()  # an event of the sister product (9.3)
         if not fax.is_inbound:
             return [self._event(fax, said.content, believed=False)], CallbackAnswer()
-        document = _document([part for part in fields if part is not said])
+        document = form.document([part for part in fields if part is not said])
         if document is None:
             raise CallbackRejected("A received fax without its document.")
         return [self._announcement(fax, said.content, document)], CallbackAnswer()
@@ -312,7 +296,7 @@ class HelloFax(Carrier):
             at=moment(fax.updated_at) or self.tools.now(),
             raw=raw or fax.model_dump_json(by_alias=True).encode(),
             believed=believed,
-            attention=_ATTENTION if word in _ON_HOLD else "",
+            attention=_ATTENTION if word in ON_HOLD else "",
         )
 
     def _announcement(self, fax: Fax, raw: bytes = b"", document: bytes | None = None) -> Announcement:
@@ -410,13 +394,6 @@ def _unknown_fax(answer: http.Answer) -> GatewayError | None:
     if answer.status in (404, 410):
         return CarrierRefused("The carrier does not know this fax any more.", carrier_code=f"HTTP {answer.status}")
     return CarrierUnavailable(f"The carrier cannot answer now (HTTP {answer.status}).")
-
-
-def _document(fields: Sequence[form.Part]) -> bytes | None:
-    """The first part with a file name, whatever its field is called; else the first that is a PDF or TIFF (9.2)."""
-    named = [part.content for part in fields if part.filename is not None and part.content]
-    plain = [part.content for part in fields if part.content.startswith((b"%PDF-", b"II*\0", b"MM\0*"))]
-    return next(iter(named + plain), None)
 
 
 def _first_start(path: Path, now: datetime) -> datetime:

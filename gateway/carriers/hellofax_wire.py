@@ -1,4 +1,4 @@
-"""What the HelloFax API says, as values: its JSON answers and callbacks, its numbers and its times.
+"""What the HelloFax API says, as values: its status words, its JSON answers and callbacks, its numbers and its times.
 
 Lenient where the wire reference does not know (section 12): members may be missing, null, a number or a text; strict
 where a wrong value would do harm. Source of each shape: the section named with it.
@@ -14,6 +14,28 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_pascal
 
+from gateway.carriers.base import Statuses
+from gateway.errors import Outcome
+from gateway.fax import AttemptState
+
+#: Every `StatusCode`, with its `ErrorCode` where it is `E`. Source: wire reference, section 7; `H` and `B` in the older
+#: editions, `O` and `R` in that of 2025 with the same texts. `E` alone: inferred, nobody documents it.
+STATUSES: Statuses = {
+    "P": (AttemptState.SUBMITTED, None),  # pending, converting
+    "T": (AttemptState.SUBMITTED, None),  # transmitting
+    "H": (AttemptState.SUBMITTED, None),  # on hold: unconfirmed account, or out of pages
+    "O": (AttemptState.SUBMITTED, None),  # the same
+    "S": (AttemptState.DELIVERED, Outcome.DELIVERED),
+    "E": (AttemptState.FAILED, Outcome.UNKNOWN),
+    "E/B": (AttemptState.FAILED, Outcome.BUSY),
+    "E/R": (AttemptState.FAILED, Outcome.BUSY),
+    "E/N": (AttemptState.FAILED, Outcome.NO_ANSWER),
+    "E/A": (AttemptState.FAILED, Outcome.BAD_NUMBER),  # unallocated
+    "E/D": (AttemptState.FAILED, Outcome.DISCONNECTED),  # disconnected or unreachable
+    "E/L": (AttemptState.FAILED, Outcome.RECIPIENT_BLOCKED),  # on the vendor's block list
+    "E/U": (AttemptState.FAILED, Outcome.UNKNOWN),  # often a person, or a transmission fault
+}
+ON_HOLD = frozenset({"H", "O"})
 _DIGITS = re.compile(r"[0-9]{7,15}")
 _NORTH_AMERICA = 10  # digits of a number without its country code
 
