@@ -212,6 +212,7 @@ class Control:
         shown = [asdict(account) for account in await self._identity.all()]
         for account in shown:
             account["password"] = bool(account.pop("password_hash"))
+            account["settings"]["callback_secret"] = bool(account["settings"]["callback_secret"])
         return shown
 
     async def _account_save(self, request: Json) -> object:

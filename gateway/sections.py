@@ -68,7 +68,10 @@ class Http(Section):
     callback_networks: tuple[Text, ...] = ()
     """CIDR: private networks that callbacks to accounts may go to. Default: public addresses only."""
 
-    @field_validator("callback_networks")
+    proxies: tuple[Text, ...] = ()
+    """CIDR: reverse proxies in front, whose `X-Forwarded-For` says who the client is. Default: nobody's is believed."""
+
+    @field_validator("callback_networks", "proxies")
     @classmethod
     def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:

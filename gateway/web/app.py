@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.metrics import REGISTRY
@@ -57,7 +58,10 @@ class WebDoor:
         starlette = Starlette(routes=[*house.routes(), *routes])
         starlette.router.redirect_slashes = False  # a redirect would repeat the secret path in an answer
         self._http = http
-        self._server = _Server(_border(starlette))
+        app: ASGIApp = starlette
+        if http.proxies:
+            app = ProxyHeadersMiddleware(app, trusted_hosts=list(http.proxies))  # type: ignore[arg-type, assignment]  # ASGI twice
+        self._server = _Server(_border(app))
         self._address: tuple[str, int] | None = None
         self._task: asyncio.Task[None] | None = None
 

@@ -247,7 +247,9 @@ class HelloFaxApi:
         if not size or page * size > 1_000_000:
             raise Fault(400, "PageSize is at least 1, and pages end at the millionth fax; follow NextPageUri further on.")
         size = min(size, 100)
-        account, after = call.account, id_of(parameters.one("After")) if parameters.one("After") else None
+        account, after = call.account, id_of(parameters.one("After"))
+        if parameters.given("After") and after is None:
+            raise Fault(400, "After is a GUID out of NextPageUri.")
         before = await self._store.read(queries.place_of, account.id, after) if after else None
         offset = 0 if before else page * size
         found = await self._store.read(queries.of_account, account.id, limit=size + 1, offset=offset, before=before)

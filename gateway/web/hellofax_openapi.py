@@ -8,10 +8,14 @@ _Schema = dict[str, object]
 _TEXT: _Schema = {"type": "string"}
 _FLAG: _Schema = {"type": "boolean"}
 _GUID: _Schema = {"type": "string", "pattern": "^[0-9a-f]{40}$"}
+_GIVEN: _Schema = {"type": "string", "pattern": "^[0-9a-fA-F]{40}$"}
 _SECONDS: _Schema = {"type": "string", "pattern": "^[0-9]+$", "description": "Unix time in seconds"}
 _DIGITS: _Schema = {"type": "string", "pattern": "^[0-9]*$", "description": "country code and number"}
 _URL: _Schema = {"type": ["string", "null"], "description": "http(s) URL; empty takes it away, null leaves it"}
-_WISH: _Schema = {"type": ["boolean", "null"], "description": "null leaves it"}
+_WISH: _Schema = {
+    "enum": [True, False, 1, 0, "true", "false", "1", "0", "yes", "no", "on", "off", None],
+    "description": "null leaves it; words without case",
+}
 _NUMBER: _Schema = {"type": "string", "description": "digits with country code; ten digits are a US number"}
 
 
@@ -183,9 +187,9 @@ DESCRIPTION: Mapping[str, object] = {
                 "listTransmissions",
                 _PAGE,
                 parameters=[
-                    _query("Page", {"type": "integer", "minimum": 0, "maximum": 10_000}),
+                    _query("Page", {"type": "integer", "minimum": 0, "description": "up to the millionth fax"}),
                     _query("PageSize", {"type": "integer", "minimum": 1, "description": "above 100 is 100"}),
-                    _query("After", {**_GUID, "description": "the fax that the page follows; made by NextPageUri"}),
+                    _query("After", {**_GIVEN, "description": "the fax that the page follows; made by NextPageUri"}),
                 ],
             ),
             "post": _verb("send", _ACCEPTED, body={"multipart/form-data": _SEND}),

@@ -592,7 +592,8 @@ async def test_an_empty_list_has_its_uris(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["Page=-1", "Page=x", "PageSize=0", "Page=９", "Sort=1", "Page=9999999&PageSize=100", "Page=1&Page=2"]
+    "query",
+    ["Page=-1", "Page=x", "PageSize=0", "Page=９", "Sort=1", "Page=9999999&PageSize=100", "Page=1&Page=2", "After=x", "After="],
 )
 async def test_a_page_that_cannot_be_is_400(door: Door, query: str) -> None:
     message(await door.client.get(door.path(f"/Transmissions?{query}")), 400)

@@ -46,14 +46,14 @@ def test_the_description_is_published_without_a_login(served: House, prefix: str
 
 
 def test_the_program_answers_as_it_describes(served: House, tmp_path: Path) -> None:
-    """Ten calls and more of each kind, good and bad: no 500, no undocumented status or body, nothing bad is taken."""
+    """Dozens of calls of each kind, good and bad: no 500, no undocumented status or body, nothing bad is taken."""
     guid = served.sql("select guid from account")[0][0]
     (tmp_path / "schemathesis.toml").write_text(f'[parameters]\n"path.guid" = "{guid}"\n', encoding="utf-8")
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", "schemathesis.toml", "run"),
             f"http://127.0.0.1:{served.http_port}/v1/openapi.json",
-            *("--auth", f"{LOGIN}:{PASSWORD}", "--phases", "coverage,fuzzing", "--max-examples", "10", "--seed", "1"),
+            *("--auth", f"{LOGIN}:{PASSWORD}", "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1"),
             *("--exclude-checks", NOT_CHECKED, "--generation-database", "none", "--no-color"),
         ],
         cwd=tmp_path,

@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route
 
 from gateway.errors import SpoolUnavailable
 from gateway.metrics import QUEUE
@@ -254,3 +256,30 @@ async def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="in use"):
         await WebDoor(Http(listen=str(path))).start()
     assert path.read_text() == "keep"
+
+
+async def _client_seen(http: Http, forwarded: str) -> str:
+    """Whom a request with this X-Forwarded-For is from."""
+
+    async def who(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.client.host if request.client else "")
+
+    web = WebDoor(http, [Route("/who", who)])
+    await web.start()
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            url = f"http://127.0.0.1:{web.address[1]}/who"
+            return (await client.get(url, headers={"x-forwarded-for": forwarded})).text
+    finally:
+        await web.stop()
+
+
+async def test_a_listed_proxy_says_who_the_client_is_and_nobody_else_can() -> None:
+    listen = "127.0.0.1:0"
+    assert await _client_seen(Http(listen=listen), "203.0.113.9") == "127.0.0.1"
+    assert await _client_seen(Http(listen=listen, proxies=("10.0.0.0/8",)), "203.0.113.9") == "127.0.0.1"
+    proxied = Http(listen=listen, proxies=("127.0.0.0/8", "10.0.0.0/8"))
+    assert await _client_seen(proxied, "203.0.113.9") == "203.0.113.9"
+    assert await _client_seen(proxied, "1.1.1.1, 203.0.113.9, 10.0.0.1") == "203.0.113.9", (
+        "what a client wrote itself is not believed"
+    )
