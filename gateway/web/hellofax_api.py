@@ -16,7 +16,7 @@ was chosen:
 - Area codes are texts: `{"AreaCodes": ["213", "415"]}`.
 - Lists have sent and received faxes of all doors, newest first. `Page` counts from 0; `PageSize` is 20, at most 100. The
   next page's URI says `After` which fax it begins, so that it costs the same at any depth and new faxes move nothing. Beyond
-  100,000 faxes `Total`, `NumPages` and `LastPageUri` are null.
+  10,000 faxes `Total`, `NumPages` and `LastPageUri` are null.
 - `FaxLine` in the singular is the same as `FaxLines`: the vendor's migration guide writes it so.
 
 Limits: the password travels with every call, so the way here must be TLS (a proxy's) or the machine itself.
@@ -59,7 +59,8 @@ _MAX_BODY = 31_500_000  # bytes: 30 MB of files and their wrapping
 _BODY_TIME = 120.0  # seconds
 _UNREAD = 1_000_000  # bytes of a stranger's body that are read so that he sees the answer
 _RETRY_AFTER = 30  # seconds
-_COUNTED = 100_000
+_COUNTED = 10_000  # faxes; further ones are listed, not counted
+_DEEPEST = 100_000  # faxes that a page may be behind by its number alone
 _SETTINGS = {
     "DefaultInboundFaxCallbackUrl": "inbound_callback",
     "DefaultOutboundFaxCallbackUrl": "outbound_callback",
@@ -244,14 +245,13 @@ class HelloFaxApi:
     async def _list(self, call: _Call) -> Answer:
         parameters = await call.parameters(scalars=("Page", "PageSize", "After"))
         page, size = _count("Page", parameters.one("Page"), 0), _count("PageSize", parameters.one("PageSize"), 20)
-        if not size or page * size > 1_000_000:
-            raise Fault(400, "PageSize is at least 1, and pages end at the millionth fax; follow NextPageUri further on.")
-        size = min(size, 100)
-        account, after = call.account, id_of(parameters.one("After"))
+        account, after, size = call.account, id_of(parameters.one("After")), min(size, 100)
         if parameters.given("After") and after is None:
             raise Fault(400, "After is a GUID out of NextPageUri.")
         before = await self._store.read(queries.place_of, account.id, after) if after else None
         offset = 0 if before else page * size
+        if not size or offset > _DEEPEST:
+            raise Fault(400, f"PageSize is at least 1, and a page is at most {_DEEPEST} faxes deep; NextPageUri leads further.")
         found = await self._store.read(queries.of_account, account.id, limit=size + 1, offset=offset, before=before)
         total = await self._store.read(queries.count_of_account, account.id, _COUNTED + 1)
         faxes = [_object(account, fax) for fax in found[:size]]

@@ -187,7 +187,10 @@ DESCRIPTION: Mapping[str, object] = {
                 "listTransmissions",
                 _PAGE,
                 parameters=[
-                    _query("Page", {"type": "integer", "minimum": 0, "description": "up to the millionth fax"}),
+                    _query(
+                        "Page",
+                        {"type": "integer", "minimum": 0, "description": "up to 100,000 faxes; further on NextPageUri leads"},
+                    ),
                     _query("PageSize", {"type": "integer", "minimum": 1, "description": "above 100 is 100"}),
                     _query("After", {**_GIVEN, "description": "the fax that the page follows; made by NextPageUri"}),
                 ],
