@@ -10,6 +10,7 @@ import stat
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -72,13 +73,17 @@ def offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.start()
         for n in range(3):
             house.send(letter(f"Fax {n}", files=[("a.pdf", "application/pdf", pdf(*["page"] * n))] if n else []), OWN_LINE)
-            house.wait(lambda n=n: len(house.ask("received")) == n + 1, what="the fax to arrive")
+            house.wait(partial(_arrived, house, n + 1), what="the fax to arrive")
         house.send(letter("<script>alert(1)</script>"), STRANGERS_LINE, fresh("14"))
         house.wait(lambda: sum(fax["state"] == "mailed" for fax in house.ask("received")) == 4, what="the faxes to arrive")
         house.wait(lambda: {fax["state"] for fax in house.faxes()} == {"delivered", "failed"}, what="the faxes to end")
         yield house
     finally:
         house.close()
+
+
+def _arrived(house: House, count: int) -> bool:
+    return len(house.ask("received")) == count
 
 
 def received(house: House, line: str) -> list[str]:
