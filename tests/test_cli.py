@@ -109,7 +109,8 @@ def test_a_configuration_that_is_missing_ends_with_78(words: tuple[str, ...], co
     document.write_bytes(b"%PDF-1.7\n")
     arguments = {"number": "+14155550123", "files": str(document), "mail": str(document)}
     given = [arguments.get(str(one.name), "x") for one in command.params if isinstance(one, click.Argument)]
-    done = called(*words, *given, "-c", str(tmp_path / "nowhere.toml"))
+    needed = [word for one in command.params if isinstance(one, click.Option) and one.required for word in (one.opts[0], "x")]
+    done = called(*words, *given, *needed, "-c", str(tmp_path / "nowhere.toml"))
     assert done == (78, f"faxgate: {tmp_path}/nowhere.toml: cannot be read (No such file or directory)\n")
 
 
