@@ -1,4 +1,5 @@
-"""A carrier of the tests: the loopback network, whose adapter stops or kills its own process around one hand-over.
+"""A carrier of the tests: the loopback network, whose adapter stops or kills its own process around one hand-over, and
+whose far end may have a clock of its own.
 
 `install` makes it known to programs that are started afterwards, as a package of its own would be.
 """
@@ -8,19 +9,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from gateway.carriers.base import Capabilities, CarrierConfig, Order, Receipt
+from gateway.carriers.base import Capabilities, CarrierConfig, Order, Receipt, Tools
 from gateway.carriers.loopback import Loopback, LoopbackConfig
+from gateway.errors import CarrierUnavailable
+from gateway.spool import steps
 
 
 class TraplineConfig(LoopbackConfig):
-    """Before or after the hand-over of a fax to `trap_number`, the process sends itself `sign`."""
+    """Before or after the hand-over of a fax to `trap_number`, or between the last look at the lease and the hand-over,
+    the process sends itself `sign`, once."""
 
-    trap: Literal["", "before", "after"] = ""
+    trap: Literal["", "before", "between", "after"] = ""
     trap_number: str = ""
     sign: Literal["SIGKILL", "SIGSTOP"] = "SIGKILL"
+    own_clock: bool = False
+    """The far end is right about the time when this machine's clock is set."""
 
 
 class Trapline(Loopback):
@@ -30,14 +37,28 @@ class Trapline(Loopback):
     capabilities: ClassVar[Capabilities] = dataclasses.replace(Loopback.capabilities, submit_limit=2.0)
     config: TraplineConfig
 
+    def __init__(self, tools: Tools, config: TraplineConfig) -> None:
+        super().__init__(dataclasses.replace(tools, now=_own_time) if config.own_clock else tools, config)
+        self._sprung = False
+
     async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
-        trapped = order.number == self.config.trap_number
-        if trapped and self.config.trap == "before":
+        trap = self.config.trap if order.number == self.config.trap_number and not self._sprung else ""
+        self._sprung = self._sprung or bool(trap)
+        if trap == "between":
+            if not order.in_time():
+                raise CarrierUnavailable
+            order = dataclasses.replace(order, in_time=lambda: True)  # it has been looked at: now nothing can stop it
+        if trap in ("before", "between"):
             os.kill(os.getpid(), signal.Signals[self.config.sign])
         receipt = await super().submit(order, carrier_ref)
-        if trapped and self.config.trap == "after":
+        if trap == "after":
             os.kill(os.getpid(), signal.Signals[self.config.sign])
         return receipt
+
+
+def _own_time() -> datetime:
+    """The same for all processes of this machine, whatever its wall clock says."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=steps.uptime())
 
 
 def install(folder: Path) -> Path:
