@@ -6,9 +6,11 @@ whose far end may have a clock of its own.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -45,15 +47,34 @@ class Trapline(Loopback):
         trap = self.config.trap if order.number == self.config.trap_number and not self._sprung else ""
         self._sprung = self._sprung or bool(trap)
         if trap == "between":
-            if not order.in_time():
-                raise CarrierUnavailable
-            order = dataclasses.replace(order, in_time=lambda: True)  # it has been looked at: now nothing can stop it
-        if trap in ("before", "between"):
+            return await asyncio.to_thread(self._late, order)
+        if trap == "before":
             os.kill(os.getpid(), signal.Signals[self.config.sign])
         receipt = await super().submit(order, carrier_ref)
         if trap == "after":
             os.kill(os.getpid(), signal.Signals[self.config.sign])
         return receipt
+
+
+    def _late(self, order: Order) -> Receipt:
+        """The last look, and then the write, which nobody can cancel any more."""
+        if not order.in_time():
+            raise CarrierUnavailable
+        os.kill(os.getpid(), signal.Signals[self.config.sign])
+        return asyncio.run(self._write(dataclasses.replace(order, in_time=lambda: True)))
+
+    async def _write(self, order: Order) -> Receipt:
+        """To the far end as it is now, by a connection of its own."""
+        line = Loopback(dataclasses.replace(self.tools, lines=_none), self.config)
+        await line.start()
+        try:
+            return await line.submit(order)
+        finally:
+            await line.stop()
+
+
+async def _none() -> Sequence[str]:
+    return ()
 
 
 def _own_time() -> datetime:
