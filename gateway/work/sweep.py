@@ -2,7 +2,8 @@
 
 Doubles should not happen; this is how an operator learns that one did. Two of the carrier's faxes with one reference of
 ours, one of an attempt that was taken for never sent, so that there was perhaps another one, or one whose reference is
-like ours and unknown to the spool, are alarms, once each. An attempt that the carrier took and does not list is logged only: its result is asked for anyway. Carriers that cannot list are passed over.
+like ours and unknown to the spool, are alarms, once each. An attempt that the carrier took and does not list is logged
+only: its result is asked for anyway. Carriers that cannot list are passed over.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tests.flows.nodes import Client, Place
 
 STEP, TROUBLE = "at this step", "while this happens"
-_WIDTH = 27
+_FIRST, _WIDTH = 31, 27
 
 
 @dataclass
@@ -28,4 +28,6 @@ class Matrix:
         rows = dict.fromkeys(row for table, row, _ in self.cells if table == name)
         columns = dict.fromkeys(column for table, _, column in self.cells if table == name)
         lines = [[name, *columns], *([row, *(self.cells.get((name, row, column), "") for column in columns)] for row in rows)]
-        return "\n".join(" | ".join(cell.ljust(_WIDTH) for cell in line).rstrip() for line in lines)
+        return "\n".join(
+            " | ".join(cell.ljust(_WIDTH if n else _FIRST) for n, cell in enumerate(line)).rstrip() for line in lines
+        )

@@ -132,9 +132,7 @@ def test_the_disk_of_the_postgresql_server_is_full(tmp_path: Path, matrix: Matri
 
 @root
 @both
-def test_the_disk_of_the_documents_is_full(
-    column: str, tmp_path: Path, matrix: Matrix, request: pytest.FixtureRequest
-) -> None:
+def test_the_disk_of_the_documents_is_full(column: str, tmp_path: Path, matrix: Matrix, request: pytest.FixtureRequest) -> None:
     with (
         at_work(tmp_path, column, lambda: request.getfixturevalue("server")) as (place, node),
         small_disk(tmp_path / "small", 8_000_000) as disk,

