@@ -179,3 +179,23 @@ def test_the_postgresql_server_crashes_and_starts_again_in_the_middle_of_the_wor
                 client.repeat(node)
         finish(place, node, client)
         matrix.enter(TROUBLE, "database crashes thrice", POSTGRESQL, place, client)
+
+
+@both
+def test_a_stop_under_load_is_not_a_failed_attempt(
+    column: str, tmp_path: Path, matrix: Matrix, request: pytest.FixtureRequest
+) -> None:
+    with at_work(tmp_path, column, lambda: request.getfixturevalue("server")) as (place, node):
+        client = Client()
+        for calls in (5, 15):
+            node.start()
+            client.stop.clear()
+            with client.feeding([node], 100):
+                node.wait(lambda calls=calls: len(place.calls()) >= calls, 30, "some calls")  # type: ignore[misc]
+                assert node.stop() == 0
+            assert place.sql("SELECT state FROM attempt WHERE state NOT IN ('submitted', 'delivered')") == []
+            assert place.sql("SELECT subject FROM step WHERE token IS NOT NULL") == []
+        node.start()
+        finish(place, node, client)
+        assert place.sql("SELECT count(*) FROM attempt WHERE n > 1") == [(0,)]
+        matrix.enter(TROUBLE, "stopped and started under load", column, place, client)

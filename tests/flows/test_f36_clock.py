@@ -69,8 +69,8 @@ def test_the_clock_is_set_with_faxes_under_way(
     try:
         node, client = place.node(), Client()
         node.environment = clock.environment
-        node.settings["carrier"]["main"] |= {"own_clock": True, "slow_time": "12s", "lose_callbacks": 0.5}
-        node.settings["retry"] = {"busy": ["5s", "5s", "5s"]}
+        node.settings["carrier"]["main"] |= {"own_clock": True, "slow_time": "8s", "lose_callbacks": 0.5}
+        node.settings["retry"] = {"busy": ["3s", "3s", "3s"]}
         node.start()
         slow, redialled = [house.fresh("18") for _ in range(2)], [house.fresh("17") for _ in range(2)]
         for number in (*slow, *redialled):
@@ -84,7 +84,7 @@ def test_the_clock_is_set_with_faxes_under_way(
             time.sleep(2.0)
         client.repeat(node)
         node.wait(place.finished, 60, "the end of everything")
-        assert time.monotonic() - began > 10, "two redials, five seconds each"
+        assert time.monotonic() - began > 6, "two redials, three seconds each"
         matrix.enter(TROUBLE, row, column, place, client)
         check(place, [client])
         called = Counter(call.number for call in place.calls())

@@ -81,6 +81,8 @@ def test_every_fax_of_an_earlier_spool_ends_once(inherited: Inherited) -> None:
     assert inherited.sql("SELECT count(*) FROM transmission") == [(len(inherited.mails),)]
     told: dict[str, set[str]] = {}
     for one in list(inherited.sink.letters):
+        if " is waiting" in one.subject:
+            continue  # the held one
         told.setdefault(str(one.mail["In-Reply-To"]), set()).add(str(one.mail["Message-ID"]))
     first = inherited.mails[0]  # it was told by the earlier program
     assert {mail: len(told.get(mail, ())) for _, mail in inherited.mails} == {
