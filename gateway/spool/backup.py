@@ -213,7 +213,7 @@ def _batches(tar: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any]
     rows: list[dict[str, Any]] = []
     for line in _content(tar, f"tables/{table.name}.jsonl"):
         values = json.loads(line)
-        rows.append({name: _stored(table.columns[name], value) for name, value in values.items()})
+        rows.append({column.name: _stored(column, values[column.name]) for column in table.columns if column.name in values})
         if len(rows) == _ROWS:
             yield rows
             rows = []
