@@ -27,6 +27,8 @@ ACTIONS = frozenset(
         "carrier_paused",
         "chore_failed",
         "claim_failed",
+        "clock_set",
+        "clock_was_set",
         "concluded_elsewhere",
         "conversion_failed",
         "deaf",

@@ -7,7 +7,7 @@ from alembic import op
 
 from gateway.spool.schema import Moment
 
-revision = "r0004"
+revision = "r0003"
 down_revision = "r0002"
 
 
