@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import SpoolUnavailable
-from gateway.spool import schema
+from gateway.spool import bulk, schema
 
 T = TypeVar("T")
 _BATCH = 500
@@ -56,8 +56,8 @@ class Transaction:
     """Steps of some accounts, those of this transaction included (`steps.waiting`)."""
     slots: dict[str, set[int]] = field(default_factory=dict)
     """Of some carriers: those in use, or in use before this transaction (`lines.take`)."""
-    _unsure: set[Executable] = field(default_factory=set)
-    _put_off: dict[Executable, list[dict[str, Any]]] = field(default_factory=dict)
+    _unsure: set[bulk.Statement] = field(default_factory=set)
+    _put_off: dict[bulk.Statement, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def db(self) -> Connection:
@@ -84,10 +84,9 @@ class Transaction:
         """Do what was put off. A batch in which a row was missed is undone, and its verbs are run one by one."""
         put_off, self._put_off = self._put_off, {}
         for statement, values in put_off.items():
-            done = self.at_once.execute(statement, values)
-            sure = isinstance(statement, Update | Delete) and statement not in self._unsure
-            if sure and done.rowcount != len(values):
-                raise RuntimeError(f"{done.rowcount} of {len(values)} rows were as expected: {statement}")
+            done = bulk.run(self.at_once, statement, values)
+            if statement not in self._unsure and done != len(values):
+                raise RuntimeError(f"{done} of {len(values)} rows were as expected: {statement}")
 
     def insert_new(self, table: Table, values: dict[str, Any]) -> bool:
         """Insert a row unless one with the same unique key is there. True = inserted.
