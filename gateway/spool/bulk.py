@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ARRAY, BindParameter, Connection, Delete, Dialect, Insert, String, Text, Update, column, func, select
 from sqlalchemy import bindparam as parameter
@@ -107,7 +107,7 @@ def _joined(statement: Statement, names: tuple[str, ...], given: Mapping[str, Co
             return given[element.key]
         return None
 
-    joined: Statement = visitors.replacement_traverse(statement, {}, replaced)
+    joined = cast("Statement", visitors.replacement_traverse(statement, {}, replaced))
     values = {name: given[name] for name in names if name not in own}
     return joined.values(values) if values and isinstance(joined, Update) else joined
 

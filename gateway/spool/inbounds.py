@@ -51,7 +51,7 @@ def announced(t: Transaction, carrier: str, news: News) -> bool:
         "announced_at": t.now,
         "reason": "",
     }
-    if not t.insert_new(schema.inbound, values):
+    if not t.insert_new(schema.inbound, [values]):
         return False
     steps.add(t, str(values["id"]), "receive", steps.RECEIVE)
     t.note(str(values["id"]), "announced", carrier)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select, update
 
 from gateway.fax import OutboxId, Sha256, new_id
 from gateway.spool import schema, steps
@@ -50,7 +51,29 @@ def owe(
     of: Claim | None = None,
 ) -> None:
     """Owe a mail, once for each (kind, about, recipient); it is due now, and has the turn of the fax it is `of`."""
-    values = {
+    values = _row(t, kind=kind, about=about, recipient=recipient, subject=subject, text=text, document=document)
+    if t.insert_new(schema.outbox, [values]):
+        steps.add(t, str(values["id"]), "tell", steps.MAIL, like=of)
+
+
+def owe_result(t: Transaction, claim: Claim) -> None:
+    """Owe the report of a fax that has ended in this transaction: as it ends once, nobody owes it yet."""
+    values = _row(t, kind=RESULT, about=claim.subject)
+    t.add(schema.outbox, values)
+    steps.add(t, str(values["id"]), "tell", steps.MAIL, like=claim)
+
+
+def _row(
+    t: Transaction,
+    *,
+    kind: str,
+    about: str,
+    recipient: str = "",
+    subject: str = "",
+    text: str = "",
+    document: Sha256 | None = None,
+) -> dict[str, Any]:
+    return {
         "id": new_id("out"),
         "kind": kind,
         "about": about,
@@ -62,8 +85,6 @@ def owe(
         "answer": "",
         "created_at": t.now,
     }
-    if t.insert_new(schema.outbox, values):
-        steps.add(t, str(values["id"]), "tell", steps.MAIL, like=of)
 
 
 def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:
@@ -83,7 +104,7 @@ def several(db: Connection, outbox: Sequence[str]) -> dict[str, Owed]:
     return {row.id: Owed(id=OutboxId(row.id), **{name: getattr(row, name) for name in names}) for row in found}
 
 
-_SEVERAL = select(schema.outbox).where(schema.outbox.c.id.in_(bindparam("wanted", expanding=True)))
+_SEVERAL = select(schema.outbox).where(schema.among(schema.outbox.c.id, "wanted"))
 
 
 def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:

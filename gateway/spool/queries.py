@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_, union_all
+from sqlalchemy import Connection, func, select, tuple_, union_all
 
 from gateway.fax import Attempt, InboundFax, Recipient, Submission, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
@@ -73,11 +73,11 @@ def cases(db: Connection, transmissions: Sequence[str]) -> dict[str, Case]:
     }
 
 
-_wanted: BindParameter[list[str]] = bindparam("wanted", expanding=True)
-_CASES = select(schema.transmission).where(schema.transmission.c.id.in_(_wanted))
-_SUBMISSIONS = select(schema.submission).where(schema.submission.c.id.in_(_wanted))
-_RECIPIENTS = select(schema.recipient).where(schema.recipient.c.transmission_id.in_(_wanted)).order_by(schema.recipient.c.n)
-_ATTEMPTS = select(schema.attempt).where(schema.attempt.c.transmission_id.in_(_wanted)).order_by(schema.attempt.c.n)
+_of_recipient, _of_attempt = schema.recipient.c.transmission_id, schema.attempt.c.transmission_id
+_CASES = select(schema.transmission).where(schema.among(schema.transmission.c.id, "wanted"))
+_SUBMISSIONS = select(schema.submission).where(schema.among(schema.submission.c.id, "wanted"))
+_RECIPIENTS = select(schema.recipient).where(schema.among(_of_recipient, "wanted")).order_by(schema.recipient.c.n)
+_ATTEMPTS = select(schema.attempt).where(schema.among(_of_attempt, "wanted")).order_by(schema.attempt.c.n)
 
 
 def history(db: Connection, subject: str) -> list[Entry]:

@@ -6,10 +6,13 @@ read in the shell. Lists and small records are JSON text. Changes to this file n
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BindParameter,
     Boolean,
     Column,
@@ -26,10 +29,15 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
     func,
     literal,
+    select,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 #: Due at this time = not due until somebody says so.
@@ -62,6 +70,48 @@ def moment(value: datetime) -> BindParameter[datetime]:
     """A time in an expression that is not a plain comparison with a column: there its type is not known of itself, and
     SQLite would get a text that sorts elsewhere."""
     return literal(value, Moment())
+
+
+class _Names(TypeDecorator[list[str]]):
+    """Many texts as one value: an array, or JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return ARRAY(Text()) if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return json.dumps(list(value))
+
+
+class _Among(FunctionElement[bool]):
+    inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: Any = None) -> _Among:
+        """It is a condition as it stands; compared with 1, as truth is on SQLite, it would find no index."""
+        return self
+
+
+@compiles(_Among, "postgresql")
+def _any(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, wanted = element.clauses
+    return str(compiler.process(column == func.any(wanted), **options))
+
+
+@compiles(_Among, "sqlite")
+def _each(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, wanted = element.clauses
+    return str(compiler.process(column.in_(select(func.json_each(wanted).table_valued("value").c.value)), **options))
+
+
+def among(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a column is one of the texts given as `name`. However many they are, it is one statement: the databases
+    prepare it once."""
+    return _Among(column, bindparam(name, type_=_Names()))
 
 
 metadata = MetaData()

@@ -63,7 +63,7 @@ def pending_of(db: Connection, transmissions: Sequence[str]) -> dict[str, list[W
 
 _PENDING = (
     select(schema.steering)
-    .where(schema.steering.c.transmission_id.in_(bindparam("wanted", expanding=True)), schema.steering.c.applied_at.is_(None))
+    .where(schema.among(schema.steering.c.transmission_id, "wanted"), schema.steering.c.applied_at.is_(None))
     .order_by(schema.steering.c.id)
 )
 

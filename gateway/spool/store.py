@@ -113,7 +113,7 @@ class Store:
     async def write(self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one verb in a transaction shared with others. On disk when this returns. Raises SpoolUnavailable."""
         subject = next((value.subject for value in args if isinstance(value, Claim)), "")
-        return await self._committer.write(lambda transaction: verb(transaction, *args, **kwargs), subject, verb.__qualname__)
+        return await self._committer.write(verb, args, kwargs, subject)
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one query. Raises SpoolUnavailable."""

@@ -214,7 +214,7 @@ Verb = Callable[[Store, Claim], Awaitable[object]]
 #: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
 FENCED: dict[str, Verb] = {
     "prepared": lambda s, c: s.write(transmissions.prepared, c, document=SHA, pages=1, manifest=""),
-    "open_attempt": lambda s, c: s.write(transmissions.open_attempt, c, values.attempt(TransmissionId(c.subject), 2)),
+    "open_attempt": lambda s, c: s.write(transmissions.open_attempt, c, values.attempt(TransmissionId(c.subject), 2), None),
     "put_back": lambda s, c: s.write(steps.put_back, c),
     "renew": lambda s, c: s.write(steps.renew, c),
     "done": lambda s, c: s.write(steps.done, c),
@@ -274,7 +274,7 @@ class AttemptConformance:
             mine = await values.claim(store)
         # Even where the state of the fax would allow it.
         await store.write(values.force, attempt.transmission, "ready")
-        assert not await store.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2))
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2), None)
         assert await count(store, "attempt") == 1
 
     @pytest.mark.parametrize("state", [state for state in T if state not in (T.READY, T.DEFERRED)])
@@ -282,7 +282,7 @@ class AttemptConformance:
         transmission = await values.ready(store)
         mine = await values.claim(store)
         await store.write(values.force, transmission, state.value)
-        assert not await store.write(transmissions.open_attempt, mine, values.attempt(transmission))
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(transmission), None)
         assert await count(store, "attempt") == 0
 
     async def test_submitted_looks_at_once_if_the_carrier_has_spoken_already(self, store: Store) -> None:

@@ -83,7 +83,7 @@ class TestPostgres(StoreConformance):
     async def test_a_second_node_does_not_begin_a_second_attempt(self, store: Store, other: Store) -> None:
         mine, attempt = await values.opening(store)
         assert await other.write(steps.claim, LANE, 5, 60.0, 0.0) == []
-        assert not await other.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2))
+        assert not await other.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2), None)
 
     async def test_two_nodes_that_take_the_same_mail_make_one_fax(self, store: Store, other: Store) -> None:
         for n in range(10):

@@ -115,7 +115,7 @@ async def opening(store: Store) -> tuple[Claim, Attempt]:
     """A transmission with an attempt that was written down a moment ago, and the claim on it."""
     transmission = await ready(store)
     mine, tried = await claim(store), attempt(transmission)
-    assert await store.write(transmissions.open_attempt, mine, tried)
+    assert await store.write(transmissions.open_attempt, mine, tried, None)
     return mine, tried
 
 
