@@ -66,7 +66,7 @@ def store(t: Transaction, said: Sequence[tuple[str, Statement]]) -> list[Kept]:
     # Locks the steps: from here on the attempts do not end under our hands.
     steps.nudge_all(t, {transmission for _, transmission in about.values()})
     wanted = {"wanted": [attempt for attempt, _ in about.values()]}
-    states = {row.id: AttemptState(row.state) for row in t.db.execute(_STATES, wanted)} if about else {}
+    states = {row.id: AttemptState(row.state) for row in t.db.execute(_STATES, wanted).all()} if about else {}
     kept = list[Kept]()
     for row, (_, statement) in zip(rows, said, strict=True):
         if row["id"] not in about:
@@ -132,7 +132,7 @@ def waiting_about(db: Connection, attempts: Sequence[About]) -> dict[About, list
     by_ref = list[Row[Any]]()
     for carrier in {carrier for carrier, _, _ in attempts}:
         refs = [ref for of, ref, _ in attempts if of == carrier and ref]
-        by_ref += db.execute(_BY_CARRIER_REF, {"of": carrier, "wanted": refs}) if refs else ()
+        by_ref += db.execute(_BY_CARRIER_REF, {"of": carrier, "wanted": refs}).all() if refs else ()
     found = defaultdict[tuple[str, str, str], dict[str, Row[Any]]](dict)
     for row in by_reference:
         found["ours", row.carrier, row.reference][row.id] = row
@@ -193,11 +193,11 @@ def _about(t: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple
     """The attempt each statement is about, and its fax, by the statement's id; where we know of one."""
     found = dict[tuple[str, str, str], tuple[AttemptId, TransmissionId]]()
     if wanted := [row["reference"] for row in rows if row["reference"]]:
-        for one in t.db.execute(_OURS, {"wanted": wanted}):
+        for one in t.db.execute(_OURS, {"wanted": wanted}).all():
             found[one.carrier, "ours", one.reference] = (AttemptId(one.id), TransmissionId(one.transmission_id))
     for carrier in sorted({row["carrier"] for row in rows}):
         wanted = [row["carrier_ref"] for row in rows if row["carrier"] == carrier and row["carrier_ref"]]
-        for one in t.db.execute(_THEIRS, {"of": carrier, "wanted": wanted}) if wanted else ():
+        for one in t.db.execute(_THEIRS, {"of": carrier, "wanted": wanted}).all() if wanted else ():
             found[carrier, "theirs", one.carrier_ref] = (AttemptId(one.id), TransmissionId(one.transmission_id))
     about = dict[str, tuple[AttemptId, TransmissionId]]()
     for row in rows:

@@ -100,7 +100,7 @@ def get(db: Connection, outbox: str) -> Owed | None:
 def several(db: Connection, outbox: Sequence[str]) -> dict[str, Owed]:
     """Those of the rows that there are, by id."""
     names = [name for name in Owed.__dataclass_fields__ if name != "id"]
-    found = db.execute(_SEVERAL, {"wanted": outbox})
+    found = db.execute(_SEVERAL, {"wanted": outbox}).all()
     return {row.id: Owed(id=OutboxId(row.id), **{name: getattr(row, name) for name in names}) for row in found}
 
 

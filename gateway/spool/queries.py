@@ -51,14 +51,14 @@ def case(db: Connection, transmission: TransmissionId) -> Case | None:
 
 def cases(db: Connection, transmissions: Sequence[str]) -> dict[str, Case]:
     """Those of the transmissions that there are, in five statements however many they are."""
-    found = {row.id: row for row in db.execute(_CASES, {"wanted": transmissions})}
+    found = {row.id: row for row in db.execute(_CASES, {"wanted": transmissions}).all()}
     wanted = {"wanted": list(found)}
     sources = {"wanted": [row.submission_id for row in found.values()]}
-    submitted = {row.id: rows.submission(row) for row in db.execute(_SUBMISSIONS, sources)}
+    submitted = {row.id: rows.submission(row) for row in db.execute(_SUBMISSIONS, sources).all()}
     recipients, attempts = defaultdict[str, list[Recipient]](list), defaultdict[str, list[Attempt]](list)
-    for row in db.execute(_RECIPIENTS, wanted):
+    for row in db.execute(_RECIPIENTS, wanted).all():
         recipients[row.transmission_id].append(rows.recipient(row))
-    for row in db.execute(_ATTEMPTS, wanted):
+    for row in db.execute(_ATTEMPTS, wanted).all():
         attempts[row.transmission_id].append(rows.attempt(row))
     wishes = steering.pending_of(db, list(found))
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -25,6 +26,7 @@ from gateway.fax import (
 )
 
 AnyRow = Row[Any]
+_KNOWN = 512  # different texts of one kind that are not read, or written, anew: most are like the last one
 
 
 def _outcome(value: str | None) -> Outcome | None:
@@ -77,9 +79,31 @@ def line_values(line: Line) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(_KNOWN)
 def envelope(text: str) -> Envelope:
     values = json.loads(text)
     return Envelope(**{**values, "door": Door(values["door"])})
+
+
+_ENVELOPE = tuple(field.name for field in dataclasses.fields(Envelope))
+
+
+@functools.lru_cache(_KNOWN)
+def _envelope_text(envelope: Envelope) -> str:
+    return json.dumps({name: getattr(envelope, name) for name in _ENVELOPE})
+
+
+@functools.lru_cache(_KNOWN)
+def _options(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(text))
+
+
+@functools.lru_cache(_KNOWN)
+def _notify(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+_dumped = functools.lru_cache(_KNOWN)(json.dumps)
 
 
 def submission(row: AnyRow) -> Submission:
@@ -104,7 +128,7 @@ def submission_values(submission: Submission) -> dict[str, Any]:
     return {
         "id": submission.id,
         "account_id": submission.account,
-        "envelope": json.dumps(dataclasses.asdict(submission.envelope)),
+        "envelope": _envelope_text(submission.envelope),
         "message_id": submission.message_id,
         "resent_message_id": submission.resent_message_id,
         "content_hash": submission.content_hash,
@@ -126,8 +150,8 @@ def recipient(row: AnyRow) -> Recipient:
         cover_name=row.cover_name,
         organisation=row.organisation,
         tag=row.tag,
-        options=tuple((name, value) for name, value in json.loads(row.options)),
-        notify=tuple(json.loads(row.notify)),
+        options=_options(row.options),
+        notify=_notify(row.notify),
         original_recipient=row.original_recipient,
     )
 
@@ -140,8 +164,8 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
         "cover_name": recipient.cover_name,
         "organisation": recipient.organisation,
         "tag": recipient.tag,
-        "options": json.dumps(recipient.options),
-        "notify": json.dumps(recipient.notify),
+        "options": _dumped(recipient.options),
+        "notify": _dumped(recipient.notify),
         "original_recipient": recipient.original_recipient,
     }
 

@@ -56,7 +56,7 @@ def pending(db: Connection, transmission: TransmissionId) -> list[Wish]:
 def pending_of(db: Connection, transmissions: Sequence[str]) -> dict[str, list[Wish]]:
     """The same of those of many transmissions that have any."""
     found = defaultdict[str, list[Wish]](list)
-    for row in db.execute(_PENDING, {"wanted": transmissions}):
+    for row in db.execute(_PENDING, {"wanted": transmissions}).all():
         found[row.transmission_id].append(Wish(id=row.id, verb=row.verb, choice=row.choice, asked_by=row.asked_by))
     return found
 

@@ -201,7 +201,7 @@ def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, cal
             account=row.account_id,
             band=row.band,
         )
-        for row in sorted(taken, key=lambda row: turn[row.subject])
+        for row in sorted(taken.all(), key=lambda row: turn[row.subject])
     ]
 
 
@@ -241,7 +241,7 @@ def holds(t: Transaction, claim: Claim) -> bool:
 def _lock(t: Transaction, subjects: Collection[str]) -> None:
     """Lock the steps of these subjects, in the order of their ids, and see who has them."""
     wanted = sorted(set(subjects).difference(t.tokens))
-    found = {row.subject: row.token for row in t.db.execute(_TOKENS, {"wanted": wanted})}
+    found = {row.subject: row.token for row in t.db.execute(_TOKENS, {"wanted": wanted}).all()}
     t.tokens |= dict.fromkeys(wanted) | found
 
 
@@ -304,7 +304,7 @@ def nudge_all(t: Transaction, subjects: Collection[str]) -> bool:
     if not subjects:
         return False
     _lock(t, subjects)
-    lanes = set(t.db.scalars(_NUDGE, {"wanted": sorted(subjects), "now": t.now}))
+    lanes = set(t.db.scalars(_NUDGE, {"wanted": sorted(subjects), "now": t.now}).all())
     t.woken |= lanes
     return bool(lanes)
 

@@ -257,7 +257,7 @@ def _held_by(t: Transaction, claim: Claim) -> Held | None:
 
 
 def _read(t: Transaction, wanted: Collection[str]) -> dict[str, Held]:
-    rows = t.db.execute(_ROWS, {"wanted": list(wanted)})
+    rows = t.db.execute(_ROWS, {"wanted": list(wanted)}).all()
     return {row.id: Held(TransmissionId(row.id), row.number, row.carrier, TransmissionState(row.state)) for row in rows}
 
 
@@ -277,7 +277,7 @@ def _trying(t: Transaction, transmission: TransmissionId) -> dict[str, str]:
     else:
         wanted = frozenset({transmission})
     found = defaultdict[str, dict[str, str]](dict)
-    for row in t.db.execute(_TRYING, {"wanted": list(wanted)}):
+    for row in t.db.execute(_TRYING, {"wanted": list(wanted)}).all():
         found[row.transmission_id][row.id] = row.state
     t.trying |= found
     return t.trying.pop(transmission, {})
