@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -42,11 +41,12 @@ def new_id(prefix: str) -> str:
 
 def _ten_bytes() -> bytes:
     """Random; asked of the system for many ids at once. A forked process asks for its own."""
-    while True:
-        with suppress(IndexError):
-            return _random.popleft()
+    try:
+        return _random.popleft()
+    except IndexError:
         some = os.urandom(10 * 100)
-        _random.extend(some[n : n + 10] for n in range(0, len(some), 10))
+        _random.extend([some[n : n + 10] for n in range(10, len(some), 10)])
+        return some[:10]
 
 
 _random = deque[bytes]()

@@ -29,6 +29,11 @@ AnyRow = Row[Any]
 _KNOWN = 512  # different texts of one kind that are not read, or written, anew: most are like the last one
 
 
+def _named(row: AnyRow) -> dict[str, Any]:
+    """A dictionary is asked for twenty values in less time than a row for two."""
+    return dict(zip(row._fields, row, strict=True))
+
+
 def _outcome(value: str | None) -> Outcome | None:
     return Outcome(value) if value else None
 
@@ -107,20 +112,21 @@ _dumped = functools.lru_cache(_KNOWN)(json.dumps)
 
 
 def submission(row: AnyRow) -> Submission:
+    of = _named(row)
     return Submission(
-        id=row.id,
-        account=row.account_id,
-        envelope=envelope(row.envelope),
-        message_id=row.message_id,
-        resent_message_id=row.resent_message_id,
-        content_hash=row.content_hash,
-        subject=row.subject,
-        from_header=row.from_header,
-        references=row.thread,
-        auto_submitted=row.auto_submitted,
-        document=row.document,
-        content_type=row.content_type,
-        accepted_at=row.accepted_at,
+        id=of["id"],
+        account=of["account_id"],
+        envelope=envelope(of["envelope"]),
+        message_id=of["message_id"],
+        resent_message_id=of["resent_message_id"],
+        content_hash=of["content_hash"],
+        subject=of["subject"],
+        from_header=of["from_header"],
+        references=of["thread"],
+        auto_submitted=of["auto_submitted"],
+        document=of["document"],
+        content_type=of["content_type"],
+        accepted_at=of["accepted_at"],
     )
 
 
@@ -143,16 +149,17 @@ def submission_values(submission: Submission) -> dict[str, Any]:
 
 
 def recipient(row: AnyRow) -> Recipient:
+    of = _named(row)
     return Recipient(
-        written=row.written,
-        number=row.number,
-        sub_address=row.sub_address,
-        cover_name=row.cover_name,
-        organisation=row.organisation,
-        tag=row.tag,
-        options=_options(row.options),
-        notify=_notify(row.notify),
-        original_recipient=row.original_recipient,
+        written=of["written"],
+        number=of["number"],
+        sub_address=of["sub_address"],
+        cover_name=of["cover_name"],
+        organisation=of["organisation"],
+        tag=of["tag"],
+        options=_options(of["options"]),
+        notify=_notify(of["notify"]),
+        original_recipient=of["original_recipient"],
     )
 
 
@@ -171,48 +178,50 @@ def recipient_values(recipient: Recipient) -> dict[str, Any]:
 
 
 def transmission(row: AnyRow) -> Transmission:
+    of = _named(row)
     return Transmission(
-        id=row.id,
-        submission=row.submission_id,
-        account=row.account_id,
-        number=row.number,
-        sub_address=row.sub_address,
-        carrier=row.carrier,
-        caller=row.caller,
-        state=TransmissionState(row.state),
-        outcome=_outcome(row.outcome),
-        reason=row.reason,
-        document=row.document,
-        pages=row.pages,
-        pages_sent=row.pages_sent,
-        attempts=row.attempts,
-        manifest=row.manifest,
-        accepted_at=row.accepted_at,
-        updated_at=row.updated_at,
-        finished_at=row.finished_at,
-        due_at=row.due_at,
-        status=row.status or "",
+        id=of["id"],
+        submission=of["submission_id"],
+        account=of["account_id"],
+        number=of["number"],
+        sub_address=of["sub_address"],
+        carrier=of["carrier"],
+        caller=of["caller"],
+        state=TransmissionState(of["state"]),
+        outcome=_outcome(of["outcome"]),
+        reason=of["reason"],
+        document=of["document"],
+        pages=of["pages"],
+        pages_sent=of["pages_sent"],
+        attempts=of["attempts"],
+        manifest=of["manifest"],
+        accepted_at=of["accepted_at"],
+        updated_at=of["updated_at"],
+        finished_at=of["finished_at"],
+        due_at=of["due_at"],
+        status=of["status"] or "",
     )
 
 
 def attempt(row: AnyRow) -> Attempt:
+    of = _named(row)
     return Attempt(
-        id=row.id,
-        transmission=row.transmission_id,
-        n=row.n,
-        carrier=row.carrier,
-        reference=row.reference,
-        carrier_ref=row.carrier_ref or "",
-        state=AttemptState(row.state),
-        outcome=_outcome(row.outcome),
-        carrier_code=row.carrier_code,
-        text=row.text,
-        pages_sent=row.pages_sent,
-        station_id=row.station_id,
-        seconds=row.seconds,
-        opened_at=row.opened_at,
-        submitted_at=row.submitted_at,
-        finished_at=row.finished_at,
+        id=of["id"],
+        transmission=of["transmission_id"],
+        n=of["n"],
+        carrier=of["carrier"],
+        reference=of["reference"],
+        carrier_ref=of["carrier_ref"] or "",
+        state=AttemptState(of["state"]),
+        outcome=_outcome(of["outcome"]),
+        carrier_code=of["carrier_code"],
+        text=of["text"],
+        pages_sent=of["pages_sent"],
+        station_id=of["station_id"],
+        seconds=of["seconds"],
+        opened_at=of["opened_at"],
+        submitted_at=of["submitted_at"],
+        finished_at=of["finished_at"],
     )
 
 
