@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import update
@@ -87,6 +89,15 @@ async def ready(store: Store) -> TransmissionId:
     )
     assert done
     return accepted.transmissions[0]
+
+
+async def many_ready(store: Store, numbers: Sequence[str]) -> list[TransmissionId]:
+    """Transmissions to these numbers, whose pages are made."""
+    accepted = await asyncio.gather(*(accept(store, call(number)) for number in numbers))
+    claims = await store.write(steps.claim, steps.CONVERT, len(numbers), LEASE, steps.uptime())
+    made = (store.write(transmissions.prepared, one, document=SHA, pages=2, manifest="[]") for one in claims)
+    assert all(await asyncio.gather(*made))
+    return [transmission for one in accepted for transmission in one.transmissions]
 
 
 def attempt(transmission: TransmissionId, n: int = 1) -> Attempt:
