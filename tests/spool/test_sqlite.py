@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Delete, Select, Update, text
+from sqlalchemy.dialects import sqlite
 
 from gateway.errors import SpoolBusy, SpoolUnavailable
 from gateway.spool import events, lines, outbox, queries, steering, steps, submissions, transmissions
@@ -114,7 +115,7 @@ def _of_many() -> dict[str, Select[tuple[object, ...]] | Update | Delete]:
     return {
         name: value
         for name, value in named.items()
-        if isinstance(value, Select | Update | Delete) and "wanted" in value.compile().params
+        if isinstance(value, Select | Update | Delete) and "wanted" in value.compile(dialect=sqlite.dialect()).binds
     }
 
 
