@@ -56,7 +56,10 @@ class Moment(TypeDecorator[datetime]):
             return dialect.type_descriptor(DateTime(timezone=True))
         return dialect.type_descriptor(String(27))
 
-    # Every row has several times: these two are handed to the driver as they are, with nothing around them.
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return value if dialect.name == "postgresql" else _written(value)
+
+    # Every row has several times: they are converted with nothing around it.
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         return None if dialect.name == "postgresql" else _written
 

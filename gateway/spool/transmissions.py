@@ -98,7 +98,7 @@ def opened_at_carrier(t: Transaction, claim: Claim, attempt: Attempt, carrier_re
     """The carrier's id is known before anything can be sent: remember it first."""
     if not steps.holds(t, claim):
         return False
-    t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(carrier_ref=carrier_ref))
+    t.change(schema.attempt, {"id": attempt.id}, {"carrier_ref": carrier_ref})
     return True
 
 
