@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -58,12 +58,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _elapsed() -> timedelta:
+    return timedelta(seconds=steps.uptime())
+
+
 class Service:
     """One `faxgate serve`."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.store = Store(config.spool, config.database, now=utc_now)
+        self.store = Store(config.spool, config.database, now=utc_now, elapsed=_elapsed)
         self.documents = documents_of(config)
         self.identity = Identity(self.store)
         self.carriers: dict[str, Carrier] = {}

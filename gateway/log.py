@@ -21,6 +21,8 @@ ACTIONS = frozenset(
         "callback_rejected",
         "chore_failed",
         "claim_failed",
+        "clock_set",
+        "clock_was_set",
         "concluded_elsewhere",
         "conversion_failed",
         "deaf",

@@ -26,6 +26,8 @@ from typing import IO, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Column, Connection, LargeBinary, Table, func, insert, literal, select, text
+from sqlalchemy import column as sql_column
+from sqlalchemy import table as sql_table
 
 from gateway import __version__
 from gateway.errors import Refused, SpoolUnavailable
@@ -128,10 +130,10 @@ def check(source: IO[bytes]) -> Manifest:
         name for name in found.keys() | manifest.members.keys() if found.get(name) != manifest.members.get(name)
     ):
         raise Refused(f"The backup is damaged: {wrong[0]}" + (f" and {len(wrong) - 1} more." if len(wrong) > 1 else "."))
-    if manifest.format != _FORMAT or manifest.revision != migrations.newest():
+    if manifest.format != _FORMAT or not migrations.known(manifest.revision):
         raise Refused(
-            f"The backup was made by faxgate {manifest.version} (tables {manifest.revision}), this is {__version__} "
-            f"({migrations.newest()}): import it with that version, then upgrade."
+            f"The backup was made by a newer faxgate, {manifest.version} (tables {manifest.revision}); this is {__version__} "
+            f"({migrations.newest()}): upgrade this one."
         )
     return manifest
 
@@ -154,7 +156,7 @@ async def restore(store: Store, documents: Documents, spool: Path, source: IO[by
                     raise Refused(f"The backup is damaged: {member.name}.")
             elif match := _FILE.fullmatch(member.name):
                 _write(spool / match[1], _content(tar, member).read())
-        await store.write(_load, tar, resume=resume)
+        await store.write(_load, tar, manifest, resume=resume)
     return manifest
 
 
@@ -180,12 +182,21 @@ def _must_be_empty(db: Connection) -> None:
             raise Refused("The spool is not empty: a backup is imported into a new spool, before its first start.")
 
 
-def _load(t: Transaction, tar: tarfile.TarFile, *, resume: bool) -> None:
-    """All rows in one transaction."""
+def _load(t: Transaction, tar: tarfile.TarFile, manifest: Manifest, *, resume: bool) -> None:
+    """All rows in one transaction. Those of an earlier revision go into the tables that they were in, which then go on to
+    today's."""
     _must_be_empty(t.db)
+    earlier = manifest.revision != migrations.newest()
+    if earlier:
+        migrations.begin_anew(t.db, manifest.revision)
     for table in schema.metadata.sorted_tables:
+        if earlier and f"tables/{table.name}.jsonl" not in manifest.members:
+            continue  # there was none yet
         for rows in _batches(tar, table):
-            t.db.execute(insert(table), rows)
+            known = [column for column in table.columns if column.name in rows[0]]
+            t.db.execute(insert(sql_table(table.name, *(sql_column(c.name, c.type) for c in known))), rows)
+    if earlier:
+        migrations.to(t.db, "head")
     if t.db.dialect.name == "postgresql":
         last = select(func.setval(func.pg_get_serial_sequence("history", "id"), func.max(schema.history.c.id)))
         t.db.execute(last.where(schema.history.c.id.is_not(None)))
@@ -202,7 +213,7 @@ def _batches(tar: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any]
     rows: list[dict[str, Any]] = []
     for line in _content(tar, f"tables/{table.name}.jsonl"):
         values = json.loads(line)
-        rows.append({column.name: _stored(column, values[column.name]) for column in table.columns})
+        rows.append({column.name: _stored(column, values[column.name]) for column in table.columns if column.name in values})
         if len(rows) == _ROWS:
             yield rows
             rows = []

@@ -165,11 +165,15 @@ class _Waiting:
     arguments: tuple[Any, ...]
     named: Mapping[str, Any]
     subject: str
+    check: Callable[[], None] | None
     answer: asyncio.Future[Any]
 
 
 def _run(t: Transaction, batch: Sequence[_Waiting]) -> list[Any]:
     """The verbs of a batch, in its order."""
+    for waiting in batch:
+        if waiting.check:
+            waiting.check()
     values = list[Any]()
     for verb, calls in groupby(batch, key=lambda waiting: waiting.verb):
         if many := _TOGETHER.get(verb):
@@ -227,16 +231,22 @@ class Committer:
         self._thread.shutdown(wait=True)
 
     async def write(
-        self, verb: Callable[..., T], arguments: tuple[Any, ...] = (), named: Mapping[str, Any] = _NOTHING, subject: str = ""
+        self,
+        verb: Callable[..., T],
+        arguments: tuple[Any, ...] = (),
+        named: Mapping[str, Any] = _NOTHING,
+        subject: str = "",
+        check: Callable[[], None] | None = None,
     ) -> T:
         """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises.
 
         `subject` is the fax whose rows it locks: a batch goes through them by id, so that two nodes seldom deadlock.
+        `check` is called in the transaction before any verb of it, and may raise.
         """
         if self._closing:
             raise SpoolUnavailable
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(verb, arguments, named, subject, answer))
+        self._waiting.append(_Waiting(verb, arguments, named, subject, check, answer))
         self._something.set()
         return await answer
 

@@ -69,6 +69,10 @@ class Claim:
     band: int = 1
     """1 to 4; follow-up steps inherit it."""
 
+    def turn(self, t: Transaction) -> datetime:
+        """The fax's age as a time at which it is due: never later than now, though the clock may have been set back."""
+        return min(self.age, t.now)
+
     def outlives(self, seconds: float) -> bool:
         """Whether the lease certainly holds for so much longer. Asked right before a carrier is called: a process
         that was stopped and woken must not act on a claim that another node has taken over."""
@@ -79,7 +83,7 @@ def add(
     t: Transaction, subject: str, kind: str, lane: str, *, account: str = "", band: int = 1, like: Claim | None = None
 ) -> None:
     """A new step, due now. One that is owed for the fax of a claim has that fax's turn."""
-    age = like.age if like else t.now
+    age = like.turn(t) if like else t.now
     t.add(
         step,
         {
@@ -270,8 +274,8 @@ def put_back(
         {
             "old_subject": claim.subject,
             "old_token": claim.token,
-            "age_": claim.age,
-            "due": due_at or claim.age,
+            "age_": claim.turn(t),
+            "due": due_at or claim.turn(t),
             "new_kind": kind,
             "new_lane": lane,
         },
@@ -312,7 +316,7 @@ def nudge_all(t: Transaction, subjects: Collection[str]) -> bool:
 def wait(t: Transaction, claim: Claim, number: str | None = None) -> None:
     """The step of a claim that is ours waits for a call of its carrier, or for the end of another fax's call to the same
     number. This was no try."""
-    later = t.now + _WAITS if number else claim.age
+    later = t.now + _WAITS if number else claim.turn(t)
     t.db.execute(
         update(step)
         .where(step.c.subject == claim.subject, step.c.token == claim.token)

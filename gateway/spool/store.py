@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 from collections import defaultdict
@@ -29,7 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from gateway.errors import SpoolBusy, SpoolUnavailable
-from gateway.spool import migrations
+from gateway.spool import clock, migrations
 from gateway.spool.commit import Committer, Transaction
 from gateway.spool.steps import Claim
 from gateway.spool.wakeups import Wakeups, announce
@@ -37,9 +38,11 @@ from gateway.spool.wakeups import Wakeups, announce
 P = ParamSpec("P")
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
+_log = logging.getLogger(__name__)
 #: What is asked for, and who waits for it.
 _Asked = list[tuple[Any, asyncio.Future[Any]]]
 _DATABASE = "faxgate.db"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: A database server that has gone without a word is noticed within half a minute, also while a commit waits for it.
 _PATIENCE = {
     "connect_timeout": "10",
@@ -52,10 +55,20 @@ _TIME = text("SELECT clock_timestamp()")
 
 
 class Store:
-    """The database of one spool."""
+    """The database of one spool. `now` is the wall clock; `elapsed` runs on when that is set, default: the wall clock."""
 
-    def __init__(self, spool: Path, url: str = "", *, now: Callable[[], datetime], node: str = "") -> None:
-        self._clock, self._ahead = now, timedelta(0)
+    def __init__(
+        self,
+        spool: Path,
+        url: str = "",
+        *,
+        now: Callable[[], datetime],
+        elapsed: Callable[[], timedelta] | None = None,
+        node: str = "",
+    ) -> None:
+        self._clock, self._elapsed = now, elapsed or (lambda: now() - _EPOCH)
+        self._zero = now() - elapsed() if elapsed else _EPOCH
+        self._times_set = 0
         self.node = node or f"{socket.gethostname()}:{os.getpid()}"
         self._spool = spool
         self.embedded = not url
@@ -71,8 +84,8 @@ class Store:
 
     def now(self) -> datetime:
         """The time that leases and due times are judged by, UTC: on PostgreSQL that of the database, as of the last
-        transaction, gone on with this machine's clock."""
-        return self._clock() + self._ahead
+        transaction, else this machine's, as of the last time that it was set; gone on with a clock that is not set."""
+        return self._zero + self._elapsed()
 
     @staticmethod
     def exists(spool: Path) -> bool:
@@ -85,8 +98,10 @@ class Store:
             self._take()
         try:
             migrations.upgrade(self._writer)
-            with self._writer.connect() as connection:
+            with self._writer.begin() as connection:
                 self._time(connection)
+                if self.embedded:
+                    self._not_ahead(connection)
         except DBAPIError as error:
             raise SpoolUnavailable(f"The database cannot be opened: {error.orig}") from error
 
@@ -115,7 +130,13 @@ class Store:
     async def write(self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one verb in a transaction shared with others. On disk when this returns. Raises SpoolUnavailable."""
         subject = next((value.subject for value in args if isinstance(value, Claim)), "")
-        return await self._committer.write(verb, args, kwargs, subject)
+        times_set = self._times_set
+
+        def check() -> None:
+            if self._times_set != times_set:  # what it was told is due then is due at another time now
+                raise SpoolUnavailable("The clock was set in this moment.")
+
+        return await self._committer.write(verb, args, kwargs, subject, check)
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one query. Raises SpoolUnavailable."""
@@ -157,15 +178,29 @@ class Store:
         with self._writer.begin() as connection:
             transaction = Transaction(connection, self._time(connection), self.node)
             yield transaction
+            by = self._clock() - self.now() if self.embedded else timedelta(0)
+            if was_set := abs(by) > clock.NOTICED:
+                clock.move(connection, by)
             if transaction.woken and self._wakeups is not None:
                 announce(connection, self._wakeups.name, transaction.woken)
+        if was_set:
+            self._zero += by
+            self._times_set += 1
+            _log.warning("the clock was set by %s: what waits is moved along", by, extra={"action": "clock_set"})
+
+    def _not_ahead(self, connection: Connection) -> None:
+        """The clock may have been set back while nobody was here: then what was written last is still to come."""
+        last = clock.latest(connection)
+        if last is not None and last - self.now() > clock.NOTICED:
+            clock.move(connection, self.now() - last)
+            _log.warning("the clock was set back since the last stop", extra={"action": "clock_was_set"})
 
     def _time(self, connection: Connection) -> datetime:
         """The database's time; SQLite has none of its own."""
         if self.embedded:
-            return self._clock()
+            return self.now()
         now: datetime = connection.execute(_TIME).scalar_one().astimezone(UTC)
-        self._ahead = now - self._clock()
+        self._zero = now - self._elapsed()
         return now
 
     def _wake(self, lanes: set[str]) -> None:

@@ -1,8 +1,9 @@
 """The daily sweep: what a carrier says it was given, next to what we gave it.
 
 Doubles should not happen; this is how an operator learns that one did. Two of the carrier's faxes with one reference of
-ours, or one whose reference is like ours and unknown to the spool, are alarms, once each. An attempt that the carrier
-took and does not list is logged only: its result is asked for anyway. Carriers that cannot list are passed over.
+ours, one of an attempt that was taken for never sent, so that there was perhaps another one, or one whose reference is
+like ours and unknown to the spool, are alarms, once each. An attempt that the carrier took and does not list is logged
+only: its result is asked for anyway. Carriers that cannot list are passed over.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from datetime import timedelta
 
 from gateway.carriers.base import Listed
 from gateway.errors import Unsupported
-from gateway.fax import Attempt
+from gateway.fax import Attempt, AttemptState
 from gateway.log import printable, shown
 from gateway.spool import outbox, queries
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _BACK = timedelta(hours=25)  # a day, and what a clock change or a late start may cost
+_ENDED = frozenset({AttemptState.FAILED, AttemptState.CANCELLED})
 _OURS = "at_"  # how a reference of ours begins
 
 
@@ -64,6 +66,9 @@ def _wrong(
         elif attempt is None:
             text = f"{name} has a fax with the reference {printable(reference, 40)}, which no attempt of ours has: {told}."
             found.append((_about(name, reference), "a fax at a carrier belongs to no attempt", text))
+        elif attempt.state in _ENDED and not attempt.carrier_ref:
+            text = f"{name} has a fax for {attempt.transmission} that was taken for never sent: {told}. faxgate show says more."
+            found.append((_about(name, reference, *refs), "a fax was perhaps sent more than once", text))
     return found
 
 

@@ -11,6 +11,7 @@ import email.utils
 import io
 import itertools
 import json
+import os
 import signal
 import smtplib
 import socket
@@ -139,6 +140,7 @@ class House:
         self.process: subprocess.Popen[bytes] | None = None
         self.file = folder / "gateway.toml"
         self.log = folder / "log.txt"
+        self.environment: dict[str, str] = {}
         self.settings: dict[str, Any] = {
             "domain": DOMAIN,
             "region": "US",
@@ -168,8 +170,9 @@ class House:
         self.write_settings()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve", "-c", str(self.file)], stdout=log, stderr=log, cwd=REPOSITORY
-            )
+                [sys.executable, "-m", "gateway", "serve", "-c", str(self.file)],
+                stdout=log, stderr=log, cwd=REPOSITORY, env={**os.environ, **self.environment},
+            )  # fmt: skip
         self.wait(self._answers, patience, "the gateway to start")
 
     def _answers(self) -> bool:

@@ -2,24 +2,25 @@
 
 In one column one spool goes through all the crashes. Where there are two nodes, the other one is frozen while the victim
 takes mails, so that the step is the victim's own, and goes on when the victim is gone. A victim that was frozen is woken
-after the others have finished everything. The matrix is printed at the end of a column (`-s`) and of the run.
+after the others have finished everything. Where there is one node, each is frozen on a spool of its own, all for the same
+time: the woken process itself finds that its leases are over. The matrix is printed at the end of the run.
 """
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.flows import trapline
 from tests.flows.house import Letter
-from tests.flows.nodes import Client, Node, Place, check, until
+from tests.flows.matrix import STEP, Matrix
+from tests.flows.nodes import LEASE, Client, Node, Place, check, until
 from tests.spool import postgres
 
 Look = Callable[[], bool]
@@ -78,34 +79,7 @@ COLUMNS = {
     "PostgreSQL ×2, killed": ("postgresql", 2, signal.SIGKILL),
     "PostgreSQL ×2, frozen": ("postgresql", 2, signal.SIGSTOP),
 }
-
-
-@dataclass
-class Matrix:
-    """Step × column: how many faxes were under way, and how many of them were called how often."""
-
-    cells: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def enter(self, place: Place, column: str, clients: dict[str, Client]) -> None:
-        for step, client in clients.items():
-            called = client.called(place)
-            lost, twice = called[0], sum(faxes for times, faxes in called.items() if times > 1)
-            self.cells[step, column] = f"{len(client.mails)} faxes, {lost} lost, {twice} twice"
-
-    def text(self) -> str:
-        columns = [column for column in COLUMNS if any(cell[1] == column for cell in self.cells)]
-        lines = [["at this step", *columns], *([step, *(self.cells.get((step, c), "") for c in columns)] for step in STEPS)]
-        return "\n".join(" | ".join(cell.ljust(26 if n else 18) for n, cell in enumerate(line)).rstrip() for line in lines)
-
-
-@pytest.fixture(scope="module")
-def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
-    made = Matrix()
-    yield made
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    assert capture is not None
-    with capture.global_and_fixture_disabled():  # for whoever reads the run, also where it is green
-        sys.stdout.write(f"\n\nThe crash matrix, calls counted at the far end\n{made.text()}\n")
+ALONE = {"SQLite, frozen": "", "PostgreSQL, frozen": "postgresql"}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +157,46 @@ def test_que_01_at_every_step(
         clients = go_through(place, nodes, sign)
         if sign is signal.SIGSTOP:
             wake(place)
-        matrix.enter(place, column, clients)
+        for step, client in clients.items():
+            matrix.enter(STEP, step, column, place, client)
         check(place, list(clients.values()))
     finally:
         place.close()
+
+
+def awake(place: Place, client: Client) -> None:
+    """The one node goes on where it was, a lease later, and finishes everything itself."""
+    (node,) = place.nodes
+    node.sign(signal.SIGCONT)
+    client.repeat(node)
+    node.wait(place.finished, 60, "the end of everything")
+    assert node.process is not None
+    assert node.process.poll() is None
+
+
+@pytest.mark.needs("postgres")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("column", ALONE)
+def test_que_01_one_node_frozen_at_every_step(
+    column: str, matrix: Matrix, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(trapline.install(tmp_path / "site")))
+    databases = [postgres.database(server, f"alone{n}") if ALONE[column] else "" for n in range(len(STEPS))]
+    places = {step: Place(tmp_path / f"place{n}", databases[n]) for n, step in enumerate(STEPS)}
+    for place in places.values():
+        place.node()
+    try:
+        with ThreadPoolExecutor(3) as several:
+            frozen = {s: several.submit(crash, place, place.nodes[0], s, signal.SIGSTOP) for s, place in places.items()}
+            clients = {step: future.result() for step, future in frozen.items()}
+        time.sleep(LEASE + 1)
+        with ThreadPoolExecutor(3) as several:
+            list(several.map(awake, places.values(), clients.values()))
+        for step, place in places.items():
+            matrix.enter(STEP, step, column, place, clients[step])
+            check(place, [clients[step]])
+        tried = {step: places[step].sql("SELECT count(*) FROM attempt WHERE state <> 'delivered'")[0][0] for step in TRAPS}
+        assert tried == {"attempt opening": 1, "sent, not recorded": 0}, "too late for the call, and too late for its receipt"
+    finally:
+        for place in places.values():
+            place.close()

@@ -33,7 +33,8 @@ class Server:
     """A server in `folder`, with its data there."""
 
     def __init__(self, folder: Path, fsync: bool) -> None:
-        self._program, self._user, self._folder, self._fsync = Path(max(glob.glob(PROGRAMS))), _user(), folder, fsync
+        self._program, self._user, self._fsync = Path(max(glob.glob(PROGRAMS))), _user(), fsync
+        self.folder = folder
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         if self._user is not None:
             shutil.chown(folder, self._user)
@@ -47,21 +48,32 @@ class Server:
     def make(self) -> None:
         """The data folder."""
         made = subprocess.run(
-            [self._program.with_name("initdb"), "-D", str(self._folder / "data"), "-U", "faxgate", "-A", "trust",
+            [self._program.with_name("initdb"), "-D", str(self.folder / "data"), "-U", "faxgate", "-A", "trust",
              "-E", "UTF8", "--no-sync"],
-            user=self._user, env=self._environment, cwd=self._folder, capture_output=True, text=True, timeout=120,
+            user=self._user, env=self._environment, cwd=self.folder, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
 
     def start(self) -> None:
         """It may have been stopped before."""
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
-                [self._program, "-D", str(self._folder / "data"), "-p", str(self._port), "-h", "127.0.0.1",
-                 "-k", str(self._folder), "-c", f"fsync={'on' if self._fsync else 'off'}", "-c", "deadlock_timeout=100ms"],
-                user=self._user, env=self._environment, cwd=self._folder, stdout=log, stderr=log,
+                [self._program, "-D", str(self.folder / "data"), "-p", str(self._port), "-h", "127.0.0.1",
+                 "-k", str(self.folder), "-c", f"fsync={'on' if self._fsync else 'off'}", "-c", "deadlock_timeout=100ms"],
+                user=self._user, env=self._environment, cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
-        _wait(self.url, self._folder / "log")
+        _wait(self.url, self.folder / "log")
+
+    def alive(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._running is not None and self._running.poll() is None
+
+    def crash(self) -> None:
+        """As if the power had failed; it may be started again."""
+        assert self._running is not None
+        self._running.send_signal(signal.SIGQUIT)  # immediate shutdown: no checkpoint, its log is replayed at the start
+        self._running.wait(10)
+        self._running = None
 
     def stop(self) -> None:
         """Its clients are cut off."""
@@ -77,9 +89,11 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(*, fsync: bool = False) -> Iterator[Server]:
-    """A server that can be stopped and started."""
+def running(*, fsync: bool = False, size: int = 0) -> Iterator[Server]:
+    """A server that can be stopped and started; with a `size` on a disk of so many bytes, which only root can make."""
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    if size:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
     try:
         made = Server(folder, fsync)
         made.make()
@@ -89,6 +103,8 @@ def running(*, fsync: bool = False) -> Iterator[Server]:
         finally:
             made.stop()
     finally:
+        if size:
+            subprocess.run(["umount", str(folder)], check=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

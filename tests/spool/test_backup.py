@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import io
 import json
+import sqlite3
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -15,11 +18,12 @@ from sqlalchemy import Connection, Update, select, update
 
 from gateway.errors import Refused
 from gateway.fax import Sha256
-from gateway.spool import backup, events, inbounds, queries, schema, steering, steps
+from gateway.spool import backup, events, inbounds, migrations, queries, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from tests.spool import values
+from tests.spool.earlier.make import HERE
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]
 
@@ -202,7 +206,10 @@ async def good(tmp_path: Path) -> AsyncIterator[io.BytesIO]:
         (lambda name, content: None if name == "tables/step.jsonl" else content, "damaged: tables/step"),
         (lambda name, content: None if name == "manifest.json" else content, "manifest is missing"),
         (lambda name, content: b"{}" if name == "manifest.json" else content, "no backup"),
-        (lambda name, content: content.replace(b'"r0', b'"r9') if name == "manifest.json" else content, "import it with that"),
+        (
+            lambda name, content: content.replace(b'"r0', b'"r9') if name == "manifest.json" else content,
+            "made by a newer faxgate",
+        ),
     ],
 )
 async def test_a_backup_that_is_not_whole_is_refused(
@@ -236,3 +243,63 @@ async def test_claims_do_not_survive_an_import(good: io.BytesIO, tmp_path: Path)
     assert await new.store.write(steps.claim, steps.RECEIVE, 1, 60.0, steps.uptime()) != []
     assert len(await new.store.read(queries.page)) == 2
     await new.close()
+
+
+def earlier(dump: Path) -> io.BytesIO:
+    """What `export` of the first revision's program would have written, of a spool that it left."""
+    with tarfile.open(dump) as kept:
+        script = kept.extractfile("dump.sql")
+        assert script is not None
+        database = sqlite3.connect(":memory:")
+        database.executescript(script.read().decode())
+    database.row_factory = sqlite3.Row
+    names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    members = dict[str, bytes]()
+    for name in set(names) & schema.metadata.tables.keys():
+        lines = [dict(row) for row in database.execute(f"SELECT * FROM {name}")]
+        members[f"tables/{name}.jsonl"] = b"".join(json.dumps(line, default=_coded).encode() + b"\n" for line in lines)
+    database.close()
+    told = {name: (hashlib.sha256(content).hexdigest(), len(content)) for name, content in members.items()}
+    manifest = backup.Manifest(
+        format=1, version="0.0.9", revision="r0001", made_at=datetime.now(UTC), members=told, lost=()
+    )  # fmt: skip
+    return archive({**members, "manifest.json": manifest.model_dump_json().encode()})
+
+
+def _coded(value: object) -> str:
+    assert isinstance(value, bytes)
+    return base64.b64encode(value).decode()
+
+
+def archive(members: dict[str, bytes]) -> io.BytesIO:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    out.seek(0)
+    return out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_backup_of_an_earlier_revision_is_brought_up_to_date(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    new = Spool(tmp_path / "new", request.getfixturevalue("postgres_url") if kind == "postgresql" else "")
+    try:
+        tar = earlier(HERE / "r0001-sqlite-killed.tar.xz")
+        await backup.restore(new.store, new.documents, new.folder, tar, resume=True)
+        assert await new.store.read(migrations.revision) == migrations.newest()
+        faxes = await new.store.read(lambda db: db.execute(select(schema.transmission)).all())
+        assert {fax.state for fax in faxes} == {"accepted", "ready", "sending", "deferred", "held", "delivered"}
+        waiting = await new.store.read(lambda db: db.execute(select(schema.step)).all())
+        accounts = {fax.id: fax.account_id for fax in faxes}
+        assert {step.account_id for step in waiting if step.subject in accounts} == set(accounts.values())
+        assert all(step.token is None for step in waiting)
+        open_now = [a for a in await new.store.read(lambda db: db.execute(select(schema.attempt)).all()) if a.slot]
+        assert {attempt.state for attempt in open_now} == {"opening", "submitted"}
+        assert await new.store.write(steps.claim, steps.CONVERT, 9, 60.0, steps.uptime())
+        await values.accept(new.store)
+    finally:
+        await new.close()

@@ -20,6 +20,8 @@ from tests.carriers.tools import Clock
 from tests.spool import values
 from tests.work.shop import House
 
+_ATTEMPT = schema.attempt
+
 
 @pytest.fixture
 async def loopback(house: House, tmp_path: Path) -> AsyncIterator[Loopback]:
@@ -113,3 +115,21 @@ async def test_a_carrier_that_cannot_be_reached_is_asked_later(house: House, loo
     loopback.outage = True
     with pytest.raises(CarrierUnavailable):
         await sweep(house.shop, "main")
+
+
+async def test_a_fax_that_was_taken_for_never_sent_and_is_there_after_all_is_told_once(
+    house: House, loopback: Loopback, tmp_path: Path
+) -> None:
+    fax = await house.fax()
+    loopback.outage = True
+    await house.work()
+    loopback.outage = False
+    ((reference, state),) = await house.store.read(lambda db: db.execute(select(_ATTEMPT.c.reference, _ATTEMPT.c.state)).all())
+    assert state == "failed"
+    late = await loopback.submit(tools.order(tmp_path, reference=reference))
+    for _ in range(2):
+        await sweep(house.shop, "main")
+    ((what, text),) = await alarms(house)
+    assert what == "a fax was perhaps sent more than once"
+    assert fax in text
+    assert late.carrier_ref in text
