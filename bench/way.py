@@ -48,11 +48,14 @@ def open_store(folder: Path, url: str, node: str = "bench") -> Store:
 
 @dataclass(slots=True)
 class Way:
-    """Doors and lanes; `told` counts the faxes whose report was sent."""
+    """Doors and lanes; `told` counts the faxes whose report was sent, `done` the steps of all faxes, five of each."""
 
     store: Store
     wanted: int
     told: int = 0
+    done: int = 0
+    at_end: int = 0
+    """Steps done when the last wanted fax was told."""
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def walk(self, accepting: int) -> float:
@@ -62,7 +65,7 @@ class Way:
         doors = [asyncio.create_task(self._door(accepting // _DOORS + (n < accepting % _DOORS))) for n in range(_DOORS)]
         stop = asyncio.create_task(self.finished.wait())
         await asyncio.wait([stop, *lanes], return_when=asyncio.FIRST_COMPLETED)
-        took = time.perf_counter() - began
+        took, self.at_end = time.perf_counter() - began, self.done
         stop.cancel()
         await asyncio.gather(*doors)
         await asyncio.gather(*lanes)
@@ -71,6 +74,7 @@ class Way:
     async def _door(self, faxes: int) -> None:
         for _ in range(faxes):
             await self.store.write(submissions.accept, *_letter())
+            self.done += 1
 
     async def _lane(self, lane: str) -> None:
         """As `work.loop` does it."""
@@ -103,6 +107,7 @@ class Way:
         case = await self._case(claim)
         assert case.transmission.state is TransmissionState.ACCEPTED
         assert await self.store.write(transmissions.prepared, claim, document=values.SHA, pages=2, manifest='[{"part": 1}]')
+        self.done += 1
 
     async def send(self, claim: Claim) -> None:
         case = await self._case(claim)
@@ -112,6 +117,7 @@ class Way:
         assert await self.store.write(transmissions.submitted, claim, attempt, carrier_ref, self.store.now() + _POLL)
         said = values.statement(key=f"end of {attempt.id}", carrier_ref=carrier_ref, reference=attempt.id, at=self.store.now())
         assert await self.store.write(events.store, attempt.carrier, said) is events.Kept.NEW
+        self.done += 1
 
     async def track(self, claim: Claim) -> None:
         case = await self._case(claim)
@@ -122,13 +128,14 @@ class Way:
         assert attempt.state is AttemptState.SUBMITTED
         ids = [stored.id for stored in said or ()]
         assert await self.store.write(transmissions.end_attempt, claim, attempt, values.ending(), delivered, ids)
+        self.done += 1
 
     async def tell(self, claim: Claim) -> None:
         owed = await self.store.read_one(outbox.several, claim.subject)
         assert owed is not None
         assert await self.store.read_one(queries.cases, owed.about_id)
         assert await self.store.write(outbox.settled, claim, outbox.SENT, "250 2.0.0 taken")
-        self.told += 1
+        self.told, self.done = self.told + 1, self.done + 1
         if self.told == self.wanted:
             self.finished.set()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,6 +24,7 @@ OutboxId = NewType("OutboxId", str)
 Sha256 = NewType("Sha256", str)
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 
 
 def new_id(prefix: str) -> str:
@@ -31,10 +33,24 @@ def new_id(prefix: str) -> str:
     Crockford's base 32 of a UUIDv7 (48 bits of milliseconds, version, 74 random bits).
     """
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds << 80) | int.from_bytes(_ten_bytes(), "big")
     value = value & ~(0xF << 76) | (7 << 76)  # version 7
     value = value & ~(0x3 << 62) | (2 << 62)  # variant
-    return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
+    return prefix + "_" + "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def _ten_bytes() -> bytes:
+    """Random; asked of the system for many ids at once. A forked process asks for its own."""
+    try:
+        return _random.popleft()
+    except IndexError:
+        some = os.urandom(10 * 100)
+        _random.extend([some[n : n + 10] for n in range(10, len(some), 10)])
+        return some[:10]
+
+
+_random = deque[bytes]()
+os.register_at_fork(after_in_child=_random.clear)
 
 
 class Door(StrEnum):

@@ -41,11 +41,14 @@ class Statements:
     async def _keep(self, carrier: str, said: Event) -> bool:
         def record(t: Transaction) -> Kept:
             kept = events.store(t, carrier, _statement(said))
-            if kept is Kept.NEW and said.believed and said.attention:
+            if kept is Kept.NEW:
                 _alarm(t, carrier, said)
             return kept
 
-        kept = await self._store.write(record)
+        if said.believed and said.attention:
+            kept = await self._store.write(record)
+        else:  # the usual case: with the other statements of its moment
+            kept = await self._store.write(events.store, carrier, _statement(said))
         if kept is Kept.LATE:
             what = f"{said.carrier_ref or said.reference} as {said.state}, but that attempt has ended otherwise"
             _log.warning("%s speaks of %s", carrier, log.printable(what), extra={"action": "event_late"})

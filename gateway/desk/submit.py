@@ -17,7 +17,7 @@ from dataclasses import replace
 from gateway import log, message, metrics
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
-from gateway.errors import NotAdmitted
+from gateway.errors import NotAdmitted, TooMany
 from gateway.fax import (
     Account,
     AccountId,
@@ -122,7 +122,12 @@ class Desk:
             Call(recipients=group, carrier=carrier, caller=caller or first, key=_key(submission, number, sub_address))
             for (number, sub_address), group in grouped.items()
         ]
-        accepted = await self._store.write(submissions.accept, submission, calls, most=most)
+        if most is None:
+            accepted = await self._store.write(submissions.accept, submission, calls)
+        elif (within := await self._store.write(submissions.accept_within, submission, calls, most)) is not None:
+            accepted = within
+        else:
+            raise TooMany(too_many(most))
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
@@ -178,6 +183,11 @@ class Desk:
             )
         for transmission in accepted.repeated:
             _log.info("duplicate of %s", transmission, extra={"action": "duplicate", "transmission": transmission})
+
+
+def too_many(most: int) -> str:
+    """In the words that programs know from the HelloFax API."""
+    return f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
 
 
 def _calls(recipients: Sequence[Recipient]) -> Mapping[tuple[str, str], tuple[Recipient, ...]]:

@@ -66,7 +66,10 @@ def save_line(t: Transaction, line: Line) -> None:
 
 def add_line(t: Transaction, line: Line) -> bool:
     """Insert a line that is new. False: there is one with this number."""
-    return t.insert_new(schema.line, {**rows.line_values(line), "added_at": t.now})
+    if t.db.scalar(select(schema.line.c.number).where(schema.line.c.number == line.number)) is not None:
+        return False
+    t.db.execute(insert(schema.line), {**rows.line_values(line), "added_at": t.now})
+    return True
 
 
 def remove_line(t: Transaction, number: str) -> bool:

@@ -2,7 +2,8 @@
 
 A verb is a function of a `Transaction`. Whoever writes hands a verb over and waits; the committer takes all that wait,
 runs them in one transaction in its own thread, commits, and answers all. A verb that raises undoes its batch, which is
-then run one by one, so that a bad verb harms only its own caller; a verb may therefore run more than once. A batch that had
+then run one by one, so that a bad verb harms only its own caller; a verb may therefore run more than once. A verb that
+many call at the same moment can be written for all calls of a batch at once (`together`). A batch that had
 to give way to another node (a deadlock, a serialization failure) was certainly undone and is run again as a whole. A
 database that cannot begin or commit is not asked again for every caller: all of them hear SpoolUnavailable, and after a
 commit whose answer was lost nobody runs a second time. A caller that is cancelled does not undo its write: the committer
@@ -14,25 +15,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar, TypeVarTuple
 
-from sqlalchemy import Connection, Delete, Executable, Insert, Row, Table, Update, bindparam, insert, update
+from sqlalchemy import Connection, Delete, Insert, Select, Table, Update, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import SpoolUnavailable
-from gateway.spool import schema
+from gateway.fax import TransmissionId, TransmissionState
+from gateway.spool import bulk, schema
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 _BATCH = 500
 _TRIES = 3
+_NOTHING: Mapping[str, Any] = {}
 _DATABASE_FAULTS = ("OperationalError", "InterfaceError", "DatabaseError", "InternalError")
 #: PostgreSQL: serialization failure, deadlock, unique key taken meanwhile. SQLite has one writer and knows none of them.
 _COLLISIONS = frozenset({"40001", "40P01", "23505"})
+
+
+class Held(NamedTuple):
+    """Of a transmission whose claim is ours: what verbs look at."""
+
+    id: TransmissionId
+    number: str
+    carrier: str
+    state: TransmissionState
 
 
 @dataclass(slots=True)
@@ -50,14 +64,16 @@ class Transaction:
     """What the claims of all its verbs are about, so that they can be looked at together."""
     tokens: dict[str, str | None] = field(default_factory=dict)
     """Of the steps that are locked: who has them (`steps.holds`)."""
-    rows: dict[str, Row[Any]] | None = None
+    rows: dict[str, Held] | None = None
     """Of the transmissions among `subjects`, read after their steps were locked (`transmissions`)."""
+    trying: dict[str, dict[str, str]] | None = None
+    """Their open attempts and the state of each, read then too (`transmissions`)."""
     counted: dict[str, int] = field(default_factory=dict)
     """Steps of some accounts, those of this transaction included (`steps.waiting`)."""
-    slots: dict[str, set[int]] = field(default_factory=dict)
-    """Of some carriers: those in use, or in use before this transaction (`lines.take`)."""
-    _unsure: set[Executable] = field(default_factory=set)
-    _put_off: dict[Executable, list[dict[str, Any]]] = field(default_factory=dict)
+    slots: dict[str, tuple[set[int], Iterator[int]]] = field(default_factory=dict)
+    """Of some carriers: those in use, or in use before this transaction; and the next ones to look at (`lines.take`)."""
+    _unsure: set[bulk.Statement] = field(default_factory=set)
+    _put_off: dict[bulk.Statement, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def db(self) -> Connection:
@@ -84,18 +100,18 @@ class Transaction:
         """Do what was put off. A batch in which a row was missed is undone, and its verbs are run one by one."""
         put_off, self._put_off = self._put_off, {}
         for statement, values in put_off.items():
-            done = self.at_once.execute(statement, values)
-            sure = isinstance(statement, Update | Delete) and statement not in self._unsure
-            if sure and done.rowcount != len(values):
-                raise RuntimeError(f"{done.rowcount} of {len(values)} rows were as expected: {statement}")
+            done = bulk.run(self.at_once, statement, values)
+            if statement not in self._unsure and done != len(values):
+                raise RuntimeError(f"{done} of {len(values)} rows were as expected: {statement}")
 
-    def insert_new(self, table: Table, values: dict[str, Any]) -> bool:
-        """Insert a row unless one with the same unique key is there. True = inserted.
-
-        The one statement that the two databases spell with different constructs.
-        """
-        statement = _insert_new(table, self.at_once.dialect.name)
-        return self.at_once.execute(statement, values).first() is not None  # rowcount is not told by every driver
+    def insert_new(self, table: Table, rows: Sequence[dict[str, Any]], own: str = "id") -> set[str]:
+        """Insert those rows whose unique keys are not there yet, in this order. `own` is a column in which they are like
+        no row before; its values in the inserted ones are the answer."""
+        ours = {str(row[own]) for row in rows}
+        if not rows or bulk.run(self.at_once, _insert_new(table, self.at_once.dialect.name), rows) == len(rows):
+            return ours
+        (key,) = table.primary_key
+        return ours.intersection(self.at_once.scalars(_stored(table, own), {"wanted": [row[key.name] for row in rows]}))
 
     def note(self, subject: str, what: str, detail: str = "") -> None:
         """One line in the history of a fax."""
@@ -103,10 +119,17 @@ class Transaction:
 
 
 @functools.cache
-def _insert_new(table: Table, dialect: str) -> Executable:
+def _insert_new(table: Table, dialect: str) -> Insert:
+    """The one statement that the two databases spell with different constructs."""
     module = postgresql if dialect == "postgresql" else sqlite
-    statement: Executable = module.insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+    statement: Insert = module.insert(table).on_conflict_do_nothing()
     return statement
+
+
+@functools.cache
+def _stored(table: Table, column: str) -> Select[tuple[str]]:
+    (key,) = table.primary_key
+    return select(table.c[column]).where(schema.among(key, "wanted"))
 
 
 @functools.cache
@@ -120,12 +143,44 @@ def _update(table: Table, where: tuple[str, ...], _names: tuple[str, ...]) -> Up
     return update(table).where(*(table.c[name] == bindparam(f"old_{name}") for name in where))
 
 
+_TOGETHER: dict[Callable[..., Any], Callable[[Transaction, Sequence[Any]], list[Any]]] = {}
+
+
+def together(
+    many: Callable[[Transaction, Sequence[tuple[*Arguments]]], list[T]],
+) -> Callable[[Transaction, *Arguments], T]:
+    """A verb written for a list of calls: those of a batch are one list, and a single call is a list of one."""
+
+    @functools.wraps(many)
+    def one(t: Transaction, *arguments: *Arguments) -> T:
+        return many(t, [arguments])[0]
+
+    _TOGETHER[one] = many
+    return one
+
+
 @dataclass(slots=True)
 class _Waiting:
-    verb: Callable[[Transaction], Any]
-    answer: asyncio.Future[Any]
+    verb: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
     subject: str
-    kind: str
+    check: Callable[[], None] | None
+    answer: asyncio.Future[Any]
+
+
+def _run(t: Transaction, batch: Sequence[_Waiting]) -> list[Any]:
+    """The verbs of a batch, in its order."""
+    for waiting in batch:
+        if waiting.check:
+            waiting.check()
+    values = list[Any]()
+    for verb, calls in groupby(batch, key=lambda waiting: waiting.verb):
+        if many := _TOGETHER.get(verb):
+            values += many(t, [call.arguments for call in calls])
+        else:
+            values += [verb(t, *call.arguments, **call.named) for call in calls]
+    return values
 
 
 _Result = tuple[Any, Exception | None]
@@ -175,28 +230,37 @@ class Committer:
             await self._task
         self._thread.shutdown(wait=True)
 
-    async def write(self, verb: Callable[[Transaction], T], subject: str = "", kind: str = "") -> T:
+    async def write(
+        self,
+        verb: Callable[..., T],
+        arguments: tuple[Any, ...] = (),
+        named: Mapping[str, Any] = _NOTHING,
+        subject: str = "",
+        check: Callable[[], None] | None = None,
+    ) -> T:
         """Run one verb; on disk when this returns. Raises SpoolUnavailable, or what the verb raises.
 
         `subject` is the fax whose rows it locks: a batch goes through them by id, so that two nodes seldom deadlock.
+        `check` is called in the transaction before any verb of it, and may raise.
         """
         if self._closing:
             raise SpoolUnavailable
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(verb, answer, subject, kind))
+        self._waiting.append(_Waiting(verb, arguments, named, subject, check, answer))
         self._something.set()
         return await answer
 
     async def _work(self) -> None:
         while True:
             await self._something.wait()
+            await asyncio.sleep(0)  # those who were answered a moment ago, and write again
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if not batch:
                 if self._closing:
                     return
                 self._something.clear()
                 continue
-            batch.sort(key=lambda waiting: (waiting.kind, waiting.subject))
+            batch.sort(key=lambda waiting: (waiting.verb.__qualname__, waiting.subject))
             results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
             for waiting, (value, error) in zip(batch, results, strict=True):
                 if waiting.answer.cancelled():
@@ -238,7 +302,7 @@ class Committer:
             with self._begin() as transaction:
                 by_verb = True
                 transaction.subjects = frozenset(waiting.subject for waiting in batch) - {""}
-                values = [waiting.verb(transaction) for waiting in batch]
+                values = _run(transaction, batch)
                 transaction.flush()
                 by_verb = False
             self.transactions += 1

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from gateway.errors import Outcome
 from gateway.fax import AttemptId, AttemptState, TransmissionId, new_id
 from gateway.lifecycle import OPEN_ATTEMPT
 from gateway.spool import outbox, schema, steering, steps
-from gateway.spool.commit import Transaction
+from gateway.spool.commit import Transaction, together
+
+About = tuple[str, str, str]
+"""An attempt: its carrier, the carrier's reference and ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +56,44 @@ class Kept(StrEnum):
     LATE = "late"  #: stored and flagged: its attempt has ended otherwise, and nothing moves
 
 
-def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
-    """Keep a statement and have the fax it is about looked at. One about an attempt that has ended moves nothing."""
-    values = {
+@together
+def store(t: Transaction, said: Sequence[tuple[str, Statement]]) -> list[Kept]:
+    """Keep statements and have the faxes they are about looked at. One about an attempt that has ended moves nothing."""
+    rows = [_values(t, carrier, statement) for carrier, statement in said]
+    # In the order of their keys: two nodes that hear the same do not wait for each other in a circle.
+    new = t.insert_new(schema.event, sorted(rows, key=lambda row: (row["carrier"], row["event_key"])))
+    new |= {row["id"] for row in rows if row["id"] not in new and _proven(t, row)}
+    about = _about(t, [row for row in rows if row["id"] in new])
+    # Locks the steps: from here on the attempts do not end under our hands.
+    steps.nudge_all(t, {transmission for _, transmission in about.values()})
+    wanted = {"wanted": [attempt for attempt, _ in about.values()]}
+    states = {row.id: AttemptState(row.state) for row in t.db.execute(_STATES, wanted).all()} if about else {}
+    kept = list[Kept]()
+    for row, (_, statement) in zip(rows, said, strict=True):
+        if row["id"] not in about:
+            kept.append(Kept.NEW if row["id"] in new else Kept.KNOWN)
+            continue
+        attempt, transmission = about[row["id"]]
+        kept.append(_judged(t, row["id"], statement, states[attempt], transmission))
+    return kept
+
+
+def _judged(t: Transaction, event: str, statement: Statement, ended_as: AttemptState, transmission: TransmissionId) -> Kept:
+    """What a statement is worth that finds its attempt in this state."""
+    if ended_as in OPEN_ATTEMPT:
+        return Kept.NEW
+    late = statement.state is not ended_as and statement.state not in OPEN_ATTEMPT
+    table = schema.event
+    t.db.execute(update(table).where(table.c.id == event).values(applied_at=t.now, late=late))
+    if late:
+        t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    if late and statement.state is AttemptState.DELIVERED:
+        _delivered_after_all(t, transmission)
+    return Kept.LATE if late else Kept.NEW
+
+
+def _values(t: Transaction, carrier: str, statement: Statement) -> dict[str, Any]:
+    return {
         "id": new_id("ev"),
         "carrier": carrier,
         "event_key": statement.key,
@@ -73,24 +112,6 @@ def store(t: Transaction, carrier: str, statement: Statement) -> Kept:
         "received_at": t.now,
         "late": False,
     }
-    if not t.insert_new(schema.event, values) and not _proven(t, values):
-        return Kept.KNOWN
-    about = _about(t, carrier, statement.carrier_ref, statement.reference)
-    if about is None:
-        return Kept.NEW
-    attempt, transmission = about
-    steps.nudge(t, transmission)  # locks the step: from here on the attempt does not end under our hands
-    ended_as = AttemptState(t.at_once.execute(_STATE, {"attempt": attempt}).scalar_one())
-    if ended_as in OPEN_ATTEMPT:
-        return Kept.NEW
-    late = statement.state is not ended_as and statement.state not in OPEN_ATTEMPT
-    table = schema.event
-    t.db.execute(update(table).where(table.c.id == values["id"]).values(applied_at=t.now, late=late))
-    if late:
-        t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
-    if late and statement.state is AttemptState.DELIVERED:
-        _delivered_after_all(t, transmission)
-    return Kept.LATE if late else Kept.NEW
 
 
 def _proven(t: Transaction, values: dict[str, Any]) -> bool:
@@ -116,37 +137,58 @@ def _delivered_after_all(t: Transaction, transmission: TransmissionId) -> None:
 
 def waiting(db: Connection, carrier: str, carrier_ref: str, reference: str) -> list[Stored]:
     """Statements about one attempt that were not applied yet, in the order of their times."""
-    about = {"of": carrier, "ref": carrier_ref, "ours": reference}
-    found = db.execute(_WAITING if carrier_ref else _WAITING_OURS, about)
-    names = Statement.__dataclass_fields__
-    return [
-        Stored(
-            id=row.id,
-            statement=Statement(
-                **{
-                    **{name: getattr(row, name) for name in names if name not in ("key", "state", "outcome")},
-                    "key": row.event_key,
-                    "state": AttemptState(row.state),
-                    "outcome": Outcome(row.outcome) if row.outcome else None,
-                }
-            ),
-        )
-        for row in found
-    ]
+    about = (carrier, carrier_ref, reference)
+    return waiting_about(db, [about]).get(about, [])
 
 
-def waiting_about(db: Connection, attempts: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Stored]]:
-    """The same about many attempts, each given as carrier, the carrier's reference and ours."""
-    return {about: waiting(db, *about) for about in attempts}
+def waiting_about(db: Connection, attempts: Sequence[About]) -> dict[About, list[Stored]]:
+    """The same about those of many attempts of which there are any."""
+    by_reference = db.execute(_BY_REFERENCE, {"wanted": [reference for _, _, reference in attempts]}).all()
+    by_ref = list[Row[Any]]()
+    for carrier in {carrier for carrier, _, _ in attempts}:
+        refs = [ref for of, ref, _ in attempts if of == carrier and ref]
+        by_ref += db.execute(_BY_CARRIER_REF, {"of": carrier, "wanted": refs}).all() if refs else ()
+    found = defaultdict[tuple[str, str, str], dict[str, Row[Any]]](dict)
+    for row in by_reference:
+        found["ours", row.carrier, row.reference][row.id] = row
+    for row in by_ref:
+        found["theirs", row.carrier, row.carrier_ref][row.id] = row
+    if not found:
+        return {}
+    said = dict[About, list[Stored]]()
+    for about in attempts:
+        carrier, ref, reference = about
+        rows = {**found.get(("ours", carrier, reference), {}), **found.get(("theirs", carrier, ref), {})}
+        if rows:
+            said[about] = [_stored(row) for row in sorted(rows.values(), key=lambda row: (row.at, row.id))]
+    return said
 
 
 _event = schema.event
-_NOT_APPLIED = (
-    select(_event).where(_event.c.carrier == bindparam("of"), _event.c.applied_at.is_(None)).order_by(_event.c.at, _event.c.id)
-)
-_OURS = _event.c.reference == bindparam("ours")
-_WAITING_OURS = _NOT_APPLIED.where(_OURS)
-_WAITING = _NOT_APPLIED.where(or_(_OURS, and_(_event.c.carrier_ref == bindparam("ref"), _event.c.carrier_ref != "")))
+_NOT_APPLIED = select(_event).where(_event.c.applied_at.is_(None))
+_BY_REFERENCE = _NOT_APPLIED.where(schema.among(_event.c.reference, "wanted"))
+_BY_CARRIER_REF = _NOT_APPLIED.where(_event.c.carrier == bindparam("of"), schema.among(_event.c.carrier_ref, "wanted"))
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        id=row.id,
+        statement=Statement(
+            key=row.event_key,
+            carrier_ref=row.carrier_ref,
+            reference=row.reference,
+            state=AttemptState(row.state),
+            outcome=Outcome(row.outcome) if row.outcome else None,
+            carrier_code=row.carrier_code,
+            text=row.text,
+            pages_sent=row.pages_sent,
+            station_id=row.station_id,
+            seconds=row.seconds,
+            at=row.at,
+            believed=row.believed,
+            raw=row.raw,
+        ),
+    )
 
 
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
@@ -156,21 +198,31 @@ def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
 
 
 _attempt = schema.attempt
-_STATE = select(_attempt.c.state).where(_attempt.c.id == bindparam("attempt"))
-_BY_REF = and_(_attempt.c.carrier_ref == bindparam("ref"), _attempt.c.carrier_ref != "")
-_OF_CARRIER = select(_attempt.c.id, _attempt.c.transmission_id).where(_attempt.c.carrier == bindparam("of"))
-_ABOUT_REF = _OF_CARRIER.where(_BY_REF)
-_ABOUT = _OF_CARRIER.where(or_(_BY_REF, _attempt.c.reference == bindparam("ours")))
+_STATES = select(_attempt.c.id, _attempt.c.state).where(schema.among(_attempt.c.id, "wanted"))
+_OF = select(_attempt.c.id, _attempt.c.transmission_id, _attempt.c.carrier, _attempt.c.carrier_ref, _attempt.c.reference)
+_OURS = _OF.where(schema.among(_attempt.c.reference, "wanted"))
+_THEIRS = _OF.where(_attempt.c.carrier == bindparam("of"), schema.among(_attempt.c.carrier_ref, "wanted"))
 
 
 def fax_of(t: Transaction, carrier: str, carrier_ref: str, reference: str) -> TransmissionId | None:
     """The fax that a carrier speaks of by its reference or by ours."""
-    about = _about(t, carrier, carrier_ref, reference)
-    return about[1] if about else None
+    about = _about(t, [{"id": "", "carrier": carrier, "carrier_ref": carrier_ref, "reference": reference}])
+    return about[""][1] if about else None
 
 
-def _about(t: Transaction, carrier: str, carrier_ref: str, reference: str) -> tuple[AttemptId, TransmissionId] | None:
-    """The attempt a statement is about, and its fax."""
-    names = {"of": carrier, "ref": carrier_ref, "ours": reference}
-    row = t.at_once.execute(_ABOUT if reference else _ABOUT_REF, names).first()
-    return (AttemptId(row.id), TransmissionId(row.transmission_id)) if row else None
+def _about(t: Transaction, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[AttemptId, TransmissionId]]:
+    """The attempt each statement is about, and its fax, by the statement's id; where we know of one."""
+    found = dict[tuple[str, str, str], tuple[AttemptId, TransmissionId]]()
+    if wanted := [row["reference"] for row in rows if row["reference"]]:
+        for one in t.db.execute(_OURS, {"wanted": wanted}).all():
+            found[one.carrier, "ours", one.reference] = (AttemptId(one.id), TransmissionId(one.transmission_id))
+    for carrier in sorted({row["carrier"] for row in rows}):
+        wanted = [row["carrier_ref"] for row in rows if row["carrier"] == carrier and row["carrier_ref"]]
+        for one in t.db.execute(_THEIRS, {"of": carrier, "wanted": wanted}).all() if wanted else ():
+            found[carrier, "theirs", one.carrier_ref] = (AttemptId(one.id), TransmissionId(one.transmission_id))
+    about = dict[str, tuple[AttemptId, TransmissionId]]()
+    for row in rows:
+        ours, theirs = (row["carrier"], "ours", row["reference"]), (row["carrier"], "theirs", row["carrier_ref"])
+        if attempt := found.get(ours) or found.get(theirs):
+            about[row["id"]] = attempt
+    return about

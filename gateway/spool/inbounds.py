@@ -53,7 +53,7 @@ def announced(t: Transaction, carrier: str, news: News) -> bool:
         "reason": "",
         "account_id": owner or "",
     }
-    if not t.insert_new(schema.inbound, values):
+    if not t.insert_new(schema.inbound, [values]):
         return False
     steps.add(t, str(values["id"]), "receive", steps.RECEIVE)
     t.note(str(values["id"]), "announced", carrier)

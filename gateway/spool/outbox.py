@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from gateway.fax import AccountId, OutboxId, Sha256, new_id
 from gateway.spool import schema, steps
@@ -57,19 +58,8 @@ def owe(
     of: Claim | None = None,
 ) -> None:
     """Owe a mail or a callback, once for each (kind, about, recipient). It is due now, in the turn of the fax it is `of`."""
-    values = {
-        "id": new_id("out"),
-        "kind": kind,
-        "about": about,
-        "recipient": recipient,
-        "subject": subject,
-        "text": text,
-        "document": document,
-        "state": WAITING,
-        "answer": "",
-        "created_at": t.now,
-    }
-    if not t.insert_new(schema.outbox, values):
+    values = _row(t, kind=kind, about=about, recipient=recipient, subject=subject, text=text, document=document)
+    if not t.insert_new(schema.outbox, [values]):
         return
     if kind != CALLBACK or (of and of.account):
         steps.add(t, str(values["id"]), *way(kind), like=of)
@@ -88,6 +78,37 @@ def owe_callback(t: Transaction, account: AccountId, about: str, of: Claim) -> N
     owe(t, kind=CALLBACK, about=about, recipient=account, of=of)
 
 
+def owe_result(t: Transaction, claim: Claim) -> None:
+    """Owe the report of a fax that has ended in this transaction: as it ends once, nobody owes it yet."""
+    values = _row(t, kind=RESULT, about=claim.subject)
+    t.add(schema.outbox, values)
+    steps.add(t, str(values["id"]), "tell", steps.MAIL, like=claim)
+
+
+def _row(
+    t: Transaction,
+    *,
+    kind: str,
+    about: str,
+    recipient: str = "",
+    subject: str = "",
+    text: str = "",
+    document: Sha256 | None = None,
+) -> dict[str, Any]:
+    return {
+        "id": new_id("out"),
+        "kind": kind,
+        "about": about,
+        "recipient": recipient,
+        "subject": subject,
+        "text": text,
+        "document": document,
+        "state": WAITING,
+        "answer": "",
+        "created_at": t.now,
+    }
+
+
 def alarm(t: Transaction, *, about: str, what: str, text: str) -> None:
     """Tell the operator."""
     owe(t, kind=ALARM, about=about, subject=what, text=text)
@@ -101,11 +122,11 @@ def get(db: Connection, outbox: str) -> Owed | None:
 def several(db: Connection, outbox: Sequence[str]) -> dict[str, Owed]:
     """Those of the rows that there are, by id."""
     names = [name for name in Owed.__dataclass_fields__ if name != "id"]
-    found = db.execute(_SEVERAL, {"wanted": outbox})
+    found = db.execute(_SEVERAL, {"wanted": outbox}).all()
     return {row.id: Owed(id=OutboxId(row.id), **{name: getattr(row, name) for name in names}) for row in found}
 
 
-_SEVERAL = select(schema.outbox).where(schema.outbox.c.id.in_(bindparam("wanted", expanding=True)))
+_SEVERAL = select(schema.outbox).where(schema.among(schema.outbox.c.id, "wanted"))
 
 
 def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, Connection, bindparam, func, select, tuple_, union_all
+from sqlalchemy import Connection, func, select, tuple_, union_all
 
 from gateway.fax import Attempt, InboundFax, Recipient, Submission, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
@@ -49,14 +49,14 @@ def case(db: Connection, transmission: TransmissionId) -> Case | None:
 
 def cases(db: Connection, transmissions: Sequence[str]) -> dict[str, Case]:
     """Those of the transmissions that there are, in five statements however many they are."""
-    found = {row.id: row for row in db.execute(_CASES, {"wanted": transmissions})}
+    found = {row.id: row for row in db.execute(_CASES, {"wanted": transmissions}).all()}
     wanted = {"wanted": list(found)}
     sources = {"wanted": [row.submission_id for row in found.values()]}
-    submitted = {row.id: rows.submission(row) for row in db.execute(_SUBMISSIONS, sources)}
+    submitted = {row.id: rows.submission(row) for row in db.execute(_SUBMISSIONS, sources).all()}
     recipients, attempts = defaultdict[str, list[Recipient]](list), defaultdict[str, list[Attempt]](list)
-    for row in db.execute(_RECIPIENTS, wanted):
+    for row in db.execute(_RECIPIENTS, wanted).all():
         recipients[row.transmission_id].append(rows.recipient(row))
-    for row in db.execute(_ATTEMPTS, wanted):
+    for row in db.execute(_ATTEMPTS, wanted).all():
         attempts[row.transmission_id].append(rows.attempt(row))
     wishes = steering.pending_of(db, list(found))
     return {
@@ -76,11 +76,11 @@ def transmissions(db: Connection, wanted: Sequence[str]) -> dict[str, Transmissi
     return {row.id: rows.transmission(row) for row in db.execute(_CASES, {"wanted": wanted})}
 
 
-_wanted: BindParameter[list[str]] = bindparam("wanted", expanding=True)
-_CASES = select(schema.transmission).where(schema.transmission.c.id.in_(_wanted))
-_SUBMISSIONS = select(schema.submission).where(schema.submission.c.id.in_(_wanted))
-_RECIPIENTS = select(schema.recipient).where(schema.recipient.c.transmission_id.in_(_wanted)).order_by(schema.recipient.c.n)
-_ATTEMPTS = select(schema.attempt).where(schema.attempt.c.transmission_id.in_(_wanted)).order_by(schema.attempt.c.n)
+_of_recipient, _of_attempt = schema.recipient.c.transmission_id, schema.attempt.c.transmission_id
+_CASES = select(schema.transmission).where(schema.among(schema.transmission.c.id, "wanted"))
+_SUBMISSIONS = select(schema.submission).where(schema.among(schema.submission.c.id, "wanted"))
+_RECIPIENTS = select(schema.recipient).where(schema.among(_of_recipient, "wanted")).order_by(schema.recipient.c.n)
+_ATTEMPTS = select(schema.attempt).where(schema.among(_of_attempt, "wanted")).order_by(schema.attempt.c.n)
 
 
 def history(db: Connection, subject: str) -> list[Entry]:
@@ -161,7 +161,7 @@ def place_of(db: Connection, account: str, fax: str) -> tuple[datetime, str] | N
 
 
 _KEPT = ((schema.transmission, schema.transmission.c.accepted_at), (schema.inbound, schema.inbound.c.announced_at))
-_INBOUNDS = select(schema.inbound).where(schema.inbound.c.id.in_(_wanted))
+_INBOUNDS = select(schema.inbound).where(schema.among(schema.inbound.c.id, "wanted"))
 
 
 def unfinished(db: Connection) -> dict[TransmissionState, tuple[int, datetime]]:

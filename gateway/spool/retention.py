@@ -81,7 +81,7 @@ def discard(t: Transaction, sent: TransmissionId) -> None:
         transmission.c.id == sent, transmission.c.shredded_at.is_(None), transmission.c.finished_at.is_not(None)
     )
     for sha256 in _let_go(t, t.db.execute(over).all()):
-        t.insert_new(discarded, {"sha256": sha256, "at": t.now})
+        t.insert_new(discarded, [{"sha256": sha256, "at": t.now}], own="sha256")
 
 
 def discards(t: Transaction, before: datetime) -> tuple[int, set[Sha256]]:

@@ -6,10 +6,14 @@ read in the shell. Lists and small records are JSON text. Changes to this file n
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BindParameter,
     Boolean,
     Column,
@@ -26,11 +30,16 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
     func,
     literal,
+    select,
     text,
     true,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 #: Due at this time = not due until somebody says so.
@@ -49,20 +58,75 @@ class Moment(TypeDecorator[datetime]):
         return dialect.type_descriptor(String(27))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name == "postgresql":
-            return value
-        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return value if dialect.name == "postgresql" else _written(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name == "postgresql":
-            return value.astimezone(UTC) if value else None
-        return datetime.fromisoformat(value)
+    # Every row has several times: they are converted with nothing around it.
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
+        return None if dialect.name == "postgresql" else _written
+
+    def result_processor(self, dialect: Dialect, _coltype: object) -> Callable[[Any], datetime | None]:
+        return _in_utc if dialect.name == "postgresql" else _read
+
+
+@lru_cache(1024)  # most times in a transaction are that of the transaction
+def _written(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if value else None
+
+
+def _read(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    return value.astimezone(UTC) if value else None
 
 
 def moment(value: datetime) -> BindParameter[datetime]:
     """A time in an expression that is not a plain comparison with a column: there its type is not known of itself, and
     SQLite would get a text that sorts elsewhere."""
     return literal(value, Moment())
+
+
+class _Names(TypeDecorator[list[str]]):
+    """Many texts as one value: an array, or JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return ARRAY(Text()) if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return json.dumps(list(value))
+
+
+class _Among(FunctionElement[bool]):
+    inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: Any = None) -> _Among:
+        """It is a condition as it stands; compared with 1, as truth is on SQLite, it would find no index."""
+        return self
+
+
+@compiles(_Among, "postgresql")
+def _any(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, wanted = element.clauses
+    return str(compiler.process(column == func.any(wanted), **options))
+
+
+@compiles(_Among, "sqlite")
+def _each(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, wanted = element.clauses
+    return str(compiler.process(column.in_(select(func.json_each(wanted).table_valued("value").c.value)), **options))
+
+
+def among(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """Whether a column is one of the texts given as `name`. However many they are, it is one statement: the databases
+    prepare it once."""
+    return _Among(column, bindparam(name, type_=_Names()))
 
 
 metadata = MetaData()

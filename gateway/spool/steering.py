@@ -56,14 +56,14 @@ def pending(db: Connection, transmission: TransmissionId) -> list[Wish]:
 def pending_of(db: Connection, transmissions: Sequence[str]) -> dict[str, list[Wish]]:
     """The same of those of many transmissions that have any."""
     found = defaultdict[str, list[Wish]](list)
-    for row in db.execute(_PENDING, {"wanted": transmissions}):
+    for row in db.execute(_PENDING, {"wanted": transmissions}).all():
         found[row.transmission_id].append(Wish(id=row.id, verb=row.verb, choice=row.choice, asked_by=row.asked_by))
     return found
 
 
 _PENDING = (
     select(schema.steering)
-    .where(schema.steering.c.transmission_id.in_(bindparam("wanted", expanding=True)), schema.steering.c.applied_at.is_(None))
+    .where(schema.among(schema.steering.c.transmission_id, "wanted"), schema.steering.c.applied_at.is_(None))
     .order_by(schema.steering.c.id)
 )
 

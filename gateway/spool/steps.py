@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import secrets
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete, func, literal, select, union_all, update
 
 from gateway.spool.commit import Transaction
-from gateway.spool.schema import Moment, attempt, moment, step
+from gateway.spool.schema import Moment, among, attempt, moment, step
 
 CONVERT, MAIL, RECEIVE, CALLBACK = "convert", "mail", "receive", "callback"
 _CARRIER = "carrier:"
@@ -177,10 +178,27 @@ def _in_turn(t: Transaction, lane: str, limit: int, turns: int) -> list[str]:
     return [*looks, *filter(None, [oldest]), *others[: turns - bool(oldest)]][:limit]
 
 
+_TAKE = (
+    update(step)
+    .where(among(step.c.subject, "wanted"))
+    # Rank 0: should this node die, the next one looks at once what became of it.
+    .values(
+        token=bindparam("new_token"),
+        due_at=bindparam("until", type_=Moment),
+        tries=step.c.tries + 1,
+        nudged=False,
+        rank=0,
+    )
+    .returning(step.c.subject, step.c.kind, step.c.tries, step.c.age, step.c.account_id, step.c.band)
+)
+
+
 def calls_left(t: Transaction, carrier: str, calls: int) -> int:
     """How many of a carrier's `calls` are free at this moment, over all nodes."""
-    used = select(func.count()).select_from(attempt).where(attempt.c.carrier == carrier, attempt.c.slot.is_not(None))
-    return calls - t.db.execute(used).scalar_one()
+    return calls - t.db.execute(_CALLS, {"of": carrier}).scalar_one()
+
+
+_CALLS = select(func.count()).select_from(attempt).where(attempt.c.carrier == bindparam("of"), attempt.c.slot.is_not(None))
 
 
 def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, calls: int | None = None) -> list[Claim]:
@@ -191,13 +209,7 @@ def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, cal
     if not subjects:
         return []
     token = secrets.token_hex(8)
-    taken = t.db.execute(
-        update(step)
-        .where(step.c.subject.in_(subjects))
-        # Rank 0: should this node die, the next one looks at once what became of it.
-        .values(token=token, due_at=t.now + timedelta(seconds=lease), tries=step.c.tries + 1, nudged=False, rank=0)
-        .returning(step.c.subject, step.c.kind, step.c.tries, step.c.age, step.c.account_id, step.c.band)
-    )
+    taken = t.db.execute(_TAKE, {"wanted": subjects, "new_token": token, "until": t.now + timedelta(seconds=lease)})
     t.tokens |= dict.fromkeys(subjects, token)
     turn = {subject: n for n, subject in enumerate(subjects)}
     return [
@@ -213,16 +225,11 @@ def claim(t: Transaction, lane: str, limit: int, lease: float, began: float, cal
             account=row.account_id,
             band=row.band,
         )
-        for row in sorted(taken, key=lambda row: turn[row.subject])
+        for row in sorted(taken.all(), key=lambda row: turn[row.subject])
     ]
 
 
-_TOKENS = (
-    select(step.c.subject, step.c.token)
-    .where(step.c.subject.in_(bindparam("wanted", expanding=True)))
-    .order_by(step.c.subject)
-    .with_for_update()
-)
+_TOKENS = select(step.c.subject, step.c.token).where(among(step.c.subject, "wanted")).order_by(step.c.subject).with_for_update()
 _MINE = and_(step.c.subject == bindparam("old_subject"), step.c.token == bindparam("old_token"))
 _DONE = delete(step).where(_MINE)
 
@@ -251,11 +258,15 @@ def holds(t: Transaction, claim: Claim) -> bool:
     The first who asks has the claims of all verbs of the transaction looked at, locked in the order of their ids.
     """
     if claim.subject not in t.tokens:
-        wanted = t.subjects.difference(t.tokens) | {claim.subject}
-        t.tokens |= dict.fromkeys(wanted) | {
-            row.subject: row.token for row in t.db.execute(_TOKENS, {"wanted": sorted(wanted)})
-        }
+        _lock(t, t.subjects | {claim.subject})
     return t.tokens[claim.subject] == claim.token
+
+
+def _lock(t: Transaction, subjects: Collection[str]) -> None:
+    """Lock the steps of these subjects, in the order of their ids, and see who has them."""
+    wanted = sorted(set(subjects).difference(t.tokens))
+    found = {row.subject: row.token for row in t.db.execute(_TOKENS, {"wanted": wanted}).all()}
+    t.tokens |= dict.fromkeys(wanted) | found
 
 
 def done(t: Transaction, claim: Claim) -> bool:
@@ -295,7 +306,7 @@ def put_back(
 
 _NUDGE = (
     update(step)
-    .where(step.c.subject == bindparam("about"))
+    .where(among(step.c.subject, "wanted"))
     .values(
         nudged=True,
         rank=0,
@@ -309,8 +320,16 @@ _NUDGE = (
 
 def nudge(t: Transaction, subject: str) -> bool:
     """Something happened to the subject: look at it soon, or as soon as it is put back. False: it has no step any more."""
-    lanes = list(t.db.scalars(_NUDGE, {"about": subject, "now": t.now}))
-    t.woken.update(lanes)
+    return nudge_all(t, {subject})
+
+
+def nudge_all(t: Transaction, subjects: Collection[str]) -> bool:
+    """The same of many; locks their steps. False: none has a step any more."""
+    if not subjects:
+        return False
+    _lock(t, subjects)
+    lanes = set(t.db.scalars(_NUDGE, {"wanted": sorted(subjects), "now": t.now}).all())
+    t.woken |= lanes
     return bool(lanes)
 
 
@@ -343,14 +362,18 @@ _FIRST_WAITING = (
 )
 
 
-def free(t: Transaction, number: str) -> None:
-    """A number is free: the first step that waits for it is due. Nobody has it, so nothing about it is put off."""
-    if (subject := t.at_once.scalar(_FIRST_WAITING, {"number": number})) is None:
-        return
-    lanes = t.at_once.scalars(
-        update(step).where(step.c.subject == subject).values(due_at=step.c.age, waits_for=None).returning(step.c.lane)
-    )
-    t.woken.update(lanes)
+_WAITED_FOR = select(step.c.waits_for).where(among(step.c.waits_for, "wanted"), step.c.token.is_(None)).distinct()
+
+
+def free(t: Transaction, numbers: Collection[str]) -> None:
+    """Numbers are free: the first step that waits for each is due. Nobody has it, so nothing about it is put off."""
+    for number in sorted(t.at_once.scalars(_WAITED_FOR, {"wanted": sorted(numbers)})):
+        if (subject := t.at_once.scalar(_FIRST_WAITING, {"number": number})) is None:
+            continue
+        lanes = t.at_once.scalars(
+            update(step).where(step.c.subject == subject).values(due_at=step.c.age, waits_for=None).returning(step.c.lane)
+        )
+        t.woken.update(lanes)
 
 
 def renew(t: Transaction, claim: Claim) -> bool:

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -38,6 +39,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 _log = logging.getLogger(__name__)
+#: What is asked for, and who waits for it.
+_Asked = list[tuple[Any, asyncio.Future[Any]]]
 _DATABASE = "faxgate.db"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: A database server that has gone without a word is noticed within half a minute, also while a commit waits for it.
@@ -75,8 +78,7 @@ class Store:
         self._reader = _engine(self._url, size=4)
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="reader")
         self._committer = Committer(self._begin, self._wake)
-        self._asked: defaultdict[Any, set[Any]] = defaultdict(set)
-        self._reading: dict[Any, asyncio.Task[Any]] = {}
+        self._asked: defaultdict[Any, _Asked] = defaultdict(list)
         self._woken: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._wakeups = None if self.embedded else Wakeups(self._writer.url, self._heard, self._wake_all)
 
@@ -130,12 +132,11 @@ class Store:
         subject = next((value.subject for value in args if isinstance(value, Claim)), "")
         times_set = self._times_set
 
-        def run(transaction: Transaction) -> T:
+        def check() -> None:
             if self._times_set != times_set:  # what it was told is due then is due at another time now
                 raise SpoolUnavailable("The clock was set in this moment.")
-            return verb(transaction, *args, **kwargs)
 
-        return await self._committer.write(run, subject, verb.__qualname__)
+        return await self._committer.write(verb, args, kwargs, subject, check)
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one query. Raises SpoolUnavailable."""
@@ -145,17 +146,16 @@ class Store:
         """One result of a query for many; None where it has none. What is asked for at the same moment is read together:
         the steps of a lane begin at the same moment. Raises SpoolUnavailable."""
         asked = self._asked[query]
-        asked.add(key)
-        reading = self._reading.get(query)
-        if reading is None:
-            reading = self._reading[query] = asyncio.create_task(self._read_asked(query))
-        found: Mapping[K, T] = await asyncio.shield(reading)  # the others still want it if this caller is cancelled
-        return found.get(key)
+        if not asked:
+            reading = asyncio.create_task(self._read_asked(query))
+            reading.add_done_callback(partial(_answer, asked))
+        answer: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+        asked.append((key, answer))
+        return await answer
 
     async def _read_asked(self, query: Callable[[Connection, Sequence[K]], Mapping[K, T]]) -> Mapping[K, T]:
         await asyncio.sleep(0)  # the others who are about to ask
-        del self._reading[query]
-        return await self.read(query, list(self._asked.pop(query)))
+        return await self.read(query, list({key for key, _ in self._asked.pop(query)}))
 
     def woken(self, lane: str) -> asyncio.Event:
         """Set when something became due in a lane."""
@@ -224,6 +224,20 @@ class Store:
             raise SpoolBusy(f"Another process owns the spool {self._spool}: one faxgate serves one SQLite spool.") from error
         except OSError as error:
             raise SpoolUnavailable(f"The spool {self._spool} cannot be used ({error.strerror}).") from error
+
+
+def _answer(asked: _Asked, reading: asyncio.Task[Mapping[Any, Any]]) -> None:
+    """Each of those who asked together; one that was cancelled has gone."""
+    error = None if reading.cancelled() else reading.exception()
+    for key, answer in asked:
+        if reading.cancelled():
+            answer.cancel()
+        elif answer.done():
+            continue
+        elif error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(reading.result().get(key))
 
 
 def _sqlalchemy_url(url: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
-from gateway.errors import NotAdmitted, TooMany
+from gateway.errors import NotAdmitted
 from gateway.fax import Recipient, Submission, SubmissionId, TransmissionId, TransmissionState, new_id
 from gateway.spool import rows, schema, steps
-from gateway.spool.commit import Transaction
+from gateway.spool.commit import Transaction, together
 
 #: How long a repeated submission is known as such (QUE-07).
 MEMORY = timedelta(hours=48)
@@ -44,36 +44,44 @@ class Accepted:
     """New or earlier, of each call in its order."""
 
 
-def accept(t: Transaction, submission: Submission, calls: Sequence[Call], *, most: int | None = None) -> Accepted:
-    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated.
+@together
+def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) -> list[Accepted]:
+    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated."""
+    made = [(submission, [(TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
+    earlier = _seen(t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key])
+    return [_accepted(t, submission, calls, earlier) for submission, calls in made]
 
-    most  faxes that the account may have on their way; more are TooMany, and nothing is stored. None: any number
-    """
-    fresh, ids, earlier = list[Call](), list[TransmissionId](), list[_Earlier]()
-    every = list[TransmissionId]()
-    for call in calls:
-        tx = TransmissionId(new_id("tx"))
-        if before := _seen(t, call.key, tx, submission.id):
-            earlier.append(before)
-        else:
-            fresh.append(call)
-            ids.append(tx)
-        every.append(before.transmission_id if before else tx)
-    repeated = tuple(before.transmission_id for before in earlier)
+
+def _accepted(
+    t: Transaction,
+    submission: Submission,
+    calls: Sequence[tuple[TransmissionId, Call]],
+    earlier: Mapping[TransmissionId, _Earlier],
+) -> Accepted:
+    fresh = [(tx, call) for tx, call in calls if tx not in earlier]
+    before = [earlier[tx] for tx, _ in calls if tx in earlier]
+    repeated = tuple(one.transmission_id for one in before)
+    every = tuple(earlier[tx].transmission_id if tx in earlier else tx for tx, _ in calls)
     if not fresh:
-        return Accepted(submission=earlier[0].submission_id, transmissions=(), repeated=repeated, calls=tuple(every))
-    if most is not None and steps.unfinished(t.db, submission.account, most) + len(fresh) > most:
-        raise TooMany(
-            f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
-        )
+        return Accepted(submission=before[0].submission_id, transmissions=(), repeated=repeated, calls=every)
+    _insert_calls(t, submission, fresh, first=1)
     t.add(schema.submission, rows.submission_values(submission))
-    _insert_calls(t, submission, fresh, ids, first=1)
-    return Accepted(submission=submission.id, transmissions=tuple(ids), repeated=repeated, calls=tuple(every))
+    new = tuple(tx for tx, _ in fresh)
+    return Accepted(submission=submission.id, transmissions=new, repeated=repeated, calls=every)
 
 
-def too_many(most: int) -> str:
-    """In the words that programs know from the HelloFax API."""
-    return f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
+def accept_within(t: Transaction, submission: Submission, calls: Sequence[Call], most: int) -> Accepted | None:
+    """The same, where the account may have so many faxes on their way. None, and nothing is stored: it has them already.
+
+    A repeated call is answered all the same: it brings none.
+    """
+    if steps.unfinished(t.db, submission.account, most) + len(calls) > most:
+        wanted = {"wanted": [call.key for call in calls if call.key], "since": t.now - MEMORY}
+        known = {row.key for row in t.db.execute(_KNOWN, wanted)}
+        fresh = [call for call in calls if call.key not in known]
+        if fresh and steps.unfinished(t.db, submission.account, most) + len(fresh) > most:
+            return None
+    return accept(t, submission, calls)
 
 
 def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:
@@ -83,7 +91,7 @@ def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:
         raise NotAdmitted("Its documents have been removed: the mail has to be sent anew.")
     last = t.db.scalar(select(func.max(schema.recipient.c.n)).where(schema.recipient.c.submission_id == submission.id))
     tx = TransmissionId(new_id("tx"))
-    _insert_calls(t, submission, [call], [tx], first=(last or 0) + 1)
+    _insert_calls(t, submission, [(tx, call)], first=(last or 0) + 1)
     return tx
 
 
@@ -99,26 +107,37 @@ class _Earlier(NamedTuple):
     submission_id: SubmissionId
 
 
-def _seen(t: Transaction, key: str, transmission: TransmissionId, submission: SubmissionId) -> _Earlier | None:
-    """Remember a call by its key. If it was accepted within 48 h: what it was then, and that stays remembered."""
-    if not key:
-        return None
-    values = {"key": key, "transmission_id": transmission, "submission_id": submission, "seen_at": t.now}
-    while not t.insert_new(schema.seen, values):
-        table = schema.seen
-        row = t.at_once.execute(select(table).where(table.c.key == key, table.c.seen_at >= t.now - MEMORY)).first()
-        if row is not None:
-            return _Earlier(row.transmission_id, row.submission_id)
-        # Only what has expired: what another node wrote a moment ago counts.
-        t.at_once.execute(delete(table).where(table.c.key == key, table.c.seen_at < t.now - MEMORY))
-    return None
+def _seen(t: Transaction, keyed: Sequence[tuple[str, TransmissionId, SubmissionId]]) -> dict[TransmissionId, _Earlier]:
+    """Remember calls by their keys. Of those that were accepted within 48 h: what they were then, and that stays
+    remembered."""
+    # In the order of their keys: two nodes that remember the same ones do not wait for each other in a circle.
+    left: list[dict[str, Any]] = [
+        {"key": key, "transmission_id": tx, "submission_id": submission, "seen_at": t.now}
+        for key, tx, submission in sorted(keyed)
+    ]
+    earlier = dict[TransmissionId, _Earlier]()
+    while left:
+        new = t.insert_new(schema.seen, left, own="transmission_id")
+        left = [row for row in left if row["transmission_id"] not in new]
+        wanted = {"wanted": [row["key"] for row in left], "since": t.now - MEMORY}
+        known = {row.key: _Earlier(row.transmission_id, row.submission_id) for row in t.at_once.execute(_KNOWN, wanted)}
+        earlier |= {row["transmission_id"]: known[row["key"]] for row in left if row["key"] in known}
+        left = [row for row in left if row["key"] not in known]
+        if left:  # Only what has expired: what another node wrote a moment ago counts.
+            t.at_once.execute(_EXPIRED, {**wanted, "wanted": [row["key"] for row in left]})
+    return earlier
 
 
-def _insert_calls(
-    t: Transaction, submission: Submission, calls: Sequence[Call], ids: Sequence[TransmissionId], first: int
-) -> None:
+_since = bindparam("since", type_=schema.Moment)
+_AMONG = schema.among(schema.seen.c.key, "wanted")
+_KNOWN = select(schema.seen).where(_AMONG, schema.seen.c.seen_at >= _since)
+_EXPIRED = delete(schema.seen).where(_AMONG, schema.seen.c.seen_at < _since)
+
+
+def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[tuple[TransmissionId, Call]], first: int) -> None:
+    before = steps.waiting(t, submission.account)
     recipients, n = [], first
-    for tx, call in zip(ids, calls, strict=True):
+    for tx, call in calls:
         for recipient in call.recipients:
             values = rows.recipient_values(recipient)
             recipients.append({"submission_id": submission.id, "n": n, "transmission_id": tx, **values})
@@ -141,13 +160,12 @@ def _insert_calls(
             "accepted_at": t.now,
             "updated_at": t.now,
         }
-        for tx, call in zip(ids, calls, strict=True)
+        for tx, call in calls
     ]
     for row in transmissions:
         t.add(schema.transmission, row)
     for row in recipients:
         t.add(schema.recipient, row)
-    before = steps.waiting(t, submission.account)
-    for n, tx in enumerate(ids, before):
+    for n, (tx, _) in enumerate(calls, before):
         steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=steps.band(n))
         t.note(tx, "accepted", submission.envelope.door)

@@ -6,17 +6,18 @@ A final state and the report that is owed for it are written in the same transac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import select, update
 
 from gateway.errors import Outcome
-from gateway.fax import Attempt, AttemptState, Sha256, Transmission, TransmissionId, TransmissionState
+from gateway.fax import Attempt, AttemptState, Sha256, TransmissionId, TransmissionState
 from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, lines, outbox, rows, schema, steering, steps
-from gateway.spool.commit import Transaction
+from gateway.spool import events, lines, outbox, schema, steering, steps
+from gateway.spool.commit import Held, Transaction, together
 from gateway.spool.steps import Claim
 
 PREPARE, SEND, TRACK, HELD = "prepare", "send", "track", "held"
@@ -61,43 +62,62 @@ def prepared(t: Transaction, claim: Claim, *, document: Sha256, pages: int, mani
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
 
 
-def open_attempt(t: Transaction, claim: Claim, attempt: Attempt, calls: int | None = None) -> bool:
+@together
+def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | None]]) -> list[bool]:
     """ready, deferred -> sending, with the attempt written down: on disk before the carrier is called.
 
-    Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, `calls` at a
-    time for the carrier and one for the called number, it is also refused while there are so many; the step is then put
-    back, which counts as no try.
+    Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, so many calls at
+    a time for the carrier and one for the called number, it is also refused while there are so many; the step is then
+    put back, which counts as no try.
     """
-    transmission = _held_by(t, claim)
-    if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
-        return False
-    if _open(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
-        return False
-    values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
-    values |= {"transmission_id": transmission.id, "state": attempt.state.value}
-    values |= {"carrier_code": "", "pages_sent": 0, "station_id": ""}
-    if calls is None:
-        t.at_once.execute(insert(schema.attempt), values)
-    elif not lines.take(t, claim, transmission.number, values, calls):
-        return False
-    _move(t, transmission, TransmissionState.SENDING, attempts=attempt.n, due_at=None)
-    t.note(transmission.id, "attempt", f"{attempt.id} at {attempt.carrier}")
-    return True
+    tried, calling, opened = dict[str, tuple[Held, Attempt]](), list[lines.Wanted](), set[str]()
+    for claim, attempt, calls in wanted:
+        transmission = None if claim.subject in tried else _held_by(t, claim)
+        if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
+            continue
+        if _trying(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
+            continue
+        tried[claim.subject] = (transmission, attempt)
+        values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
+        values |= {"transmission_id": transmission.id, "state": attempt.state.value}
+        values |= {"carrier_code": "", "pages_sent": 0, "station_id": ""}
+        if calls is None:
+            t.add(schema.attempt, values)
+            opened.add(attempt.id)
+        else:
+            calling.append(lines.Wanted(claim, transmission.number, values, calls))
+    opened |= lines.take(t, calling)
+    for transmission, attempt in tried.values():
+        if attempt.id in opened:
+            _move(t, transmission, TransmissionState.SENDING, attempts=attempt.n, due_at=None)
+            t.note(transmission.id, "attempt", f"{attempt.id} at {attempt.carrier}")
+    return [attempt.id in opened for _, attempt, _ in wanted]
 
 
 def opened_at_carrier(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str) -> bool:
     """The carrier's id is known before anything can be sent: remember it first."""
     if not steps.holds(t, claim):
         return False
-    t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(carrier_ref=carrier_ref))
+    t.change(schema.attempt, {"id": attempt.id}, {"carrier_ref": carrier_ref})
     return True
 
 
-def submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str, look_at: datetime) -> bool:
-    """opening, uncertain -> submitted. The step is a look at `look_at`, or at once if the carrier has spoken already.
+@together
+def submitted(t: Transaction, taken: Sequence[tuple[Claim, Attempt, str, datetime]]) -> list[bool]:
+    """opening, uncertain -> submitted. The step is a look at the given time, or at once if the carrier has spoken already.
 
     A fax that was held because nobody knew is sending again.
     """
+    about = [(attempt.carrier, carrier_ref, attempt.reference) for _, attempt, carrier_ref, _ in taken]
+    done = [_submitted(t, claim, attempt, carrier_ref) for claim, attempt, carrier_ref, _ in taken]
+    spoken = events.waiting_about(t.at_once, about) if any(done) else {}
+    for (claim, _, _, look_at), one, moved in zip(taken, about, done, strict=True):
+        if moved:
+            steps.put_back(t, claim, kind=TRACK, due_at=None if one in spoken else look_at)
+    return done
+
+
+def _submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str) -> bool:
     transmission = _held_by(t, claim)
     values = {"carrier_ref": carrier_ref or None, "submitted_at": t.now, "outcome": None, "text": ""}
     if transmission is None or not _move_attempt(t, attempt, AttemptState.SUBMITTED, values):
@@ -105,8 +125,7 @@ def submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str, 
     if transmission.state is TransmissionState.HELD:
         _move(t, transmission, TransmissionState.SENDING, outcome=None, reason="")
     t.note(attempt.transmission, "submitted", carrier_ref)
-    spoken = events.waiting(t.at_once, attempt.carrier, carrier_ref, attempt.reference)
-    return steps.put_back(t, claim, kind=TRACK, due_at=None if spoken else look_at)
+    return True
 
 
 def uncertain(t: Transaction, claim: Claim, attempt: Attempt, text: str, look_at: datetime) -> bool:
@@ -114,23 +133,32 @@ def uncertain(t: Transaction, claim: Claim, attempt: Attempt, text: str, look_at
     if not steps.holds(t, claim):
         return False
     if attempt.state is not AttemptState.OPENING:
-        t.at_once.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(text=text))
+        t.db.execute(update(schema.attempt).where(schema.attempt.c.id == attempt.id).values(text=text))
     elif not _move_attempt(t, attempt, AttemptState.UNCERTAIN, {"text": text}):
         return False
     t.note(attempt.transmission, "uncertain", text)
     return steps.put_back(t, claim, kind=TRACK, due_at=look_at)
 
 
-def end_attempt(
+@together
+def end_attempt(t: Transaction, ended: Sequence[tuple[Claim, Attempt, Ending, Next, Iterable[str]]]) -> list[bool]:
+    """Each attempt is over, and its transmission goes where the `Next` says; the statements with these ids are marked
+    as used."""
+    numbers = [_ended(t, *one) for one in ended]
+    steps.free(t, {number for number in numbers if number is not None})
+    return [number is not None for number in numbers]
+
+
+def _ended(
     t: Transaction, claim: Claim, attempt: Attempt, ending: Ending, following: Next, applied: Iterable[str]
-) -> bool:
-    """The attempt is over, and the transmission goes where `following` says; `applied` events are marked as used."""
+) -> str | None:
+    """The number that is free now; None: nothing was changed."""
     transmission = _held_by(t, claim)
     if transmission is None:
-        return False
+        return None
     back = transmission.state is TransmissionState.HELD and following.state is TransmissionState.DEFERRED
     if not back and following.state not in MOVES[transmission.state]:
-        return False
+        return None
     values = {
         "outcome": ending.outcome.value if ending.outcome else None,
         "carrier_code": ending.carrier_code,
@@ -143,18 +171,17 @@ def end_attempt(
         "dialling": None,
     }
     if not _move_attempt(t, attempt, ending.state, values):
-        return False
+        return None
     if back:  # held because nobody knew; the carrier has said after all that it did not get through
         _move(t, transmission, TransmissionState.SENDING)
         t.flush()
-        transmission = replace(transmission, state=TransmissionState.SENDING)
+        transmission = transmission._replace(state=TransmissionState.SENDING)
     t.woken.add(steps.carrier_lane(attempt.carrier))  # which may call somebody else now, or the same number again
-    steps.free(t, transmission.number)
     t.note(
         transmission.id, f"attempt {ending.state}", " ".join(filter(None, (ending.outcome, ending.carrier_code, ending.text)))
     )
     events.mark_applied(t, applied)
-    return _settle(t, claim, transmission, following)
+    return transmission.number if _settle(t, claim, transmission, following) else None
 
 
 def settle(t: Transaction, claim: Claim, following: Next) -> bool:
@@ -163,7 +190,7 @@ def settle(t: Transaction, claim: Claim, following: Next) -> bool:
     Refused (False) while an attempt is open, unless the fax is to be held.
     """
     transmission = _held_by(t, claim)
-    if transmission is None or (following.state is not TransmissionState.HELD and _open(t, transmission.id)):
+    if transmission is None or (following.state is not TransmissionState.HELD and _trying(t, transmission.id)):
         return False
     return _settle(t, claim, transmission, following)
 
@@ -177,7 +204,7 @@ def dial_now(t: Transaction, claim: Claim) -> bool:
     return steps.put_back(t, claim)
 
 
-def _settle(t: Transaction, claim: Claim, transmission: Transmission, following: Next) -> bool:
+def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -> bool:
     """Move, write the reason, and put the step where the new state needs it, with the mails that are owed."""
     state = following.state
     if state not in MOVES[transmission.state]:
@@ -202,7 +229,7 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
         outbox.alarm(t, about=this_time, what=following.alarm, text=following.reason)
     if final:
         steering.too_late(t, transmission.id)
-        outbox.owe(t, kind=outbox.RESULT, about=transmission.id, of=claim)
+        outbox.owe_result(t, claim)
         return steps.done(t, claim)
     if state is TransmissionState.HELD:
         lines.free(t, transmission.id)  # whatever was called is long over; nobody else is to wait for a person
@@ -213,10 +240,11 @@ def _settle(t: Transaction, claim: Claim, transmission: Transmission, following:
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
 
 
-_ROWS = select(schema.transmission).where(schema.transmission.c.id.in_(bindparam("wanted", expanding=True)))
+_table = schema.transmission
+_ROWS = select(_table.c.id, _table.c.number, _table.c.carrier, _table.c.state).where(schema.among(_table.c.id, "wanted"))
 
 
-def _held_by(t: Transaction, claim: Claim) -> Transmission | None:
+def _held_by(t: Transaction, claim: Claim) -> Held | None:
     """The transmission of a claim that is still ours, as everything before has left it: nothing about it is put off.
 
     The first who asks has the transmissions of all claims read; one that is asked for again has changed meanwhile.
@@ -224,34 +252,47 @@ def _held_by(t: Transaction, claim: Claim) -> Transmission | None:
     if not steps.holds(t, claim):
         return None
     if t.rows is None:
-        t.rows = {row.id: row for row in t.db.execute(_ROWS, {"wanted": [claim.subject, *t.subjects]})}
-    row = t.rows.pop(claim.subject, None) or t.db.execute(_ROWS, {"wanted": [claim.subject]}).first()
-    return rows.transmission(row) if row else None
+        t.rows = _read(t, t.subjects)
+    return t.rows.pop(claim.subject, None) or _read(t, {claim.subject}).get(claim.subject)
 
 
-_STILL_OPEN = select(schema.attempt.c.id).where(
-    schema.attempt.c.transmission_id == bindparam("of"), schema.attempt.c.state.in_([state.value for state in OPEN_ATTEMPT])
+def _read(t: Transaction, wanted: Collection[str]) -> dict[str, Held]:
+    rows = t.db.execute(_ROWS, {"wanted": list(wanted)}).all()
+    return {row.id: Held(TransmissionId(row.id), row.number, row.carrier, TransmissionState(row.state)) for row in rows}
+
+
+_attempt = schema.attempt
+_TRYING = select(_attempt.c.transmission_id, _attempt.c.id, _attempt.c.state).where(
+    schema.among(_attempt.c.transmission_id, "wanted"), _attempt.c.state.in_([state.value for state in OPEN_ATTEMPT])
 )
 
 
-def _open(t: Transaction, transmission: TransmissionId) -> bool:
-    return t.at_once.execute(_STILL_OPEN, {"of": transmission}).first() is not None
+def _trying(t: Transaction, transmission: TransmissionId) -> dict[str, str]:
+    """The open attempts of a transmission whose claim is ours, and their states; as `_held_by` for those of all claims."""
+    if t.trying is None:
+        wanted = t.subjects | {transmission}
+        t.trying = {subject: {} for subject in wanted}
+    elif transmission in t.trying:
+        return t.trying.pop(transmission)
+    else:
+        wanted = frozenset({transmission})
+    found = defaultdict[str, dict[str, str]](dict)
+    for row in t.db.execute(_TRYING, {"wanted": list(wanted)}).all():
+        found[row.transmission_id][row.id] = row.state
+    t.trying |= found
+    return t.trying.pop(transmission, {})
 
 
-def _move(t: Transaction, transmission: Transmission, to: TransmissionState, **values: object) -> None:
+def _move(t: Transaction, transmission: Held, to: TransmissionState, **values: object) -> None:
     """A legal move, and what changes with it; `transmission` is as `_held_by` gave it."""
     was = {"id": transmission.id, "state": transmission.state.value}
     t.change(schema.transmission, was, {**values, "state": to.value, "updated_at": t.now})
 
 
 def _move_attempt(t: Transaction, attempt: Attempt, to: AttemptState, values: Mapping[str, object]) -> bool:
-    """Attempts are written at once: a carrier's statement may be about one whose verb is in the same transaction."""
-    if to not in ATTEMPT_MOVES[attempt.state]:
+    """A legal move of an attempt whose claim is ours. False: it has moved on meanwhile."""
+    was = attempt.state.value
+    if to not in ATTEMPT_MOVES[attempt.state] or _trying(t, attempt.transmission).get(attempt.id) != was:
         return False
-    changed = t.at_once.execute(_ATTEMPT, {"old_id": attempt.id, "old_state": attempt.state.value, "state": to.value, **values})
-    return changed.rowcount == 1
-
-
-_ATTEMPT = update(schema.attempt).where(
-    schema.attempt.c.id == bindparam("old_id"), schema.attempt.c.state == bindparam("old_state")
-)
+    t.change(schema.attempt, {"id": attempt.id, "state": was}, {**values, "state": to.value})
+    return True

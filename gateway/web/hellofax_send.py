@@ -26,10 +26,10 @@ from gateway import number
 from gateway.desk import posted
 from gateway.desk.identity import Identity
 from gateway.desk.posted import File
-from gateway.desk.submit import Desk
+from gateway.desk.submit import Desk, too_many
 from gateway.errors import SpoolUnavailable, TooMany
 from gateway.fax import Account, CoverPage, Door, Envelope, Recipient, TransmissionId
-from gateway.spool import queries, steps, submissions
+from gateway.spool import queries, steps
 from gateway.spool.store import Store
 from gateway.web import hellofax
 from gateway.web.form import Fault, Parameters, Value
@@ -88,7 +88,7 @@ class Sends:
     async def check_pending(self, account: Account) -> None:
         """Raises TooMany where an account's faxes on their way have reached the limit: before its files are read."""
         if await self._store.read(steps.unfinished, account.id, self._pending) >= self._pending:
-            raise TooMany(submissions.too_many(self._pending))
+            raise TooMany(too_many(self._pending))
 
     async def send(self, account: Account, request: Request, parameters: Parameters) -> dict[str, object]:
         """Accept what a call sends; the answer. Durable when it returns. Raises Fault, Refused, TooMany, SpoolUnavailable."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -45,7 +46,7 @@ from gateway.spool.store import Store
 from gateway.spool.transmissions import Next
 from tests.carriers.tools import Clock
 from tests.spool import values
-from tests.spool.values import LANE, NUMBER, SHA
+from tests.spool.values import LANE, LEASE, NUMBER, SHA
 
 T = TransmissionState
 A = AttemptState
@@ -227,7 +228,7 @@ Verb = Callable[[Store, Claim], Awaitable[object]]
 #: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
 FENCED: dict[str, Verb] = {
     "prepared": lambda s, c: s.write(transmissions.prepared, c, document=SHA, pages=1, manifest=""),
-    "open_attempt": lambda s, c: s.write(transmissions.open_attempt, c, values.attempt(TransmissionId(c.subject), 2)),
+    "open_attempt": lambda s, c: s.write(transmissions.open_attempt, c, values.attempt(TransmissionId(c.subject), 2), None),
     "put_back": lambda s, c: s.write(steps.put_back, c),
     "renew": lambda s, c: s.write(steps.renew, c),
     "done": lambda s, c: s.write(steps.done, c),
@@ -268,6 +269,45 @@ class FenceConformance:
         assert not await store.write(transmissions.end_attempt, old, attempt, values.ending(), HELD, ())
         assert await everything(store) == before
 
+    async def test_of_claims_that_come_together_only_the_old_ones_change_nothing(self, store: Store, clock: Clock) -> None:
+        await values.many_ready(store, [f"+1415555{n:04}" for n in range(9)])
+        claims = await store.write(steps.claim, LANE, 9, LEASE, steps.uptime())
+        clock.forward(LEASE + 1)
+        tried = {claim.subject: values.attempt(TransmissionId(claim.subject)) for claim in claims}
+
+        async def together(write: Callable[[Claim], Awaitable[bool]]) -> None:
+            """Another process takes over three; then all claims write at once."""
+            nonlocal claims
+            lost = {one.subject for one in await store.write(steps.claim, LANE, 3, LEASE, steps.uptime())}
+            before, ran = await everything(store), store.transactions
+            done = await asyncio.gather(*(write(claim) for claim in claims))
+            assert store.transactions == ran + 1
+            assert done == [claim.subject not in lost for claim in claims]
+            assert len(lost.intersection(tried)) == 3
+            after = await everything(store)
+            for table in ("transmission", "attempt", "step"):
+                assert [row for row in after[table] if lost.intersection(map(str, row))] == [
+                    row for row in before[table] if lost.intersection(map(str, row))
+                ], table
+            claims = [claim for claim in claims if claim.subject not in lost]
+
+        await together(lambda claim: store.write(transmissions.open_attempt, claim, tried[claim.subject], 50))
+        await together(
+            lambda claim: store.write(
+                transmissions.submitted, claim, tried[claim.subject], f"ref {claim.subject}", store.now() - timedelta(hours=1)
+            )
+        )
+        assert len(claims) == 3
+        claims = await store.write(steps.claim, LANE, 3, LEASE, steps.uptime())
+        tried = {claim.subject: await values.open_attempt(store, TransmissionId(claim.subject)) for claim in claims}
+        following = Next(state=T.DELIVERED, outcome=Outcome.DELIVERED)
+        await store.write(steps.put_back, claims[1])
+        ends = [
+            store.write(transmissions.end_attempt, one, tried[one.subject], values.ending(), following, ()) for one in claims
+        ]
+        assert await asyncio.gather(*ends) == [True, False, True]
+        assert await owed(store) == {"result": 2}
+
 
 class AttemptConformance:
     async def test_an_attempt_is_on_disk_before_the_carrier_is_called(self, store: Store, reopen: Reopen) -> None:
@@ -287,7 +327,7 @@ class AttemptConformance:
             mine = await values.claim(store)
         # Even where the state of the fax would allow it.
         await store.write(values.force, attempt.transmission, "ready")
-        assert not await store.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2))
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2), None)
         assert await count(store, "attempt") == 1
 
     @pytest.mark.parametrize("state", [state for state in T if state not in (T.READY, T.DEFERRED)])
@@ -295,7 +335,7 @@ class AttemptConformance:
         transmission = await values.ready(store)
         mine = await values.claim(store)
         await store.write(values.force, transmission, state.value)
-        assert not await store.write(transmissions.open_attempt, mine, values.attempt(transmission))
+        assert not await store.write(transmissions.open_attempt, mine, values.attempt(transmission), None)
         assert await count(store, "attempt") == 0
 
     async def test_submitted_looks_at_once_if_the_carrier_has_spoken_already(self, store: Store) -> None:
@@ -422,6 +462,36 @@ class EventConformance:
         assert await store.write(events.store, "main", values.statement()) is Kept.KNOWN
         assert await store.write(events.store, "other", values.statement()) is Kept.NEW
         assert await count(store, "event") == 2
+
+    async def test_of_the_same_statement_twice_in_one_batch_the_first_is_new(self, store: Store) -> None:
+        said = [values.statement(key) for key in ("k1", "k2", "k1")]
+        before = store.transactions
+        kept = await asyncio.gather(*(store.write(events.store, "main", one) for one in said))
+        assert store.transactions == before + 1
+        assert kept == [Kept.NEW, Kept.NEW, Kept.KNOWN]
+        assert await count(store, "event") == 2
+
+    async def test_statements_of_one_batch_find_each_its_own_fax(self, store: Store) -> None:
+        faxes = await values.many_ready(store, [f"+1415555{n:04}" for n in range(4)])
+        claims = {one.subject: one for one in await store.write(steps.claim, LANE, 4, LEASE, steps.uptime())}
+        tried = {fax: values.attempt(fax) for fax in faxes}
+        later = store.now() + timedelta(hours=1)
+        for fax in faxes:
+            assert await store.write(transmissions.open_attempt, claims[fax], tried[fax], 9)
+            assert await store.write(transmissions.submitted, claims[fax], tried[fax], f"ref {fax}", later)
+        ours = values.statement("a", carrier_ref="", reference=tried[faxes[0]].reference)
+        theirs = values.statement("b", carrier_ref=f"ref {faxes[1]}")
+        nobodys = values.statement("c", carrier_ref="ref 9")
+        others = ("other", values.statement("d", carrier_ref=f"ref {faxes[2]}", reference=tried[faxes[2]].reference))
+        writes = [("main", ours), ("main", theirs), ("main", nobodys), others]
+        assert await asyncio.gather(*(store.write(events.store, *one) for one in writes)) == [Kept.NEW] * 4
+        looked_at = await store.write(steps.claim, LANE, 9, LEASE, steps.uptime())
+        assert {claim.subject for claim in looked_at} == set(faxes[:2])
+        abouts = [("main", f"ref {fax}", tried[fax].reference) for fax in faxes]
+        said = await store.read(events.waiting_about, abouts)
+        assert {about: [one.statement for one in stored] for about, stored in said.items()} == {
+            abouts[0]: [ours], abouts[1]: [theirs],
+        }  # fmt: skip
 
     async def test_a_statement_has_its_fax_looked_at(self, store: Store) -> None:
         mine, attempt = await values.sending(store)
@@ -731,6 +801,28 @@ class CommitterConformance:
         assert await count(store, "transmission") == 2
         assert await store.read(queries.history, "tx_1") == []
         assert await count(store, "account") == 0
+
+    async def test_one_that_cannot_be_stored_harms_none_of_those_it_came_with(self, store: Store) -> None:
+        nothing: Any = None
+        bad = replace(values.statement("bad"), raw=nothing)
+        said = [values.statement("a"), bad, values.statement("b")]
+        first, second, third = await asyncio.gather(
+            *(store.write(events.store, "main", one) for one in said), return_exceptions=True
+        )
+        assert (first, third) == (Kept.NEW, Kept.NEW)
+        assert isinstance(second, IntegrityError)
+        letters = [values.submission(), replace(values.submission(), document=nothing), values.submission()]
+        accepted = await asyncio.gather(
+            *(store.write(submissions.accept, one, [values.call(key=one.id)]) for one in letters), return_exceptions=True
+        )
+        assert [isinstance(one, IntegrityError) for one in accepted] == [False, True, False]
+        assert await count(store, "transmission") == await count(store, "seen") == 2
+
+    async def test_rows_written_together_keep_what_is_and_what_is_not_there(self, store: Store) -> None:
+        many = [replace(values.statement(f"k{n}"), outcome=None, seconds=n / 4 if n % 2 else None) for n in range(40)]
+        await asyncio.gather(*(store.write(events.store, "main", one) for one in many))
+        found = await store.read(events.waiting, "main", "ref-1", "at_x")
+        assert sorted((one.statement for one in found), key=lambda one: int(one.key[1:])) == many
 
     async def test_a_verb_that_runs_out_of_something_is_answered_too(self, store: Store) -> None:
         with pytest.raises(RuntimeError):

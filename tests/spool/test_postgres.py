@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import DataError
 
 from gateway.errors import SpoolUnavailable
-from gateway.spool import events, queries, steps, transmissions
+from gateway.fax import TransmissionId
+from gateway.spool import events, queries, schema, steps, transmissions
 from gateway.spool.commit import Transaction
 from gateway.spool.store import Store
 from tests.carriers.tools import Clock
@@ -83,7 +85,37 @@ class TestPostgres(StoreConformance):
     async def test_a_second_node_does_not_begin_a_second_attempt(self, store: Store, other: Store) -> None:
         mine, attempt = await values.opening(store)
         assert await other.write(steps.claim, LANE, 5, 60.0, 0.0) == []
-        assert not await other.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2))
+        assert not await other.write(transmissions.open_attempt, mine, values.attempt(attempt.transmission, 2), None)
+
+    async def test_two_nodes_that_open_attempts_at_once_share_neither_a_call_nor_a_number(
+        self, store: Store, other: Store
+    ) -> None:
+        numbers, calls = [f"+1415555{n % 30:04}" for n in range(40)], 25
+        await values.many_ready(store, numbers)
+        claims = await store.write(steps.claim, LANE, 40, values.LEASE, steps.uptime())
+        opened = await asyncio.gather(
+            *(
+                node.write(transmissions.open_attempt, claim, values.attempt(TransmissionId(claim.subject)), calls)
+                for n, claim in enumerate(claims)
+                for node in ((store, other)[n % 2],)
+            )
+        )
+        table = schema.attempt
+        found = await store.read(lambda db: db.execute(select(table).where(table.c.slot.is_not(None))).all())
+        assert sorted(row.transmission_id for row in found) == sorted(
+            claim.subject for claim, done in zip(claims, opened, strict=True) if done
+        )
+        assert len(found) == calls == len({row.slot for row in found}) == len({row.dialling for row in found})
+        assert {row.slot for row in found} == set(range(1, calls + 1))
+        steps_left = await store.read(lambda db: db.execute(select(schema.step)).all())
+        assert sorted(row.subject for row in steps_left if row.token is None) == sorted(
+            claim.subject for claim, done in zip(claims, opened, strict=True) if not done
+        ), "whoever has no call waits for one"
+
+    async def test_a_text_that_is_too_long_is_refused_and_not_cut(self, store: Store) -> None:
+        with pytest.raises(DataError):
+            await values.accept(store, values.call("+" + 20 * "1"))
+        assert await store.read(queries.page) == []
 
     async def test_two_nodes_that_take_the_same_mail_make_one_fax(self, store: Store, other: Store) -> None:
         for n in range(10):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Delete, Select, Update, text
+from sqlalchemy.dialects import sqlite
 
 from gateway.errors import SpoolBusy, SpoolUnavailable
-from gateway.spool import queries
+from gateway.spool import events, lines, outbox, queries, steering, steps, submissions, transmissions
 from gateway.spool.store import Store
 from tests.carriers.tools import Clock
 from tests.spool import values
@@ -104,3 +107,31 @@ class TestSqlite(StoreConformance):
         await values.accept(store)
         shown = await store.read(lambda db: db.exec_driver_sql("SELECT accepted_at FROM submission").scalar_one())
         assert shown == "2026-01-31T09:30:00.000000Z"
+
+
+def _of_many() -> dict[str, Select[tuple[object, ...]] | Update | Delete]:
+    """Statements that are given many ids at once."""
+    modules = (events, lines, outbox, queries, steering, steps, submissions, transmissions)
+    named = {f"{module.__name__}.{name}": value for module in modules for name, value in vars(module).items()}
+    return {
+        name: value
+        for name, value in named.items()
+        if isinstance(value, Select | Update | Delete) and "wanted" in value.compile(dialect=sqlite.dialect()).binds
+    }
+
+
+async def test_what_is_read_together_is_found_in_an_index(stores: list[Store]) -> None:
+    statements = _of_many()
+    assert len(statements) > 15
+
+    def plans(db: Connection) -> dict[str, list[str]]:
+        found = {}
+        for name, statement in statements.items():
+            compiled = re.sub(r"\(__\[POSTCOMPILE_\w+\]\)", "('opening')", str(statement.compile(db)))
+            explained = text("EXPLAIN QUERY PLAN " + compiled.replace("?", "NULL"))
+            found[name] = [row.detail for row in db.execute(explained)]
+        return found
+
+    for name, plan in (await stores[-1].read(plans)).items():
+        assert plan[0].startswith("SEARCH"), (name, plan)
+        assert [line for line in plan if line.startswith("SCAN")] == ["SCAN anon_1 VIRTUAL TABLE INDEX 1:"], (name, plan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import update
@@ -89,6 +91,15 @@ async def ready(store: Store) -> TransmissionId:
     return accepted.transmissions[0]
 
 
+async def many_ready(store: Store, numbers: Sequence[str]) -> list[TransmissionId]:
+    """Transmissions to these numbers, whose pages are made."""
+    accepted = await asyncio.gather(*(accept(store, call(number)) for number in numbers))
+    claims = await store.write(steps.claim, steps.CONVERT, len(numbers), LEASE, steps.uptime())
+    made = (store.write(transmissions.prepared, one, document=SHA, pages=2, manifest="[]") for one in claims)
+    assert all(await asyncio.gather(*made))
+    return [transmission for one in accepted for transmission in one.transmissions]
+
+
 def attempt(transmission: TransmissionId, n: int = 1) -> Attempt:
     identity = AttemptId(new_id("at"))
     return Attempt(
@@ -115,7 +126,7 @@ async def opening(store: Store) -> tuple[Claim, Attempt]:
     """A transmission with an attempt that was written down a moment ago, and the claim on it."""
     transmission = await ready(store)
     mine, tried = await claim(store), attempt(transmission)
-    assert await store.write(transmissions.open_attempt, mine, tried)
+    assert await store.write(transmissions.open_attempt, mine, tried, None)
     return mine, tried
 
 
