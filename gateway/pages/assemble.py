@@ -34,6 +34,18 @@ class Cover:
     """The operator's mail address."""
     message: str = ""
     """Text for the cover page of a posted document; a mail brings its own."""
+    template: str = "standard"
+    """Which one, by its name in `templates/cover/`."""
+    only_with_message: bool = False
+    """Without a message there is no cover page."""
+    reply_to: str = ""
+    """Where that is not `from_address`."""
+    from_organisation: str = ""
+    from_phone: str = ""
+    logo: bytes = field(default=b"", repr=False)
+    """PNG or JPEG; b"" for none."""
+    confidential: str = ""
+    """Confidentiality note; "" for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +65,22 @@ class Job:
     """With the cover page."""
     header: str = ""
     """Text of the line at the top of every page, to which the page number is added; "" for none."""
+    languages: tuple[str, ...] = ()
+    """Of the cover page and the header line, the preferred one first; the first that has words is taken, else English."""
     templates: tuple[Path, ...] = ()
     """Folders of templates, the operator's first; empty for the built-in ones."""
     title: str = "the document"
     """How a posted file is called in errors and in the manifest."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files and folders the fenced process may read."""
+        return (self.source, *self.templates)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The folders it may write into."""
+        return (self.out,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

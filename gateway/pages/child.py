@@ -23,13 +23,15 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from gateway.errors import BadDocument
-from gateway.pages import confine
+from gateway.pages import confine, landlock
 
 FRAME = struct.Struct(">cQ")
 REQUEST = struct.Struct(">dQ")  # seconds, bytes of memory
@@ -53,7 +55,7 @@ def serve(descriptor: int) -> None:
     """Serve until the other side closes the control socket, which is open on `descriptor`."""
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
-    protection = confine.no_network()
+    protection = _protection()
     _call(_WARM, ())
     logging.disable(logging.CRITICAL)  # libraries tell about documents what no log should contain
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -151,9 +153,28 @@ def _do(link: socket.socket, seconds: float, memory: int) -> NoReturn:
         confine.die_with_parent()
         function, arguments = pickle.loads(_receive(link))  # noqa: S301 - from the gateway, not from the document
         confine.limit(memory, seconds)
+        _own_files_only(arguments)
         _job = link
         send(link, b"R", pickle.dumps(_call(function, arguments), protocol=5))
     os._exit(0)
+
+
+def _own_files_only(arguments: tuple[object, ...]) -> None:
+    """Leave a job the files it was given: an existing file is read, a folder is written into, a name that is not there yet
+    is written. What it describes in `reads` and `writes` (`assemble.Job`) counts as given."""
+    reads, writes = list(landlock.system()), []
+    for argument in arguments:
+        if isinstance(argument, Path):
+            if not argument.exists():
+                argument.touch()
+                writes.append(argument)
+            (writes if argument.is_dir() else reads).append(argument)
+        else:
+            reads += getattr(argument, "reads", ())
+            writes += getattr(argument, "writes", ())
+    folders = [path for path in writes if path.is_dir()]
+    tempfile.tempdir = str(folders[0]) if folders else None  # scraps of one fax are not seen by another's job
+    landlock.only(reads, writes)
 
 
 class _LastWords:
@@ -205,9 +226,15 @@ def _exactly(link: socket.socket, length: int) -> bytes:
     return bytes(content)
 
 
+def _protection() -> str:
+    """Give up the network, and say in words what holds."""
+    network = confine.no_network()
+    return network + (", own files only by Landlock" if landlock.version() else ", every file of this user within reach")
+
+
 def main() -> None:
     """Entry point of the server's process: the number of the control socket, or `describe` to say what protects here."""
     if sys.argv[1] == "describe":
-        os.write(1, confine.no_network().encode())
+        os.write(1, _protection().encode())
     else:
         serve(int(sys.argv[1]))

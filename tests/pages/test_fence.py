@@ -16,13 +16,14 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.pages import child, fence
+from gateway.pages import child, fence, landlock
 from gateway.pages.assemble import Job, Made
 from gateway.pages.fence import Fence
 from tests.pages import fax_files as make
 
 # What the tests run inside the fence. The server takes functions of gateway.pages only, so these are planted there.
 TRICKS = Path(__file__).with_name("fence_tricks.py")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest_asyncio.fixture
@@ -95,6 +96,41 @@ async def test_a_job_reaches_no_other_process(pen: Fence) -> None:
     assert await pen.run("gateway.pages.fence_tricks:second_process") == "refused"
 
 
+needs_landlock = pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+
+
+@needs_landlock
+async def test_a_job_opens_its_own_files_and_no_others(pen: Fence, tmp_path: Path) -> None:
+    secret, own = tmp_path / "gateway.toml", tmp_path / "own"
+    secret.write_text("the secret")
+    own.write_text("its own")
+    others = [str(secret), "/etc/passwd", "/proc/self/environ", "/proc/1/status", str(tmp_path)]
+    said = await pen.run("gateway.pages.fence_tricks:read_other", others)
+    assert isinstance(said, list)
+    assert [words.partition(":")[0] for words in said] == ["refused"] * 5, said
+    assert await pen.run("gateway.pages.fence_tricks:read", own) == "its own"
+    assert await pen.run("gateway.pages.fence_tricks:write_other", [str(tmp_path / "new")]) == "refused: Permission denied"
+    assert "own files only" in pen.describe()
+
+
+@needs_landlock
+async def test_a_document_of_another_fax_is_out_of_reach(pen: Fence, tmp_path: Path) -> None:
+    mine, other = job(tmp_path, b"mine", "mine"), job(tmp_path, b"of somebody else", "other")
+    said = await pen.run("gateway.pages.fence_tricks:neighbour", mine, [str(other.source)])
+    assert said == "refused: Permission denied"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the protections are Linux's")
+def test_a_process_that_has_no_landlock_says_so() -> None:
+    program = (
+        "from gateway.pages import child, landlock\nlandlock.version = lambda: 0\n"
+        "print(landlock.only([], []), child._protection())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.startswith("False ")
+    assert "every file of this user within reach" in done.stdout
+
+
 async def test_a_job_that_dies_names_its_part(pen: Fence) -> None:
     with pytest.raises(ConverterUnavailable) as error:
         await pen.run("gateway.pages.fence_tricks:crash", "Plan Müller.pdf")
@@ -123,7 +159,7 @@ async def test_a_job_that_takes_too_much_memory_is_ended_and_names_its_part(pen:
 
 async def test_a_job_writes_no_endless_file(pen: Fence, tmp_path: Path) -> None:
     with pytest.raises(ConverterUnavailable):
-        await pen.run("gateway.pages.fence_tricks:fill", str(tmp_path / "endless"))
+        await pen.run("gateway.pages.fence_tricks:fill", tmp_path / "endless")
     assert (tmp_path / "endless").stat().st_size <= 512 * 1024 * 1024
 
 
@@ -148,7 +184,7 @@ async def test_only_functions_of_the_pages_are_run(pen: Fence) -> None:
 
 async def test_a_cancelled_job_is_ended(pen: Fence, tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    running = asyncio.create_task(pen.run("gateway.pages.fence_tricks:tell_and_sleep", str(path)))
+    running = asyncio.create_task(pen.run("gateway.pages.fence_tricks:tell_and_sleep", path))
     async with asyncio.timeout(10):
         while not path.exists() or not path.read_text():
             await asyncio.sleep(0.01)
@@ -190,7 +226,7 @@ async def test_everything_ends_with_the_gateway(tmp_path: Path) -> None:
     )
     (tmp_path / "a.pdf").write_bytes(make.pdf("x"))
     gateway = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(tmp_path / "a.pdf"), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", program, str(tmp_path / "a.pdf"), stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     assert gateway.stdout is not None
     server = int(await gateway.stdout.readline())
@@ -227,7 +263,7 @@ def test_each_protection_holds_alone_and_what_is_missing_is_said(without: str, s
         "except OSError as error:\n    print('refused')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
     )
     words, reached = done.stdout.splitlines()
     if words != said:
