@@ -164,7 +164,33 @@ class S3(Section):
         return self
 
 
-class AccountSection(Section):
+class Presentation(Section):
+    """How the faxes of an account look. The defaults hold for accounts made by the command line."""
+
+    cover: Text = "standard"
+    """Cover page: a name in `templates/cover/`."""
+    cover_policy: Literal["always", "message", "asked", "never"] = "always"
+    """`message`: when the mail has a message for it; `asked`: when the mail asks for one."""
+    language: Text = "en"
+    """Of the cover page and the header line; a mail's Content-Language wins where there are words in it."""
+    organisation: str = ""
+    """Of the sender, on the cover page."""
+    phone: str = ""
+    """Where the sender is called back, on the cover page."""
+    logo: Beside | None = None
+    """PNG or JPEG for the cover page, at most 2 MB."""
+    confidential: str = ""
+    """Confidentiality note on the cover page."""
+
+    @field_validator("cover", "language")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+            raise ValueError("is a name of small letters and digits")
+        return value
+
+
+class AccountSection(Presentation):
     """`[[account]]`: who may fax."""
 
     name: Text
@@ -203,6 +229,15 @@ class LineSection(Section):
     carrier: Text
     mailbox: tuple[Mail, ...] = ()
     """Who gets what arrives here; empty: the operator."""
+    ocr: str = ""
+    """Languages as Tesseract calls them, e.g. "eng" or "deu+eng": what arrives gets text that can be searched. "": no."""
+
+    @field_validator("ocr")
+    @classmethod
+    def _languages(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z_]+(\+[A-Za-z_]+)*", value):
+            raise ValueError('write languages as Tesseract calls them, like "eng" or "deu+eng"')
+        return value
 
     @field_validator("number")
     @classmethod
@@ -317,6 +352,14 @@ class Config(Section):
     @property
     def paper(self) -> str:
         return self.pages.paper or ("letter" if self.region in ("US", "CA", "MX", "PH", "CL", "CO", "VE") else "a4")
+
+    def presentation(self, account: str) -> Presentation:
+        """How the faxes of the account of this name look."""
+        return next((section for section in self.account if section.name == account), Presentation())
+
+    def ocr(self, line: str) -> str:
+        """The languages in which faxes to this number (E.164) are read; "" for not at all."""
+        return next((section.ocr for section in self.line if section.number == line), "")
 
     @property
     def public_url(self) -> str:

@@ -7,20 +7,15 @@ import io
 import re
 from dataclasses import dataclass
 
-from pypdf import PageObject, PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, IndirectObject, NameObject, StreamObject
-from reportlab.pdfgen.canvas import Canvas
+from pypdf import PdfReader, PdfWriter
 
 from gateway import message
 from gateway.errors import BadDocument
-from gateway.pages import child, cover, fonts, html, image, parts, pdf, sniff, text
+from gateway.pages import child, cover, fonts, header, html, image, parts, pdf, sniff, text, wording
 from gateway.pages.assemble import Job, Made
-from gateway.pages.paper import HEADER, PAPERS, Paper
+from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
 
-_HEADER_SIZE = 8.0
-_HEADER_EDGE = 24.0  # points from the sides: what a fax machine is sure to print
-_HEADER_NAME = NameObject("/FaxgateHeader")
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
 _SOME = 20  # replacement marks that are no reason to refuse a text
 _TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
@@ -44,15 +39,15 @@ def bind(job: Job) -> Made:
     front: cover.Layout | None = None
     chosen = list(judgement.chosen)
     body_entry = None
-    if job.cover is not None:
-        body = next((part for part in chosen if part.is_body), None)
+    body = next((part for part in chosen if part.is_body), None)
+    if job.cover is not None and (body or posted_text.strip() or not job.cover.only_with_message):
         words, note = posted_text, ""
         if body is not None:
             child.note(body.title)
             words, note = _words(body)
             chosen.remove(body)
         _check_text(words, body.title if body else job.title, job.max_pages)
-        front = cover.lay_out(job.cover, words, paper, job.templates)
+        front = cover.lay_out(job.cover, words, paper, job.templates, job.languages)
         if front.count > job.max_pages:
             raise pdf.too_long(job.max_pages, body.title if body else "the cover page")
         if body is not None:
@@ -66,7 +61,7 @@ def bind(job: Job) -> Made:
     child.note("")
     target = job.out / "fax.pdf"
     with target.open("wb") as file:
-        _bound(front, sections, paper, job.header, done).write(file)
+        _bound(front, sections, paper, job, done).write(file)
     printed = [section.entry for section in sections] + ([body_entry] if body_entry else [])
     manifest = sorted([*printed, *judgement.skipped], key=_order)
     return Made(pdf=target, pages=done, manifest=tuple(manifest))
@@ -93,7 +88,7 @@ def _judged(job: Job) -> tuple[parts.Judgement, str]:
 
 def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
     """One part as pages on our paper."""
-    header = bool(job.header)
+    with_header = bool(job.header)
     note = ""
     if part.kind in ("text", "html"):
         words, note = _words(part)
@@ -102,9 +97,9 @@ def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
         _check_text(words, part.title, job.max_pages)
         document = text.to_pdf(shown.text, paper)
     elif part.kind == "pdf":
-        document = pdf.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
+        document = pdf.to_pages(part.content, part.title, paper, header=with_header, done=done, limit=job.max_pages)
     else:
-        document = image.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
+        document = image.to_pages(part.content, part.title, paper, header=with_header, done=done, limit=job.max_pages)
         note = _about_picture(part)
     pages = len(PdfReader(io.BytesIO(document)).pages)
     if done + pages > job.max_pages:
@@ -153,7 +148,7 @@ def _order(entry: ManifestEntry) -> list[list[int]]:
     return [[int(n) for n in level.split(".") if n] for level in entry.position.split("/")]
 
 
-def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, header: str, total: int) -> PdfWriter:
+def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, job: Job, total: int) -> PdfWriter:
     writer = PdfWriter()
     documents = [section.document for section in sections]
     if front is not None:
@@ -161,60 +156,6 @@ def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, h
     for document in documents:
         for page in PdfReader(io.BytesIO(document)).pages:
             writer.add_page(page)
-    if header:
-        _add_header(writer, paper, header, total)
+    if job.header:
+        header.add(writer, paper, job.header, wording.words(job.templates, job.languages)["page"])
     return writer
-
-
-def _add_header(writer: PdfWriter, paper: Paper, header: str, total: int) -> None:
-    """Lay the header line over every page; the pages were made with room for it, so none grows."""
-    lines = PdfReader(io.BytesIO(_header_lines(paper, header, total)))
-    for page, line in zip(writer.pages, lines.pages, strict=True):
-        content = line.get_contents()
-        assert content is not None
-        form = StreamObject()
-        form.set_data(content.get_data())
-        form[NameObject("/Type")] = NameObject("/XObject")
-        form[NameObject("/Subtype")] = NameObject("/Form")
-        form[NameObject("/BBox")] = ArrayObject([FloatObject(n) for n in (0, paper.height - HEADER, paper.width, paper.height)])
-        form[NameObject("/Resources")] = _dictionary(line, "/Resources").clone(writer)
-        _show_first(writer, page, writer._add_object(form.flate_encode()))
-
-
-def _show_first(writer: PdfWriter, page: PageObject, form: IndirectObject) -> None:
-    """Show `form` before the page's own content: what that content does to the coordinates cannot move it."""
-    resources = _dictionary(page, "/Resources")
-    pictures = _dictionary(resources, "/XObject")
-    pictures[_HEADER_NAME] = form
-    resources[NameObject("/XObject")] = pictures
-    page[NameObject("/Resources")] = resources
-    show = StreamObject()
-    show.set_data(f"q {_HEADER_NAME} Do Q\n".encode())
-    raw = page.raw_get("/Contents") if "/Contents" in page else None
-    content = raw.get_object() if raw is not None else None
-    rest = list(content) if isinstance(content, ArrayObject) else [raw] if raw is not None else []
-    page[NameObject("/Contents")] = ArrayObject([writer._add_object(show), *rest])
-
-
-def _dictionary(owner: DictionaryObject, key: str) -> DictionaryObject:
-    """A copy of a dictionary below `owner`: pages share theirs, and the header lines differ. Empty when there is none."""
-    found = owner.get(key)
-    found = found.get_object() if found is not None else None
-    return DictionaryObject(found) if isinstance(found, DictionaryObject) else DictionaryObject()
-
-
-def _header_lines(paper: Paper, header: str, total: int) -> bytes:
-    out = io.BytesIO()
-    canvas = Canvas(out, pagesize=(paper.width, paper.height), invariant=1, pageCompression=0)
-    header = cover.one_line(header)
-    y = paper.height - HEADER + 7
-    for number in range(1, total + 1):
-        count = f"page {number}/{total}"
-        room = paper.width - 2 * _HEADER_EDGE - fonts.width(count, _HEADER_SIZE) - 12
-        fitting = fonts.wrap(header, _HEADER_SIZE, room)
-        shown = fitting[0] if len(fitting) == 1 else fitting[0] + "…"
-        fonts.draw(canvas, _HEADER_EDGE, y, shown, _HEADER_SIZE)
-        fonts.draw(canvas, paper.width - _HEADER_EDGE - fonts.width(count, _HEADER_SIZE), y, count, _HEADER_SIZE)
-        canvas.showPage()
-    canvas.save()
-    return out.getvalue()

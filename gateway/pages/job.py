@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.config import Config
+from gateway.config import Config, Presentation
 from gateway.fax import Recipient
 from gateway.message import Headers
 from gateway.number import FaxNumber
 from gateway.pages.assemble import Cover, Job
+
+_YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "none", "false", "0")
 
 
 def of_mail(
@@ -28,6 +32,7 @@ def of_mail(
     caller: str = "",
     header: bool = True,
     content_type: str = "message/rfc822",
+    account: str = "",
 ) -> Job:
     """Files, the facts of the cover, limits; no address of another recipient.
 
@@ -36,7 +41,9 @@ def of_mail(
     sent       aware; printed in the configured zone
     caller     our line, E.164, or ""
     header     whether the line on top of every page is ours to print
+    account    its name: how its faxes look is in the configuration
     """
+    look = config.presentation(account)
     date = sent.astimezone(ZoneInfo(config.zone))
     address = mail.from_addresses[0] if mail.from_addresses else sender
     ours = FaxNumber(caller).readable if caller else config.host
@@ -44,19 +51,54 @@ def of_mail(
         source=source,
         content_type=content_type,
         out=out,
-        cover=Cover(
-            to_name=recipient.cover_name,
-            to_number=FaxNumber(recipient.number).readable if recipient.number else recipient.written,
-            organisation=recipient.organisation,
-            from_name=mail.from_name,
-            from_address=address,
-            subject=mail.subject,
-            date=date,
-            reference=reference,
-            contact=config.mail.from_,
+        cover=_cover(
+            Cover(
+                to_name=recipient.cover_name,
+                to_number=FaxNumber(recipient.number).readable if recipient.number else recipient.written,
+                organisation=recipient.organisation,
+                from_name=mail.from_name,
+                from_address=address,
+                subject=mail.subject,
+                date=date,
+                reference=reference,
+                contact=config.mail.from_,
+                only_with_message=look.cover_policy == "message",
+                reply_to=mail.reply_to if address.lower() not in mail.reply_to.lower() else "",
+                from_organisation=look.organisation,
+                from_phone=look.phone,
+                logo=logo(look.logo) if look.logo else b"",
+                confidential=look.confidential,
+            ),
+            look,
+            _asked(mail, recipient),
         ),
         paper=config.paper,
         max_pages=config.pages.max_pages,
         header=f"{date:%Y-%m-%d %H:%M %Z}  {mail.from_name or address}  {ours}" if header else "",
         templates=tuple(templates),
+        languages=(*_options(recipient, "LANG"), *mail.languages, look.language),
     )
+
+
+def _asked(mail: Headers, recipient: Recipient) -> str:
+    """What the sender asks of the cover page: `/COVER=` in the address, else the mail's header field; "" for nothing."""
+    return next(iter((*_options(recipient, "COVER"), mail.cover.strip().lower())))
+
+
+def _options(recipient: Recipient, name: str) -> tuple[str, ...]:
+    return tuple(value.lower() for keyword, value in recipient.options if keyword.upper() == name)
+
+
+def _cover(cover: Cover, look: Presentation, asked: str) -> Cover | None:
+    """The cover page by what the sender asks and the account says; None for none."""
+    if look.cover_policy == "never" or asked in _NO or (not asked and look.cover_policy == "asked"):
+        return None
+    if not asked:
+        return replace(cover, template=look.cover)
+    return replace(cover, template=look.cover if asked in _YES else asked, only_with_message=False)
+
+
+@functools.cache
+def logo(path: Path) -> bytes:
+    """The file, read once: what the check at the start has seen is what is printed. Raises OSError."""
+    return path.read_bytes()

@@ -71,6 +71,7 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> Non
 async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
+    account = next((one.name for one in await shop.identity.all() if one.id == submission.account), "")
     return job.of_mail(
         shop.config,
         headers(await shop.documents.head(submission.document, _HEADERS)),
@@ -84,4 +85,5 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         caller=case.transmission.caller,
         header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
+        account=account,
     )

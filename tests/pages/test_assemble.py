@@ -47,9 +47,11 @@ def test_cnt_17_cnt_19_the_cover_names_everything(tmp_path: Path) -> None:
     page = make.texts(made.pdf)[0]
     for words in (
         "FAX",
-        "Ann Doe, Example Corp",
+        "Ann Doe",
+        "Example Corp",
         "+1 415-555-2671",
-        "Bob Sender <bob@sender.example>",
+        "Bob Sender",
+        "bob@sender.example",
         "Grüße",
         "22 November 2026, 15:04 CET (UTC+01:00)",
         "3 (with this page)",
@@ -109,10 +111,10 @@ def test_a_message_in_letters_we_have_no_typeface_for_is_refused_not_faxed_as_ma
 def test_the_operators_template_changes_the_words(tmp_path: Path) -> None:
     folder = tmp_path / "templates"
     (folder / "cover").mkdir(parents=True)
-    (folder / "cover" / "cover.txt").write_text("heading TELEFAX\nfield An | {{ to_name }}\nmessage Nachricht\n")
+    (folder / "cover" / "standard.txt").write_text("heading TELEFAX\nfield An | {{ to_name }}\nmessage Nachricht\n")
     page = make.texts(make.fax(tmp_path, make.mail("Hallo"), templates=(folder,)).pdf)[0]
     assert page == "TELEFAX An Ann Doe Nachricht Hallo"
-    (folder / "cover" / "cover.txt").write_text("heading TELEFAX\nfeld An | x\n")
+    (folder / "cover" / "standard.txt").write_text("heading TELEFAX\nfeld An | x\n")
     with pytest.raises(BadTemplate, match="feld"):
         make.fax(tmp_path, make.mail("Hallo"), templates=(folder,))
 
