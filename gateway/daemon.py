@@ -36,6 +36,7 @@ from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
+from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import backup, queries, steps
@@ -353,8 +354,29 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
+    _check_covers(config)
     documents_of(config)
     return capabilities_of(config)
+
+
+def _check_covers(config: Config) -> None:
+    """Every cover page that an account or an operator chose. Raises ConfigError."""
+    folders = Templates(config.templates).folders
+    chosen = [(f"account[{n}]", account) for n, account in enumerate(config.account, 1)]
+    chosen = [(key, one) for key, one in chosen if one.cover != "standard" or one.language != "en" or one.logo]
+    if not chosen and config.templates is None:
+        return  # what is built in is tested
+    from gateway.pages import cover  # the libraries that draw: only where there is something to try
+
+    if config.templates is not None and (problem := cover.problem(folders)):
+        raise ConfigError(config.file, "templates", problem)
+    for key, one in chosen:
+        try:
+            picture = job.logo(one.logo) if one.logo else b""
+        except OSError as error:
+            raise ConfigError(config.file, f"{key}.logo", f"{one.logo} cannot be read ({error.strerror})") from error
+        if problem := cover.problem(folders, one.cover, one.language, picture):
+            raise ConfigError(config.file, key, problem)
 
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:

@@ -76,7 +76,7 @@ class Layout:
             room = area
             if number == 0:
                 if said.look.ornament == "flowers":
-                    stationery.flowers(canvas, MARGIN + 12, area.bottom, area.bottom + area.height)
+                    stationery.flowers(canvas, MARGIN + 8, area.bottom, area.bottom + area.height)
                 room = _room(canvas, said, area, self.logo)
             if lines:
                 _draw_message(canvas, said, room, lines, said.message if number == 0 else said.continued)
@@ -108,24 +108,23 @@ def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...
     return layout
 
 
-def problem(templates: Sequence[Path], template: str, language: str, logo: bytes) -> str:
-    """What is wrong with an account's cover page, or any template where `template` is ""; "" for nothing."""
+def problem(templates: Sequence[Path], template: str = "", language: str = wording.ENGLISH, picture: bytes = b"") -> str:
+    """What is wrong with a cover page, its language or its logo; without `template`, with any of them. "" for nothing."""
     folders = tuple(templates)
     try:
         for name in [template] if template else wording.names(folders):
-            for cover in (SAMPLE, replace(SAMPLE, to_name="", organisation="", from_phone="", contact="", subject="x" * 900)):
-                lay_out(replace(cover, template=name), "A message.", PAPERS["letter"], folders, (language,)).draw(2)
-        if wording.words(folders, (language,)) is wording.words(folders, ()) and language != wording.ENGLISH:
+            for sample in (SAMPLE, replace(SAMPLE, to_name="", organisation="", from_phone="", contact="", subject="x" * 900)):
+                lay_out(replace(sample, template=name), "A message.", PAPERS["letter"], folders, (language,)).draw(2)
+        if not wording.speaks(folders, language):
             return f'there are no words for the language "{language}"'
+        if picture:
+            stationery.logo(picture)
     except BadDocument as error:
         return error.text
     except (BadTemplate, jinja2.TemplateError, UnicodeDecodeError) as error:
         return str(error)
-    if logo:
-        try:
-            stationery.logo(logo)
-        except ValueError as error:
-            return f"the logo cannot be used: {error}"
+    except ValueError as error:
+        return f"the logo cannot be used: {error}"
     return ""
 
 

@@ -70,18 +70,25 @@ def letterhead(canvas: Canvas | None, area: Box, y: float, lines: list[str], pic
 
 
 def heading(canvas: Canvas | None, area: Box, y: float, words: str, look: Look, picture: Image.Image | None) -> float:
-    """The heading, a logo in the corner it leaves free, and the line below."""
+    """The heading, a logo in the corner it leaves free, or above where it leaves none, and the line below."""
+    right = area.left + area.width
     width, height = _logo_size(picture)
-    tall = max(look.heading * 1.1 if words else 0.0, height + 4 if picture else 0.0)
+    size = look.heading * min(1.0, area.width / max(1.0, fonts.width(words, look.heading) * 1.02))
+    spare = area.width - fonts.width(words, size)
+    shift = {"left": 0.0, "center": spare / 2, "right": spare}[look.align]
+    beside = width + _COLUMN_GAP <= max(shift, spare - shift)
+    tall = size * 1.1 if words else 0.0
+    if picture is not None:
+        if canvas is not None:
+            _draw_logo(canvas, picture, area.left if look.align == "right" else right - width, y - height)
+        if beside or not words:
+            tall = max(tall, height + 4)
+        else:
+            y -= height + 4
     if not tall:
         return y
     if canvas is not None:
-        right = area.left + area.width
-        if picture is not None:
-            _draw_logo(canvas, picture, area.left if look.align == "right" else right - width, y - height)
-        spare = area.width - fonts.width(words, look.heading)
-        shift = {"left": 0.0, "center": spare / 2, "right": spare}[look.align]
-        fonts.draw(canvas, area.left + shift, y - tall + look.heading * 0.3, words, look.heading, bold=True)
+        fonts.draw(canvas, area.left + shift, y - tall + size * 0.3, words, size, bold=True)
         if look.rule:
             _rule(canvas, area, y - tall - 3, look.rule)
     return y - tall - 8 - look.rule

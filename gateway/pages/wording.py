@@ -96,12 +96,17 @@ def fill(cover: Cover, total: int, templates: Sequence[Path], languages: Sequenc
     )  # fmt: skip
     values = {name: one_line(getattr(cover, name)) for name in texts}
     name = f"cover/{cover.template}.txt"
-    found = _templates(_operators(templates))
-    if not _NAME.fullmatch(cover.template) or name not in found.names("cover/"):
-        text = f"there is no cover page called “{cover.template[:40]}”"
-        raise BadDocument(text, part="the cover page", reply=BROKEN)
+    unknown = BadDocument(f"there is no cover page called “{cover.template[:40]}”", part="the cover page", reply=BROKEN)
+    if not _NAME.fullmatch(cover.template):
+        raise unknown
     try:
-        filled = found.render(name, **values, pages=total, when=cover.date, date=date_in_words(cover.date, w), w=w)
+        filled = _templates(_operators(templates)).render(
+            name, **values, pages=total, when=cover.date, date=date_in_words(cover.date, w), w=w
+        )
+    except jinja2.TemplateNotFound as error:
+        if error.name == name:
+            raise unknown from error
+        raise BadTemplate(f"{name}: there is no {error.name}") from error
     except jinja2.TemplateError as error:
         raise BadTemplate(f"{name}: {error}") from error
     wording = Wording()
@@ -159,14 +164,25 @@ def _look(text: str, name: str) -> Look:
 def words(templates: tuple[Path, ...], languages: tuple[str, ...]) -> dict[str, str]:
     """The words of the first of `languages` that has some, else English. Raises BadTemplate."""
     english = _read(ENGLISH, (built_in(),))
-    for language in languages:
-        own = _read(language, (built_in(), *(folder for folder in reversed(templates) if folder != built_in())))
+    folders = _folders(templates)
+    for language in (*languages, ENGLISH):
+        own = _read(language, folders)
         if own:
             lacking = english.keys() - own.keys()
             if lacking:
                 raise BadTemplate(f"cover/words/{language}.toml: lacks {', '.join(sorted(lacking))}")
             return own
     return english
+
+
+def speaks(templates: Sequence[Path], language: str) -> bool:
+    """Whether there are words of a language."""
+    return bool(_read(language, _folders(templates)))
+
+
+def _folders(templates: Sequence[Path]) -> tuple[Path, ...]:
+    """Later ones win."""
+    return (built_in(), *(folder for folder in reversed(templates) if folder != built_in()))
 
 
 def _read(language: str, folders: Sequence[Path]) -> dict[str, str]:
