@@ -6,7 +6,8 @@ its process, its deadline and whether the other end still listens: it ends the p
 
 Frames on a job's socket: kind (1 byte), length (8 bytes, big-endian), content. To the job: `J` the pickled function name,
 arguments and limits. From it: `P` the part it is at, `R` the pickled result, `B` a pickled BadDocument taken apart,
-`M` out of memory, `D` out of room on the disk, `E` an error of ours as text.
+`M` out of memory, `D` out of room on the disk, `U` not possible now, `E` an error of ours as text; and `O`, the one question a
+job may ask: an office document to be made a PDF. Its answer is `A` with the PDF, `B` or `U`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from gateway.errors import BadDocument
+from gateway.errors import BadDocument, ConverterUnavailable
 from gateway.pages import confine, landlock
 
 FRAME = struct.Struct(">cQ")
@@ -44,6 +45,26 @@ def note(part: str) -> None:
     """Tell the other side which part is worked on now: it names the part if this process dies. Nothing outside a job."""
     if _job is not None:
         send(_job, b"P", part.encode("utf-8", "replace"))
+
+
+def office(kind: str, content: bytes, most_pages: int) -> bytes:
+    """An office document as PDF, by the gateway, since no program can be started from here; see `office.convert`."""
+    if _job is None:
+        import asyncio
+
+        from gateway.pages import office as press
+
+        limits = {"folder": Path(tempfile.gettempdir()), "memory": 1_000_000_000, "seconds": 60.0}
+        return asyncio.run(press.convert(kind, content, most_pages=most_pages, **limits))  # type: ignore[arg-type]
+    send(_job, b"O", f"{kind}\n{most_pages}\n".encode() + content)
+    answer, length = FRAME.unpack(_exactly(_job, FRAME.size))
+    made = _exactly(_job, length)
+    if answer == b"B":
+        text, reply = pickle.loads(made)  # noqa: S301 - from the gateway
+        raise BadDocument(text, reply=reply)
+    if answer != b"A":
+        raise ConverterUnavailable(made.decode("utf-8", "replace"))
+    return made
 
 
 def send(to: socket.socket, kind: bytes, content: bytes) -> None:
@@ -194,6 +215,8 @@ class _LastWords:
                 send(self.link, b"B", pickle.dumps((error.text, error.part, error.reply)))
             elif isinstance(error, MemoryError):
                 send(self.link, b"M", b"")
+            elif isinstance(error, ConverterUnavailable):
+                send(self.link, b"U", error.text.encode("utf-8", "replace"))
             elif error is not None:
                 send(self.link, b"E", "".join(traceback.format_exception(error))[-8000:].encode("utf-8", "replace"))
         finally:

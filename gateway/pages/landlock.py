@@ -18,7 +18,8 @@ import gateway
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # system calls, the same on every machine
 _ASK_VERSION, _PATH_BENEATH = 1, 1
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REFER, _TRUNCATE, _IOCTL = 1, 2, 4, 8, 1 << 13, 1 << 14, 1 << 15
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_SOCKET = 1, 2, 4, 8, 1 << 5, 1 << 9
+_REFER, _TRUNCATE, _IOCTL = 1 << 13, 1 << 14, 1 << 15
 _FIRST = (1 << 13) - 1  # every right of the first version
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
@@ -36,6 +37,8 @@ _SYSTEM = (
     "/etc/ld.so.cache",
     "/etc/libreoffice",
     "/etc/localtime",
+    "/var/lib/libreoffice",
+    "/var/spool/libreoffice",
     "/var/cache/fontconfig",
     "/dev/urandom",
     "/dev/random",
@@ -59,8 +62,9 @@ def system() -> tuple[Path, ...]:
     return tuple(Path(path) for path in (*_SYSTEM, sys.prefix, sys.base_prefix, *libraries, *ours))
 
 
-def only(reads: Iterable[Path], writes: Iterable[Path]) -> bool:
-    """Open nothing from now on but these files and folders. False where the kernel cannot promise that."""
+def only(reads: Iterable[Path], writes: Iterable[Path], sockets: Iterable[Path] = ()) -> bool:
+    """Open nothing from now on but these files and folders; local sockets may also be made, and files removed,
+    in the folders `sockets`. False where the kernel cannot promise that."""
     held = version()
     if held < 1:
         return False
@@ -77,6 +81,8 @@ def only(reads: Iterable[Path], writes: Iterable[Path]) -> bool:
             _allow(libc, ruleset, path, _READ & handled)
         for path in writes:
             _allow(libc, ruleset, path, handled & ~_EXECUTE)
+        for path in sockets:
+            _allow(libc, ruleset, path, _MAKE_SOCKET | _REMOVE_FILE)
         _allow(libc, ruleset, Path(os.devnull), (_READ_FILE | _WRITE_FILE) & handled)
         libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
         return bool(libc.syscall(_RESTRICT, ruleset, 0) == 0)

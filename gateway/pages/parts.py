@@ -17,6 +17,7 @@ from gateway.pages import sniff
 
 NOTHING = "554 5.6.0"
 UNSUPPORTED = "554 5.6.1"
+MISSING = "554 5.6.3"
 BROKEN = "554 5.6.5"
 TOO_MUCH = "554 5.3.4"
 ENCRYPTED = "554 5.7.5"
