@@ -195,9 +195,14 @@ def _resolution(opened: Image.Image) -> tuple[float, float]:
     if 30 <= across <= 4800 and 30 <= down <= 4800:
         return across, down
     if opened.format == "TIFF" and opened.mode == "1" and opened.width in _FAX_WIDTHS:
-        across = _FAX_WIDTHS[opened.width]
-        return across, 98.0 if opened.height * 1.1 < opened.width else across * 196 / 204
+        return fax_dots(*opened.size)
     return _SCREEN, _SCREEN
+
+
+def fax_dots(width: int, height: int) -> tuple[float, float]:
+    """Dots an inch across and down of a fax that does not say: by its width, and by a page being higher than wide."""
+    across = float(_FAX_WIDTHS.get(width, 204))
+    return across, 98.0 if height * 1.1 < width else across * 196 / 204
 
 
 def _place(frame: Frame, paper: Paper, *, header: bool) -> tuple[Box, bool]:

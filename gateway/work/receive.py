@@ -29,7 +29,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     try:
         original = await _original(shop, claim, inbound)
-        made = await shop.fence.run("gateway.pages.tiff:inbound_to_pdf", await shop.documents.get(original))
+        made = await shop.fence.run("gateway.pages.received:to_pdf", await shop.documents.get(original))
     except (CarrierRefused, Unsupported) as error:
         text = f"{inbound.carrier} no longer has it: {error.text}"
         await shop.store.write(inbounds.ended, claim, InboundState.FAILED, text, "a received fax is lost at the carrier")

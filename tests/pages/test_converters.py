@@ -17,7 +17,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NumberObject, StreamObject, TextStringObject
 
 from gateway.errors import BadDocument
-from gateway.pages import fonts, html, image, pdf, raster, text, tiff
+from gateway.pages import fonts, html, image, pdf, raster, received, text, tiff
 from gateway.pages.paper import PAPERS
 from tests.pages import fax_files as make
 
@@ -397,7 +397,7 @@ def test_what_a_fax_machine_prints_is_deterministic_and_bilevel(tmp_path: Path) 
 
 def test_a_received_tiff_keeps_every_pixel_and_its_size() -> None:
     pages = [make.fax_page(1143), make.fax_page(900)]
-    made, count = tiff.inbound_to_pdf(make.tiff(*pages))
+    made, count = received.to_pdf(make.tiff(*pages))
     assert count == 2
     assert make.sizes(made)[0] == (610, 840)
     with pypdfium2.PdfDocument(made) as document:
@@ -408,7 +408,7 @@ def test_a_received_tiff_keeps_every_pixel_and_its_size() -> None:
 
 def test_a_received_pdf_stays_as_it_is() -> None:
     source = make.pdf("one", "two")
-    assert tiff.inbound_to_pdf(source) == (source, 2)
+    assert received.to_pdf(source) == (source, 2)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_received_pdf_stays_as_it_is() -> None:
 )
 def test_a_received_fax_must_be_a_real_one(content: bytes) -> None:
     with pytest.raises(BadDocument):
-        tiff.inbound_to_pdf(content)
+        received.to_pdf(content)
 
 
 def test_a_page_damaged_on_the_way_is_said_and_the_others_are_kept() -> None:
@@ -425,6 +425,6 @@ def test_a_page_damaged_on_the_way_is_said_and_the_others_are_kept() -> None:
         opened.seek(1)
         offset = opened.tag_v2[273][0]  # type: ignore[attr-defined]
     content[offset : offset + 200] = b"\xff" * 200
-    made, count = tiff.inbound_to_pdf(bytes(content))
+    made, count = received.to_pdf(bytes(content))
     assert count == 2
     assert "Page 2 of this fax was damaged" in make.texts(made)[1]

@@ -73,7 +73,7 @@ async def test_several_jobs_run_at_once_and_do_not_mix(tmp_path: Path, pen: Fenc
 
 async def test_bytes_of_any_size_go_in_and_out(pen: Fence) -> None:
     content = make.tiff(*[make.fax_page(1143)] * 3)
-    answer = await pen.run("gateway.pages.tiff:inbound_to_pdf", content + bytes(5_000_000))
+    answer = await pen.run("gateway.pages.received:to_pdf", content + bytes(5_000_000))
     assert isinstance(answer, tuple)
     assert (len(make.sizes(answer[0])), answer[1]) == (3, 3)
 
@@ -220,7 +220,7 @@ async def test_everything_ends_with_the_gateway(tmp_path: Path) -> None:
         "import asyncio, os, sys\nfrom pathlib import Path\nfrom gateway.pages.fence import Fence\n"
         "async def main():\n"
         f"    fence = Fence(10**9, 60, Path({str(tmp_path)!r}))\n"
-        "    await fence.run('gateway.pages.tiff:inbound_to_pdf', Path(sys.argv[1]).read_bytes())\n"
+        "    await fence.run('gateway.pages.received:to_pdf', Path(sys.argv[1]).read_bytes())\n"
         "    print(fence._server.pid, flush=True)\n    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
