@@ -36,7 +36,7 @@ from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
-from gateway.pages import job
+from gateway.pages import job, ocr
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import backup, queries, steps
@@ -355,6 +355,9 @@ def check(config: Config) -> dict[str, Capabilities]:
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
     _check_covers(config)
+    for n, line in enumerate(config.line, 1):
+        if line.ocr and (problem := ocr.lacking(line.ocr)):
+            raise ConfigError(config.file, f"line[{n}].ocr", problem)
     documents_of(config)
     return capabilities_of(config)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gateway import metrics
 from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, Unsupported
 from gateway.fax import InboundFax, InboundState, Sha256
+from gateway.pages import ocr
 from gateway.spool import inbounds, steps
 from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
@@ -41,6 +42,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     assert isinstance(made, tuple)
     pdf, pages = made
+    if languages := shop.config.ocr(inbound.line):
+        pdf = await _with_text(shop, inbound, pdf, pages, languages)
     document = await shop.documents.put(pdf)
     mailboxes = await _mailboxes(shop, inbound)
     if await shop.store.write(
@@ -48,6 +51,18 @@ async def step(shop: Workshop, claim: Claim) -> None:
     ):
         metrics.PAGES.labels("in").inc(pages)
         _log.info("%s fetched, %d pages", inbound.id, pages, extra={"action": "inbound_fetched"})
+
+
+async def _with_text(shop: Workshop, inbound: InboundFax, pdf: bytes, pages: int, languages: str) -> bytes:
+    """The PDF with a text layer, or as it was: a fax must not stay here because it cannot be read by a program."""
+    try:
+        with shop.documents.scratch() as folder:
+            made, trouble = await ocr.with_text(shop.fence, pdf, pages, languages, folder)
+    except (BadDocument, ConverterUnavailable, OSError) as error:
+        made, trouble = pdf, str(error)
+    if trouble:
+        _log.warning("%s has not all of its text: %s", inbound.id, trouble, extra={"action": "text_not_read"})
+    return made
 
 
 async def listing(shop: Workshop, name: str) -> None:
