@@ -1,0 +1,175 @@
+"""Filled areas of a page, and what becomes of them on paper that knows no tone.
+
+    light words on a dark ground     turned over: black words on white, in a frame
+    dark words on any ground         the ground goes
+    no words, middle tone            thin hatching in a frame, so that bars of a chart can be told apart
+    no words, dark                   black
+    pale                             nothing
+
+Turning over is for words only. A bar code or a QR code turned over is dead, so an area is turned only where the light
+things in it are few, lie across and down, and are several; in doubt it stays as it is, black with light things in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.pages import windows
+from gateway.pages.windows import Grey, Mask
+
+_TONED = 200  # lighter grounds vanish
+_MIDDLE = 120  # tone between dark and middle grounds
+_DARK = 90  # darker solid areas are black
+_FLAT = 40  # tones within one cell of a flat ground
+_CORE = 3  # cells: a ground shows itself somewhere in a square of so many
+_BRIDGE = 11  # cells: words in a row of a table are no higher
+_LEAST = 12  # cells of an area worth judging
+_CONTRAST = 40  # of things on a ground
+_FEW = 0.01  # share of an area that is something on it, not nothing
+_MOST_LIGHT = 0.36  # share of light dots in an area of words
+_LIGHT_THINGS = 3
+_RECTANGLE = 0.75  # share of its bounding box that a ground of words fills
+_NARROW = 32  # dots; a narrower ground holds no words worth turning
+_ONE_WAY = 8.0  # how much more often light and dark may change across than down in words, or down than across
+_FRAME = 2  # dots
+_HATCH = 12  # dots from line to line
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One area: its bounding box as slices of the page, and where in it the area is."""
+
+    place: tuple[slice, slice]
+    mask: Mask
+    tone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fills:
+    """The areas of a page by what becomes of them; the ground of `dropped` ones goes, but for a frame."""
+
+    light_on_dark: tuple[Fill, ...] = ()
+    dropped: tuple[Fill, ...] = ()
+    hatched: tuple[Fill, ...] = ()
+    black: tuple[Fill, ...] = ()
+
+
+def find(grey: Grey, contrast: Grey, cell: tuple[int, int], pictures: Sequence[tuple[int, int, int, int]]) -> Fills:
+    """Judge every area; `contrast` is that of dark strokes. Inside pictures only dark areas are areas: the rest is paper."""
+    low, high = _extremes(grey, cell)
+    flat = (high < _TONED) & (high - low <= _FLAT)
+    for left, top, right, bottom in pictures:
+        rows, columns = slice(top // cell[0], -(-bottom // cell[0])), slice(left // cell[1], -(-right // cell[1]))
+        flat[rows, columns] &= high[rows, columns] < _DARK
+    if not flat.any():
+        return Fills()
+    kinds: dict[str, list[Fill]] = {"light_on_dark": [], "dropped": [], "hatched": [], "black": []}
+    for band in (high < _MIDDLE, high >= _MIDDLE):  # a dark bar may lie against a lighter one
+        cores = windows.opened((flat & band).view(np.uint8), _CORE, _CORE).view(bool)
+        for rows, columns, cells in _areas(cores, low):
+            tone = int(np.bincount(high[rows, columns][cores[rows, columns] & cells], minlength=256).argmax())
+            place = slice(rows.start * cell[0], rows.stop * cell[0]), slice(columns.start * cell[1], columns.stop * cell[1])
+            inside = grey[place]
+            mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[: inside.shape[0], : inside.shape[1]]
+            kinds[_fate(inside, contrast[place], mask, tone)].append(Fill(place, mask, tone))
+    return Fills(**{name: tuple(found) for name, found in kinds.items()})
+
+
+def draw(black: Mask, grey: Grey, fills: Fills, *, fine: bool) -> None:
+    """Put frames, hatching and solid black onto the page."""
+    for fill in fills.black:
+        inside = grey[fill.place] < (fill.tone + 255) // 2
+        black[fill.place] |= fill.mask & inside
+    for fill in (*fills.light_on_dark, *fills.dropped, *fills.hatched):
+        black[fill.place] |= _frame(fill.mask, fine=fine)
+    for fill in fills.hatched:
+        columns = np.arange(fill.mask.shape[1]) + fill.place[1].start
+        black[fill.place] |= fill.mask & (columns % _HATCH < 2)[None, :]
+
+
+def _areas(cores: Mask, low: Grey) -> list[tuple[slice, slice, Mask]]:
+    """Areas in cells: grounds that hang together over the words on them, but not over paper, with what they enclose."""
+    if not cores.any():
+        return []
+    bridged = windows.closed(cores.view(np.uint8), _BRIDGE, _BRIDGE).view(bool) & (low < _TONED)
+    count, labels = windows.parts(bridged)
+    found = []
+    for number, (rows, columns) in enumerate(_boxes(labels, count), 1):
+        cells = _filled(labels[rows, columns] == number)
+        if cells.sum() >= _LEAST:
+            found.append((rows, columns, cells))
+    return found
+
+
+def _boxes(labels: np.ndarray, count: int) -> list[tuple[slice, slice]]:
+    """The bounding box of each label from 1."""
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    first = np.full((count + 1, 2), 1 << 30)
+    last = np.zeros((count + 1, 2), dtype=int)
+    for axis, where in enumerate((rows, columns)):
+        np.minimum.at(first[:, axis], numbers, where)
+        np.maximum.at(last[:, axis], numbers, where)
+    return [(slice(first[n][0], last[n][0] + 1), slice(first[n][1], last[n][1] + 1)) for n in range(1, count + 1)]
+
+
+def _filled(cells: Mask) -> Mask:
+    """With its holes: what the area encloses."""
+    outside = np.pad(~cells, 1, constant_values=True)
+    _, labels = windows.parts(outside)
+    return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
+
+
+def _fate(inside: Grey, contrast: Grey, mask: Mask, tone: int) -> str:
+    size = int(mask.sum())
+    light = mask & (inside.astype(np.int16) > tone + _CONTRAST)
+    dark = mask & (contrast > _CONTRAST) & (inside < max(0, tone - _CONTRAST // 2))
+    lights, darks = int(light.sum()) / size, int(dark.sum()) / size
+    if lights > darks and lights > _FEW:
+        return "light_on_dark" if _is_ground(mask) and _is_words(light, lights) else "black"
+    if darks > _FEW:
+        return "dropped"
+    return "black" if tone < _DARK else "hatched"
+
+
+def _is_ground(mask: Mask) -> bool:
+    """Whether an area has the shape of a ground: the dark squares of a QR code do not."""
+    return min(mask.shape[0] * 2, mask.shape[1]) >= _NARROW and mask.sum() > _RECTANGLE * mask.size
+
+
+def _is_words(light: Mask, share: float) -> bool:
+    """Whether light things on a ground are words: few, changing both across and down, several."""
+    if share > _MOST_LIGHT:
+        return False
+    across = int((light[:, 1:] != light[:, :-1]).sum())
+    down = int((light[1:] != light[:-1]).sum())
+    if not down or not across or not 1 / _ONE_WAY < across / down < _ONE_WAY:
+        return False
+    return windows.parts(light)[0] >= _LIGHT_THINGS
+
+
+def _extremes(grey: Grey, cell: tuple[int, int]) -> tuple[Grey, Grey]:
+    """The darkest and the lightest tone of each cell; the last ones may be smaller."""
+    tall, wide = grey.shape
+    spread = np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge")
+    made = []
+    for choose in (np.minimum, np.maximum):
+        rows = spread[:: cell[0]]
+        for n in range(1, cell[0]):
+            rows = choose(rows, spread[n :: cell[0]])
+        columns = rows[:, :: cell[1]]
+        for n in range(1, cell[1]):
+            columns = choose(columns, rows[:, n :: cell[1]])
+        made.append(np.ascontiguousarray(columns))
+    return made[0], made[1]
+
+
+def _frame(mask: Mask, *, fine: bool) -> Mask:
+    """The edge of an area, inside it."""
+    high = _FRAME if fine else _FRAME // 2
+    spread = np.pad(mask, ((high, high), (_FRAME, _FRAME)))
+    inner = windows.darkest(spread.view(np.uint8), 2 * _FRAME + 1, 2 * high + 1).view(bool)
+    return mask & ~inner[high:-high, _FRAME:-_FRAME]
