@@ -181,6 +181,11 @@ class Presentation(Section):
     """PNG or JPEG for the cover page, at most 2 MB."""
     confidential: str = ""
     """Confidentiality note on the cover page."""
+    body: Literal["always", "alone", "cover", "never"] = "always"
+    """The text of a mail: `always` faxed; `alone`: only where there is no attachment; `cover`: as words on the cover page, also
+    where its HTML says more; `never`."""
+    cut_quotes: bool = False
+    """Leave the quoted history and notes about confidentiality out of that text."""
 
     @field_validator("cover", "language")
     @classmethod

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from gateway.pages.parts import ManifestEntry
+from gateway.pages.manifest import ManifestEntry
 
 __all__ = ["Cover", "Job", "Made", "ManifestEntry", "make"]
 
@@ -71,6 +71,14 @@ class Job:
     """Folders of templates, the operator's first; empty for the built-in ones."""
     title: str = "the document"
     """How a posted file is called in errors and in the manifest."""
+
+    body: str = "always"
+    """What becomes of the message: "always" printed, "alone" (only where there is no attachment), as words on the "cover"
+    page, or "never"."""
+    cut_quotes: bool = False
+    """Leave the quoted history and notes about confidentiality out of the message."""
+    familiar: frozenset[str] = frozenset()
+    """SHA-256 of inline pictures that stand in most mails of this sender: logos, left out."""
 
     @property
     def reads(self) -> tuple[Path, ...]:

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 from gateway.errors import BadDocument, ConverterUnavailable, SpoolUnavailable
-from gateway.pages import child, office
+from gateway.pages import child, office, sniff
 from gateway.pages.child import note
 
 __all__ = ["Fence", "describe", "note"]
@@ -39,7 +39,7 @@ _QUESTION = re.compile(rb"([a-z]{1,8})\n([0-9]{1,5})\n")
 _ALLOWED = frozenset(
     {
         ("gateway.pages.assemble", "Made"),
-        ("gateway.pages.parts", "ManifestEntry"),
+        ("gateway.pages.manifest", "ManifestEntry"),
         ("pathlib", "PosixPath"),
         ("pathlib._local", "PosixPath"),
     }
@@ -120,7 +120,7 @@ class Fence:
         """The answer to a job that asks for an office document as PDF; the job may be hostile by now."""
         found = _QUESTION.match(question)
         kind = found.group(1).decode() if found else ""
-        if found is None or kind not in office.KINDS:
+        if found is None or kind not in sniff.OFFICE:
             return b"U", b"the converter failed"
         limits = {"folder": self._folder, "memory": self._memory, "seconds": self._time_limit}
         try:

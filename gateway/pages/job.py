@@ -77,6 +77,8 @@ def of_mail(
         header=f"{date:%Y-%m-%d %H:%M %Z}  {mail.from_name or address}  {ours}" if header else "",
         templates=tuple(templates),
         languages=(*_options(recipient, "LANG"), *mail.languages, look.language),
+        body=look.body,
+        cut_quotes=look.cut_quotes,
     )
 
 

@@ -50,14 +50,14 @@ def version() -> int:
     """The kernel's version of Landlock; 0 where it has none or keeps it switched off."""
     if sys.platform != "linux":
         return 0
-    return max(0, _libc().syscall(_CREATE, None, ctypes.c_size_t(0), _ASK_VERSION))
+    return max(0, int(_libc().syscall(_CREATE, None, ctypes.c_size_t(0), _ASK_VERSION)))
 
 
 def system() -> tuple[Path, ...]:
     """What every converter may read: programs, libraries, typefaces, Python and this package."""
     from gateway import pages, templates
 
-    ours = (*gateway.__path__, *pages.__path__, templates.built_in())
+    ours = (*gateway.__path__, *pages.__path__, str(templates.built_in()))
     libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     return tuple(Path(path) for path in (*_SYSTEM, sys.prefix, sys.base_prefix, *libraries, *ours))
 

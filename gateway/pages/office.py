@@ -19,15 +19,22 @@ import tempfile
 from pathlib import Path
 
 from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.pages import confine, landlock
-from gateway.pages.parts import BROKEN, MISSING
-
-#: What LibreOffice is given, by the kind that `sniff` tells; the name of the file says what it is.
-KINDS = frozenset({"docx", "xlsx", "pptx", "odt", "ods", "odp", "rtf", "doc", "xls", "ppt"})
+from gateway.pages import confine
+from gateway.pages.manifest import BROKEN, MISSING
 
 _FILTERS = {"xlsx": "calc", "ods": "calc", "xls": "calc", "pptx": "impress", "odp": "impress", "ppt": "impress"}
 _LARGEST_RESULT = 200_000_000
 _MEMORY = 4  # times what a conversion may have: the program maps far more than it uses
+_READ = (
+    "/usr",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/libreoffice",
+    "/opt/libreoffice",
+    "/var/lib/libreoffice",
+    "/var/spool/libreoffice",
+    "/var/cache/fontconfig",
+)
 _PIPES = Path("/tmp")  # noqa: S108 - where LibreOffice makes a socket that says it is running, whatever TMPDIR says
 _PROGRAM = "from gateway.pages.office import main; main()"
 
@@ -76,9 +83,8 @@ async def convert(kind: str, content: bytes, *, most_pages: int, folder: Path, m
     """
     if not program():
         raise BadDocument("office documents cannot be faxed here: LibreOffice is not installed", reply=MISSING)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="office-", dir=folder) as name:
-        work = Path(name).resolve()
+    with tempfile.TemporaryDirectory(prefix="office-", dir=os.path.realpath(folder)) as name:  # noqa: ASYNC240 - at once
+        work = Path(name)
         source = work / f"document.{kind}"
         await asyncio.to_thread(source.write_bytes, content)
         await _run(_command(work, source, most_pages), work, memory, seconds)
@@ -123,14 +129,35 @@ def _command(work: Path, source: Path, most_pages: int) -> list[str]:
     wrapped = bubblewrap()
     if not wrapped:
         return command
-    bound = ["--bind", str(work), str(work), "--chdir", str(work), "--setenv", "HOME", str(work), "--setenv", "TMPDIR", str(work)]
+    bound = [
+        "--bind",
+        str(work),
+        str(work),
+        "--chdir",
+        str(work),
+        "--setenv",
+        "HOME",
+        str(work),
+        "--setenv",
+        "TMPDIR",
+        str(work),
+    ]
     return [*_walls(wrapped), *bound, "--", *command]
 
 
 def _walls(bubblewrap: str) -> list[str]:
     """The system to read, nothing to write, no network, no other process."""
     arguments = [bubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
-    for path in ("/usr", "/etc/fonts", "/etc/ld.so.cache", "/etc/libreoffice", "/opt/libreoffice", "/var/lib/libreoffice", "/var/spool/libreoffice", "/var/cache/fontconfig"):
+    for path in (
+        "/usr",
+        "/etc/fonts",
+        "/etc/ld.so.cache",
+        "/etc/libreoffice",
+        "/opt/libreoffice",
+        "/var/lib/libreoffice",
+        "/var/spool/libreoffice",
+        "/var/cache/fontconfig",
+    ):
         arguments += ["--ro-bind-try", path, path]
     for path in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
         if Path(path).is_symlink():

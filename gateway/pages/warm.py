@@ -24,7 +24,7 @@ def up() -> None:
     )
     mail = (
         b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nGr\xc3\xbc\xc3\x9fe\n"
-        b"--b\nContent-Type: text/html\n\n<p>x</p>\n--b--\n"
+        b"--b\nContent-Type: text/html; name=x.html\n\n<table><tr><td>x</table>\n--b--\n"
     )
     with tempfile.TemporaryDirectory(prefix="faxgate-") as folder:
         out = Path(folder)
