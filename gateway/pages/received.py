@@ -8,6 +8,7 @@ is a page that says so. The pages behind it are read all the same.
 from __future__ import annotations
 
 import io
+import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -120,7 +121,7 @@ def _read(directory: Directory) -> _Page:
     picture = Image.new("1", (width, directory.height), paper)
     damaged, top, sound = directory.height - sum(lines for _, lines in strips), 0, b""
     for data, lines in strips:
-        found = _by_libtiff(data, directory.coding, width, lines)
+        found = _by_libtiff(data, directory, lines)
         if found is None:
             read = codes.read(data, directory.coding, width, lines, paper)
             damaged += read.bad
@@ -130,15 +131,16 @@ def _read(directory: Directory) -> _Page:
     return _Page(picture, damaged, sound if len(strips) == 1 else b"")
 
 
-def _by_libtiff(data: bytes, coding: str, width: int, lines: int) -> tuple[Image.Image, bytes] | None:
+def _by_libtiff(data: bytes, directory: Directory, lines: int) -> tuple[Image.Image, bytes] | None:
     """The strip read and coded again; None unless that says the same, which it does not for damaged data."""
+    coding = directory.coding
     try:
-        with TiffImageFile(io.BytesIO(_one_strip(data, coding, width, lines))) as opened:
+        with TiffImageFile(io.BytesIO(_one_strip(data, coding, directory.width, lines))) as opened:
             opened.load()
             picture = opened.copy()
     except image.PILLOW_ERRORS:
         return None
-    again = _coded(picture, coding)
+    again = _coded(picture, coding, directory.dots[1])
     return (picture, again) if codes.same(data, again, coding) else None
 
 
@@ -155,11 +157,13 @@ def _one_strip(data: bytes, coding: str, width: int, lines: int) -> bytes:
     return b"II*\0" + at.to_bytes(4, "little") + data + padding + body + bytes(4)
 
 
-def _coded(picture: Image.Image, coding: str) -> bytes:
-    """The dots as one strip, white ones with the black codes."""
+def _coded(picture: Image.Image, coding: str, down: float = 0.0) -> bytes:
+    """The dots as one strip, white ones with the black codes; `down`, lines an inch, is what MR decides by
+    how often a line stands for itself."""
     compression, options = _BY_PILLOW[coding]
     out = io.BytesIO()
-    picture.save(out, "TIFF", compression=compression, tiffinfo={278: picture.height, **options})
+    about = {278: picture.height, **options}
+    picture.save(out, "TIFF", compression=compression, tiffinfo=about, dpi=(200, 200 if down > 150 else 100))
     out.seek(0)
     page = next(tags.directories(out.getvalue()))
     return next(page.strips())[0]
@@ -205,7 +209,8 @@ def _size(width: int, height: int) -> dict[str, str]:
 def _other(directory: Directory) -> Scan | None:
     """A page in no fax coding, e.g. of a colour fax: grey, losslessly, or as JPEG where it came as one."""
     try:
-        frame = next(image.frames(tags.alone(directory), "the received fax"))
+        with warnings.catch_warnings(action="ignore"):  # of a file that makes little sense
+            frame = next(image.frames(tags.alone(directory), "the received fax"))
     except (*image.PILLOW_ERRORS, BadDocument, tags.BadTiff):
         return None
     picture = frame.picture
