@@ -14,10 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gateway.pages import fills, screen, windows
+from gateway.pages.fills import Area, Cell
 from gateway.pages.windows import Grey, Mask
-
-#: Left, top, right, bottom in dots.
-Area = tuple[int, int, int, int]
 
 PLAIN = 166  #: tones below are ink where everything on a page is black
 _GROUND = 25  # dots: what is narrower is a stroke
@@ -39,13 +37,11 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     high = _GROUND if fine else _GROUND // 2 + 1
     ground = windows.closed(grey, _GROUND, high)
     contrast = np.subtract(ground, np.minimum(sharp, ground))  # sharpening makes edges lighter than their ground
-    found = fills.find(grey, contrast, cell, pictures)
+    found = fills.find(grey, contrast, lambda: grey - windows.opened(grey, _GROUND, high), cell, pictures)
     for area in found.light_on_dark:
-        rows, columns = area.place
-        inside = sharp[rows, columns]
-        behind = windows.opened(grey[rows, columns], _GROUND, high)
-        lights = np.maximum(inside, behind) - behind
-        contrast[rows, columns] = np.where(area.mask, lights, contrast[rows, columns])
+        behind = windows.opened(grey[area.place], _GROUND, high)
+        lights = np.maximum(sharp[area.place], behind) - behind
+        contrast[area.place] = np.where(area.mask, lights, contrast[area.place])
     black = _strokes(contrast, cell, _FLOOR, _SHARE[fine])
     fills.draw(black, grey, found, fine=fine)
     for left, top, right, bottom in pictures:
@@ -60,7 +56,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     return black
 
 
-def _strokes(contrast: Grey, cell: tuple[int, int], floor: int, share: float) -> Mask:
+def _strokes(contrast: Grey, cell: Cell, floor: int, share: float) -> Mask:
     """Where the contrast is more than a share of the strongest one nearby, and than the floor."""
     strongest = windows.lightest(_lightest_cells(contrast, cell), _NEAR, _NEAR)
     limits = np.array([max(floor, round(share * tone)) for tone in range(256)], dtype=np.uint8)[strongest]
@@ -70,7 +66,7 @@ def _strokes(contrast: Grey, cell: tuple[int, int], floor: int, share: float) ->
     return black
 
 
-def _lightest_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
+def _lightest_cells(grey: Grey, cell: Cell) -> Grey:
     """The lightest tone of each cell; the last ones may be smaller."""
     tall, wide = grey.shape
     spread = np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge")

@@ -12,7 +12,7 @@ things in it are few, lie across and down, and are several; in doubt it stays as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +20,20 @@ import numpy as np
 from gateway.pages import windows
 from gateway.pages.windows import Grey, Mask
 
+#: Left, top, right, bottom in dots.
+Area = tuple[int, int, int, int]
+#: Lines and dots of a cell: areas are found in cells, which are square on paper.
+Cell = tuple[int, int]
+
 _TONED = 200  # lighter grounds vanish
-_MIDDLE = 120  # tone between dark and middle grounds
 _DARK = 90  # darker solid areas are black
-_FLAT = 40  # tones within one cell of a flat ground
+_STEP = 24  # tones from one ground to another
+_FLAT = 24  # tones within one cell of a flat ground
 _CORE = 3  # cells: a ground shows itself somewhere in a square of so many
 _BRIDGE = 11  # cells: words in a row of a table are no higher
 _LEAST = 12  # cells of an area worth judging
 _CONTRAST = 40  # of things on a ground
-_FEW = 0.01  # share of an area that is something on it, not nothing
+_FEW = 0.005  # share of an area that is something on it, not nothing
 _MOST_LIGHT = 0.36  # share of light dots in an area of words
 _LIGHT_THINGS = 3
 _RECTANGLE = 0.75  # share of its bounding box that a ground of words fills
@@ -45,11 +50,30 @@ class Fill:
     place: tuple[slice, slice]
     mask: Mask
     tone: int
+    """The middle one of its ground."""
+    darkest: int
+    lightest: int
+    """Of its ground, which may fade."""
+
+    @property
+    def ink(self) -> int:
+        """Darker than this is no ground."""
+        return self.darkest - _CONTRAST // 2
+
+    @property
+    def paper(self) -> int:
+        """Lighter than this is no ground."""
+        return self.lightest + _CONTRAST // 2
+
+    @property
+    def white(self) -> int:
+        """Lighter than this is light on the ground, however broad."""
+        return (self.lightest + 255) // 2
 
 
 @dataclass(frozen=True, slots=True)
 class Fills:
-    """The areas of a page by what becomes of them; the ground of `dropped` ones goes, but for a frame."""
+    """The areas of a page by what becomes of them."""
 
     light_on_dark: tuple[Fill, ...] = ()
     dropped: tuple[Fill, ...] = ()
@@ -57,32 +81,61 @@ class Fills:
     black: tuple[Fill, ...] = ()
 
 
-def find(grey: Grey, contrast: Grey, cell: tuple[int, int], pictures: Sequence[tuple[int, int, int, int]]) -> Fills:
-    """Judge every area; `contrast` is that of dark strokes. Inside pictures only dark areas are areas: the rest is paper."""
+def find(grey: Grey, contrast: Grey, lift: Callable[[], Grey], cell: Cell, pictures: Sequence[Area]) -> Fills:
+    """Judge every area of a page.
+
+    contrast  of strokes that are darker than their ground
+    lift      gives that of strokes that are lighter, where it is wanted
+    pictures  inside these only dark areas are areas: the rest may be paper
+    """
     low, high = _extremes(grey, cell)
     flat = (high < _TONED) & (high - low <= _FLAT)
+    brightest, dimmest = np.where(flat, high, 0), np.where(flat, high, 255).astype(np.uint8)
+    borders = windows.lightest(brightest, 3, 3).astype(np.int16) - windows.darkest(dimmest, 3, 3) > _STEP
+    flat &= ~borders  # where two grounds meet
     for left, top, right, bottom in pictures:
         rows, columns = slice(top // cell[0], -(-bottom // cell[0])), slice(left // cell[1], -(-right // cell[1]))
         flat[rows, columns] &= high[rows, columns] < _DARK
-    if not flat.any():
-        return Fills()
+    cores = windows.opened(flat.view(np.uint8), _CORE, _CORE).view(bool)
     kinds: dict[str, list[Fill]] = {"light_on_dark": [], "dropped": [], "hatched": [], "black": []}
-    for band in (high < _MIDDLE, high >= _MIDDLE):  # a dark bar may lie against a lighter one
-        cores = windows.opened((flat & band).view(np.uint8), _CORE, _CORE).view(bool)
-        for rows, columns, cells in _areas(cores, low):
-            tone = int(np.bincount(high[rows, columns][cores[rows, columns] & cells], minlength=256).argmax())
+    if not cores.any():
+        return Fills()
+    lights = lift()
+    for alike in _alike(cores, high):
+        for rows, columns, cells in _areas(alike, low):
+            tones = high[rows, columns][alike[rows, columns] & cells]
+            if not tones.size:
+                continue  # a bridge between other areas
             place = slice(rows.start * cell[0], rows.stop * cell[0]), slice(columns.start * cell[1], columns.stop * cell[1])
-            inside = grey[place]
-            mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[: inside.shape[0], : inside.shape[1]]
-            kinds[_fate(inside, contrast[place], mask, tone)].append(Fill(place, mask, tone))
+            tall, wide = grey[place].shape
+            mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[:tall, :wide]
+            fill = Fill(place, mask, int(np.median(tones)), int(tones.min()), int(tones.max()))
+            things = windows.parts(cells & (high[rows, columns] > fill.paper))[0]
+            kinds[_fate(fill, grey[place], contrast[place], lights[place], things)].append(fill)
     return Fills(**{name: tuple(found) for name, found in kinds.items()})
+
+
+def _alike(cores: Mask, high: Grey) -> list[Mask]:
+    """Grounds of nearly one tone together, so that the bars of a chart stay apart. One that fades is one ground."""
+    count, labels = windows.parts(cores)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    tones = np.bincount(labels.ravel(), weights=high.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+    large = np.flatnonzero(sizes[1:] >= _LEAST) + 1  # a gap between letters is no ground of its own
+    if not large.size:
+        return []
+    order = large[np.argsort(tones[large], kind="stable")]
+    groups = np.zeros(count + 1, dtype=np.int32)
+    groups[order] = 1 + np.cumsum(np.diff(tones[order], prepend=tones[order[0]]) > _STEP / 2)
+    grouped = groups[labels]
+    return [grouped == number for number in range(1, int(groups.max()) + 1)]
 
 
 def draw(black: Mask, grey: Grey, fills: Fills, *, fine: bool) -> None:
     """Put frames, hatching and solid black onto the page."""
     for fill in fills.black:
-        inside = grey[fill.place] < (fill.tone + 255) // 2
-        black[fill.place] |= fill.mask & inside
+        black[fill.place] |= fill.mask & (grey[fill.place] < (fill.tone + 255) // 2)
+    for fill in fills.light_on_dark:
+        black[fill.place] |= fill.mask & (grey[fill.place] > fill.white)  # letters too bold to be strokes
     for fill in (*fills.light_on_dark, *fills.dropped, *fills.hatched):
         black[fill.place] |= _frame(fill.mask, fine=fine)
     for fill in fills.hatched:
@@ -123,16 +176,17 @@ def _filled(cells: Mask) -> Mask:
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
 
 
-def _fate(inside: Grey, contrast: Grey, mask: Mask, tone: int) -> str:
-    size = int(mask.sum())
-    light = mask & (inside.astype(np.int16) > tone + _CONTRAST)
-    dark = mask & (contrast > _CONTRAST) & (inside < max(0, tone - _CONTRAST // 2))
-    lights, darks = int(light.sum()) / size, int(dark.sum()) / size
+def _fate(fill: Fill, grey: Grey, contrast: Grey, lift: Grey, things: int) -> str:
+    """`things`: how many light pieces lie on it."""
+    size = int(fill.mask.sum())
+    light = fill.mask & ((lift > _CONTRAST) & (grey > fill.paper) | (grey > fill.white))
+    lights = int(light.sum()) / size
+    darks = int((fill.mask & (contrast > _CONTRAST) & (grey < fill.ink)).sum()) / size
     if lights > darks and lights > _FEW:
-        return "light_on_dark" if _is_ground(mask) and _is_words(light, lights) else "black"
+        return "light_on_dark" if things >= _LIGHT_THINGS and _is_ground(fill.mask) and _is_words(light, lights) else "black"
     if darks > _FEW:
         return "dropped"
-    return "black" if tone < _DARK else "hatched"
+    return "black" if fill.tone < _DARK else "hatched"
 
 
 def _is_ground(mask: Mask) -> bool:
@@ -141,17 +195,15 @@ def _is_ground(mask: Mask) -> bool:
 
 
 def _is_words(light: Mask, share: float) -> bool:
-    """Whether light things on a ground are words: few, changing both across and down, several."""
+    """Whether light things on a ground are words: few, changing both across and down."""
     if share > _MOST_LIGHT:
         return False
     across = int((light[:, 1:] != light[:, :-1]).sum())
     down = int((light[1:] != light[:-1]).sum())
-    if not down or not across or not 1 / _ONE_WAY < across / down < _ONE_WAY:
-        return False
-    return windows.parts(light)[0] >= _LIGHT_THINGS
+    return bool(down and across and 1 / _ONE_WAY < across / down < _ONE_WAY)
 
 
-def _extremes(grey: Grey, cell: tuple[int, int]) -> tuple[Grey, Grey]:
+def _extremes(grey: Grey, cell: Cell) -> tuple[Grey, Grey]:
     """The darkest and the lightest tone of each cell; the last ones may be smaller."""
     tall, wide = grey.shape
     spread = np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge")

@@ -19,7 +19,7 @@ import pypdfium2.raw as pdfium
 from PIL import Image
 
 from gateway.errors import BadDocument
-from gateway.pages import binarise, survey
+from gateway.pages import binarise, fills, survey
 from gateway.pages.parts import BROKEN
 from gateway.pages.windows import Mask
 from gateway.pages.wire import Bitmap
@@ -67,7 +67,7 @@ def _ink(page: pypdfium2.PdfPage, facts: survey.Survey, size: tuple[int, int], *
 
 def _in_dots(
     boxes: Sequence[tuple[float, float, float, float]], paper: tuple[float, float], size: tuple[int, int]
-) -> list[binarise.Area]:
+) -> list[fills.Area]:
     """Places in points from the lower left as dots from the upper left, cut at the edges of the page."""
     across, down = size[0] / paper[0], size[1] / paper[1]
     areas = []
