@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import fontpkg
 import lxml.html
 import weasyprint
-from PIL import Image
+from PIL import Image, ImageFile
 from weasyprint.text import ffi
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
@@ -30,6 +30,8 @@ from gateway.errors import BadDocument
 from gateway.pages.image import MOST_PIXELS, PILLOW_ERRORS
 from gateway.pages.paper import Paper
 from gateway.pages.parts import TOO_MUCH
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False  # WeasyPrint sets it, for all of us: half a scan would be faxed as a whole one
 
 _LONGEST = 2_000_000  # characters
 _MOST_ELEMENTS = 30_000
@@ -44,6 +46,7 @@ _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImpl
 _BREAK, _LINE_FEED = "page-break-before: always", "\n"
 _STYLE = """
 html { font-family: "Noto Sans", "Noto Sans CJK JP", sans-serif; font-size: 10.5pt; line-height: 1.35 }
+body { margin: 0 }
 img, svg { max-width: 100% }
 pre { white-space: pre-wrap; overflow-wrap: anywhere }
 .faxgate-text { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; margin: 0; font-family: inherit }

@@ -190,7 +190,9 @@ class _Judge:
                 self.part(child)
 
     def inline_picture(self, part: message.Part) -> None:
-        why = self.decoration(part)
+        where = self.where(part)
+        is_shown = any(picture.position == where for one in self.chosen for picture in one.pictures)
+        why = "shown in the message" if is_shown else self.decoration(part)
         if why:
             self.skip(part, why)
         else:

@@ -78,6 +78,8 @@ def repaired(content: bytes, title: str) -> bytes:
         raise ValueError("pikepdf is not installed")
     try:
         with pikepdf.open(io.BytesIO(content), attempt_recovery=True) as document:
+            if any("/Contents" not in page for page in document.pages):
+                raise ValueError("the content of a page is missing")  # it leaves out what it does not find
             out = io.BytesIO()
             document.save(out)
             return out.getvalue()

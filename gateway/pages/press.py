@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 from types import ModuleType
 
+import lxml.etree
 from markdown_it import MarkdownIt
 from pypdf import PdfReader
 
 from gateway.errors import BadDocument
 from gateway.pages import child, fonts, html, image, pdf, quotes, sniff, text
-from gateway.pages.manifest import MISSING, UNSUPPORTED, Chosen
+from gateway.pages.manifest import BROKEN, MISSING, UNSUPPORTED, Chosen
 from gateway.pages.paper import Paper
 
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
@@ -23,7 +24,7 @@ _SOME = 20  # replacement marks that are no reason to refuse a text
 _TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
 _LINES_A_PAGE = 80  # more than any page has
 _MOST_ROWS = 1500  # of a table that is drawn; a longer one is set line by line
-_SVG_STYLE = "<style>body { margin: 0 } img { width: 100% }</style>"
+_SVG = '<img src="cid:svg" style="width: 100%">'
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,12 @@ class Press:
         setter = markup()
         if setter is None:
             raise BadDocument(f"{part.title}: SVG needs WeasyPrint, which is not installed", part=part.title, reply=MISSING)
-        source = f'{_SVG_STYLE}<img src="cid:svg">'
-        laid = setter.to_pages(
-            source, part.title, self.paper, limit=self.max_pages - done, pictures={"svg": ("image/svg+xml", part.content)}
-        )
-        if laid is None or not _has_ink(laid.pdf):
-            raise BadDocument(f"{part.title} is broken", part=part.title, reply="554 5.6.5")
+        pictures = {"svg": ("image/svg+xml", part.content)}
+        laid = None
+        if _is_xml(part.content):
+            laid = setter.to_pages(_SVG, part.title, self.paper, limit=self.max_pages - done, pictures=pictures)
+        if laid is None:
+            raise BadDocument(f"{part.title} is broken", part=part.title, reply=BROKEN)
         return self._fitted(laid, part.title, done)
 
     def _html(self, part: Chosen, done: int) -> Printed:
@@ -239,7 +240,10 @@ def _joined(first: bytes, second: bytes) -> bytes:
     return out.getvalue()
 
 
-def _has_ink(document: bytes) -> bool:
-    """Whether anything is drawn on the first page: an SVG that cannot be read leaves it blank."""
-    content = PdfReader(io.BytesIO(document)).pages[0].get_contents()
-    return content is not None and b" Do" in content.get_data()
+def _is_xml(content: bytes) -> bool:
+    """Whether it is well-formed; entities are left alone, nothing is fetched."""
+    try:
+        lxml.etree.fromstring(content, lxml.etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False))
+    except (lxml.etree.XMLSyntaxError, ValueError):
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NumberObject, StreamObject, TextStringObject
 
 from gateway.errors import BadDocument
-from gateway.pages import fonts, html, image, pdf, raster, received, text, tiff
+from gateway.pages import fonts, html, image, pdf, raster, received, sniff, text, tiff
 from gateway.pages.paper import PAPERS
 from tests.pages import fax_files as make
 
@@ -259,6 +260,33 @@ def test_img_15_a_damaged_tiff_gives_pages_or_a_refusal(data: st.DataObject) -> 
 _TIFF = make.tiff(make.fax_page(60, 200), make.fax_page(60, 200), compression="raw")
 
 
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAA"
+    "AAAERAAAEAAQAAAAABoQABAAAAAAAAAGEAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAA"
+    "AADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkA"
+    "AAAwAAAwAeoCCBBZbq5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAA"
+    "AAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAG"
+    "ltZGF0AAAAXSgBrxOAE6dC5My1HGC1hARsdeYR/IpsB+5JCng4wFnSWDbDVtxAUpBb9LKtTqs5Jv605Y8opKmkDl49VNzexQ37Ac87v2Yg3ozp"
+    "GDzG+scceH+71zvxuP4lRUP7gA=="
+)
+
+
+def test_a_telephones_heic_picture_becomes_a_page() -> None:
+    assert sniff.kind(HEIC) == "heic"
+    frame = next(image.frames(HEIC, "x"))
+    assert (frame.picture.size, frame.picture.mode, frame.is_photo) == ((64, 48), "L", True)
+    assert frame.picture.getpixel((10, 10)) < 60  # type: ignore[operator]
+    assert frame.picture.getpixel((50, 40)) > 200  # type: ignore[operator]
+    assert make.sizes(one_page(HEIC)) == [(612, 792)]
+
+
+def test_without_its_library_a_heic_picture_is_refused_and_the_reason_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "HEIC", False)
+    with pytest.raises(BadDocument, match="not installed") as error:
+        one_page(HEIC)
+    assert error.value.reply == "554 5.6.3"
+
+
 # --- PDF ----------------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +352,48 @@ def test_a_page_whose_corners_are_written_the_other_way_round_is_the_same_page()
         writer.write(out)
         made.append(make.ink(pdf.to_pages(out.getvalue(), "a.pdf", LETTER, header=False, done=0, limit=9)))
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("compressed", [0, 1])
+def test_cnt_06_a_cut_pdf_is_refused_or_has_all_of_its_words(compressed: int) -> None:
+    words = ["first page " * 5, "second page " * 5]
+    whole = make.pdf(*words, pageCompression=compressed)
+    for end in range(1, len(whole), 29):
+        result = attempt(lambda end=end: pdf.to_pages(whole[:end], "a.pdf", LETTER, header=False, done=0, limit=9))
+        assert result == "554 5.6.5" or make.texts(result) == [text.strip() for text in words], end
+
+
+def test_a_pdf_that_pypdf_cannot_read_is_rebuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make.pdf("rebuilt words", pageCompression=0)
+    broken = whole.replace(b"/Type /Pages", b"/Type /Pagez").replace(b"startxref", b"startxxxx")
+    read = []
+    reader = pdf.PdfReader
+
+    def once(source: io.BytesIO) -> PdfReader:
+        read.append(len(source.getvalue()))
+        if len(read) == 1:
+            raise AssertionError("pypdf has a fault")
+        return reader(source)
+
+    monkeypatch.setattr(pdf, "PdfReader", once)
+    made = pdf.to_pages(broken, "a.pdf", LETTER, header=False, done=0, limit=9)
+    assert make.texts(made) == ["rebuilt words"]
+    assert len(read) == 2
+    read.clear()
+    monkeypatch.setattr(pdf, "pikepdf", None)
+    assert make.texts(pdf.to_pages(whole, "a.pdf", LETTER, header=False, done=0, limit=9)) == ["rebuilt words"]
+
+
+def test_scripts_in_a_pdf_do_not_run_and_do_not_come_along() -> None:
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(make.pdf("words"))))
+    script = DictionaryObject({NameObject("/S"): NameObject("/JavaScript"), NameObject("/JS"): TextStringObject("evil()")})
+    writer._root_object[NameObject("/OpenAction")] = writer._add_object(script)
+    out = io.BytesIO()
+    writer.write(out)
+    made = pdf.to_pages(out.getvalue(), "a.pdf", LETTER, header=False, done=0, limit=9)
+    assert make.texts(made) == ["words"]
+    assert b"evil" not in made
+    assert b"/OpenAction" not in made
 
 
 def test_a_page_whose_content_is_missing_is_not_sent_blank() -> None:
