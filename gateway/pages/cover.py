@@ -88,9 +88,9 @@ class Layout:
 
 def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...], languages: tuple[str, ...] = ()) -> Layout:
     """Break the message into pages behind the facts of the cover. Raises BadTemplate, BadDocument."""
-    shown = fonts.printable(message)
+    shown = fonts.printable(message, any_script=True)
     facts = (cover.to_name, cover.organisation, cover.from_name, cover.from_address, cover.subject, cover.from_organisation)
-    missing = fonts.Printable("", tuple(sorted({*shown.missing, *fonts.printable("".join(facts)).missing})))
+    missing = fonts.Printable("", tuple(sorted({*shown.missing, *fonts.printable("".join(facts), any_script=True).missing})))
     layout = Layout(cover, paper, templates, languages, _logo(cover), note=missing.note)
     said = wording.fill(cover, _WIDEST_TOTAL, templates, languages)
     layout.pages = [[]]

@@ -222,7 +222,7 @@ def names(templates: Sequence[Path]) -> list[str]:
 
 def one_line(value: str) -> str:
     """A value as it may stand in a line of the template: printable, and unable to begin a line of its own."""
-    return " ".join(fonts.printable(value).text.split())
+    return " ".join(fonts.printable(value, any_script=True).text.split())
 
 
 def date_in_words(date: datetime, w: Mapping[str, str]) -> str:

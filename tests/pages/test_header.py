@@ -46,10 +46,10 @@ def test_pages_that_share_their_resources_keep_their_own_numbers() -> None:
     assert [(page.count(SHOWN), page.count(f"page {n}/3")) for n, page in enumerate(pages, 1)] == [(1, 1)] * 3
 
 
-@pytest.mark.parametrize("name", ["Αλέξανδρος Фёдорович", "Müller & Söhne (Köln) \\ “GmbH” €", "plain", "你好"])
+@pytest.mark.parametrize("name", ["Αλέξανδρος Фёдорович", "Müller & Söhne (Köln) \\ “GmbH” €", "plain", "\U00010380\ue000"])
 def test_cnt_19_names_in_any_letters_are_shown_or_visibly_replaced(name: str) -> None:
     (page,) = make.texts(over(make.pdf("x"), f"{name}  +1"))
-    assert (name if name != "你好" else "��") in page
+    assert (name if name[0] < "\U00010000" else "��") in page
     assert "page 1/1" in page
 
 
