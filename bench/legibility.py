@@ -6,6 +6,7 @@ sees it. The error rate is the sum of edit distances over the sum of letters, at
 
 from __future__ import annotations
 
+import functools
 import glob
 
 import tesserocr
@@ -24,6 +25,12 @@ class Reader:
     def __init__(self) -> None:
         data = sorted(glob.glob("/usr/share/tesseract-ocr/*/tessdata"))[-1]
         self._api = tesserocr.PyTessBaseAPI(path=data, lang="eng", psm=tesserocr.PSM.SINGLE_BLOCK)
+
+    @classmethod
+    @functools.cache
+    def shared(cls) -> Reader:
+        """The one of this process."""
+        return cls()
 
     def errors(self, picture: Image.Image, page: Page) -> tuple[int, int]:
         """Wrong letters and letters of all blocks of a page; `picture` is in mode "1"."""

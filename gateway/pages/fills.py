@@ -12,8 +12,8 @@ things in it are few, lie across and down, and are several; in doubt it stays as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ Area = tuple[int, int, int, int]
 #: Lines and dots of a cell: areas are found in cells, which are square on paper.
 Cell = tuple[int, int]
 
+STROKE = 25  #: dots; what is narrower is a stroke, what is wider a ground
 _TONED = 200  # lighter grounds vanish
 _DARK = 90  # darker solid areas are black
 _STEP = 24  # tones from one ground to another
@@ -54,6 +55,8 @@ class Fill:
     darkest: int
     lightest: int
     """Of its ground, which may fade."""
+    behind: Grey = field(repr=False)
+    """The ground without light strokes."""
 
     @property
     def ink(self) -> int:
@@ -81,51 +84,62 @@ class Fills:
     black: tuple[Fill, ...] = ()
 
 
-def find(grey: Grey, contrast: Grey, lift: Callable[[], Grey], cell: Cell, pictures: Sequence[Area]) -> Fills:
+def find(grey: Grey, contrast: Grey, high: Grey, cell: Cell, pictures: Sequence[Area]) -> Fills:
     """Judge every area of a page.
 
     contrast  of strokes that are darker than their ground
-    lift      gives that of strokes that are lighter, where it is wanted
+    high      the lightest tone of each cell
     pictures  inside these only dark areas are areas: the rest may be paper
     """
-    low, high = _extremes(grey, cell)
-    flat = (high < _TONED) & (high - low <= _FLAT)
-    brightest, dimmest = np.where(flat, high, 0), np.where(flat, high, 255).astype(np.uint8)
-    borders = windows.lightest(brightest, 3, 3).astype(np.int16) - windows.darkest(dimmest, 3, 3) > _STEP
-    flat &= ~borders  # where two grounds meet
-    for left, top, right, bottom in pictures:
-        rows, columns = slice(top // cell[0], -(-bottom // cell[0])), slice(left // cell[1], -(-right // cell[1]))
-        flat[rows, columns] &= high[rows, columns] < _DARK
-    cores = windows.opened(flat.view(np.uint8), _CORE, _CORE).view(bool)
-    kinds: dict[str, list[Fill]] = {"light_on_dark": [], "dropped": [], "hatched": [], "black": []}
-    if not cores.any():
+    if int(high.min()) >= _TONED:
         return Fills()
-    lights = lift()
+    low = windows.darkest_in_cells(grey, cell)
+    cores = _grounds(low, high, cell, pictures)
+    kinds: dict[str, list[Fill]] = {"light_on_dark": [], "dropped": [], "hatched": [], "black": []}
     for alike in _alike(cores, high):
         for rows, columns, cells in _areas(alike, low):
             tones = high[rows, columns][alike[rows, columns] & cells]
             if not tones.size:
                 continue  # a bridge between other areas
             place = slice(rows.start * cell[0], rows.stop * cell[0]), slice(columns.start * cell[1], columns.stop * cell[1])
-            tall, wide = grey[place].shape
-            mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[:tall, :wide]
-            fill = Fill(place, mask, int(np.median(tones)), int(tones.min()), int(tones.max()))
-            things = windows.parts(cells & (high[rows, columns] > fill.paper))[0]
-            kinds[_fate(fill, grey[place], contrast[place], lights[place], things)].append(fill)
+            inside = grey[place]
+            mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[: inside.shape[0], : inside.shape[1]]
+            behind = windows.opened(inside, STROKE, STROKE if cell[0] == cell[1] else STROKE // 2 + 1)
+            fill = Fill(place, mask, int(np.median(tones)), int(tones.min()), int(tones.max()), behind)
+            things = len(windows.parts(cells & (high[rows, columns] > fill.paper))[1])
+            kinds[_fate(fill, inside, contrast[place], things)].append(fill)
     return Fills(**{name: tuple(found) for name, found in kinds.items()})
+
+
+def _grounds(low: Grey, high: Grey, cell: Cell, pictures: Sequence[Area]) -> Mask:
+    """Cells of flat tone that are no paper, in squares of several."""
+    flat = (high < _TONED) & (high - low <= _FLAT)
+    for left, top, right, bottom in pictures:
+        rows, columns = slice(top // cell[0], -(-bottom // cell[0])), slice(left // cell[1], -(-right // cell[1]))
+        flat[rows, columns] &= high[rows, columns] < _DARK
+    if not flat.any():
+        return flat
+    brightest, dimmest = np.where(flat, high, np.uint8(0)), np.where(flat, high, np.uint8(255))
+    brightest, dimmest = windows.lightest(brightest, 3, 3), windows.darkest(dimmest, 3, 3)
+    flat &= (brightest < dimmest) | (brightest - dimmest <= _STEP)  # not where two grounds meet
+    cores: Mask = windows.opened(flat.view(np.uint8), _CORE, _CORE).view(bool)
+    return cores
 
 
 def _alike(cores: Mask, high: Grey) -> list[Mask]:
     """Grounds of nearly one tone together, so that the bars of a chart stay apart. One that fades is one ground."""
-    count, labels = windows.parts(cores)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    tones = np.bincount(labels.ravel(), weights=high.ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+    if not cores.any():
+        return []
+    labels, places = windows.parts(cores)
+    numbers = labels[cores]
+    sizes = np.bincount(numbers, minlength=len(places) + 1)
+    tones = np.bincount(numbers, weights=high[cores], minlength=len(places) + 1) / np.maximum(sizes, 1)
     large = np.flatnonzero(sizes[1:] >= _LEAST) + 1  # a gap between letters is no ground of its own
     if not large.size:
         return []
     order = large[np.argsort(tones[large], kind="stable")]
-    groups = np.zeros(count + 1, dtype=np.int32)
-    groups[order] = 1 + np.cumsum(np.diff(tones[order], prepend=tones[order[0]]) > _STEP / 2)
+    groups = np.zeros(len(places) + 1, dtype=np.uint8)
+    groups[order] = np.minimum(255, 1 + np.cumsum(np.diff(tones[order], prepend=tones[order[0]]) > _STEP / 2))
     grouped = groups[labels]
     return [grouped == number for number in range(1, int(groups.max()) + 1)]
 
@@ -145,41 +159,26 @@ def draw(black: Mask, grey: Grey, fills: Fills, *, fine: bool) -> None:
 
 def _areas(cores: Mask, low: Grey) -> list[tuple[slice, slice, Mask]]:
     """Areas in cells: grounds that hang together over the words on them, but not over paper, with what they enclose."""
-    if not cores.any():
-        return []
     bridged = windows.closed(cores.view(np.uint8), _BRIDGE, _BRIDGE).view(bool) & (low < _TONED)
-    count, labels = windows.parts(bridged)
+    labels, places = windows.parts(bridged)
     found = []
-    for number, (rows, columns) in enumerate(_boxes(labels, count), 1):
+    for number, (rows, columns) in enumerate(places, 1):
         cells = _filled(labels[rows, columns] == number)
         if cells.sum() >= _LEAST:
             found.append((rows, columns, cells))
-    return found
-
-
-def _boxes(labels: np.ndarray, count: int) -> list[tuple[slice, slice]]:
-    """The bounding box of each label from 1."""
-    rows, columns = np.nonzero(labels)
-    numbers = labels[rows, columns]
-    first = np.full((count + 1, 2), 1 << 30)
-    last = np.zeros((count + 1, 2), dtype=int)
-    for axis, where in enumerate((rows, columns)):
-        np.minimum.at(first[:, axis], numbers, where)
-        np.maximum.at(last[:, axis], numbers, where)
-    return [(slice(first[n][0], last[n][0] + 1), slice(first[n][1], last[n][1] + 1)) for n in range(1, count + 1)]
+    return sorted(found, key=lambda area: (area[0].start, area[1].start, area[0].stop, area[1].stop))
 
 
 def _filled(cells: Mask) -> Mask:
     """With its holes: what the area encloses."""
-    outside = np.pad(~cells, 1, constant_values=True)
-    _, labels = windows.parts(outside)
+    labels, _ = windows.parts(np.pad(~cells, 1, constant_values=True))
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
 
 
-def _fate(fill: Fill, grey: Grey, contrast: Grey, lift: Grey, things: int) -> str:
+def _fate(fill: Fill, grey: Grey, contrast: Grey, things: int) -> str:
     """`things`: how many light pieces lie on it."""
     size = int(fill.mask.sum())
-    light = fill.mask & ((lift > _CONTRAST) & (grey > fill.paper) | (grey > fill.white))
+    light = fill.mask & ((grey - fill.behind > _CONTRAST) & (grey > fill.paper) | (grey > fill.white))
     lights = int(light.sum()) / size
     darks = int((fill.mask & (contrast > _CONTRAST) & (grey < fill.ink)).sum()) / size
     if lights > darks and lights > _FEW:
@@ -201,22 +200,6 @@ def _is_words(light: Mask, share: float) -> bool:
     across = int((light[:, 1:] != light[:, :-1]).sum())
     down = int((light[1:] != light[:-1]).sum())
     return bool(down and across and 1 / _ONE_WAY < across / down < _ONE_WAY)
-
-
-def _extremes(grey: Grey, cell: Cell) -> tuple[Grey, Grey]:
-    """The darkest and the lightest tone of each cell; the last ones may be smaller."""
-    tall, wide = grey.shape
-    spread = np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge")
-    made = []
-    for choose in (np.minimum, np.maximum):
-        rows = spread[:: cell[0]]
-        for n in range(1, cell[0]):
-            rows = choose(rows, spread[n :: cell[0]])
-        columns = rows[:, :: cell[1]]
-        for n in range(1, cell[1]):
-            columns = choose(columns, rows[:, n :: cell[1]])
-        made.append(np.ascontiguousarray(columns))
-    return made[0], made[1]
 
 
 def _frame(mask: Mask, *, fine: bool) -> Mask:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
 
 
 @functools.cache
@@ -56,16 +57,41 @@ def opened(grey: Grey, wide: int, high: int) -> Grey:
     return lightest(darkest(grey, wide, high), wide, high)
 
 
-def parts(mask: Mask) -> tuple[int, NDArray[np.int32]]:
-    """The pieces that hang together by their sides: how many, and for each dot its piece from 1; 0 outside.
+def lightest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
+    """The lightest tone of each cell of so many lines and dots; the last ones may be smaller."""
+    return _in_cells(grey, cell, np.maximum)
 
-    Pieces are numbered in the order of their first dots, line by line.
+
+def darkest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
+    """The darkest one."""
+    return _in_cells(grey, cell, np.minimum)
+
+
+def parts(mask: Mask) -> tuple[Labels, list[tuple[slice, slice]]]:
+    """The pieces that hang together by their sides: for each dot its piece from 1, 0 outside; the place of each piece.
+
+    Which piece has which number is not said.
     """
     cv2 = opencv()
     if cv2 is not None:
-        found, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-        return _renumbered(labels.astype(np.int32)) if found > 1 else (0, labels.astype(np.int32))
-    return _renumbered(_joined(mask))
+        _, labels, about, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=4)
+        return labels, [(slice(y, y + high), slice(x, x + wide)) for x, y, wide, high, _ in about[1:].tolist()]
+    return _joined(mask)
+
+
+def _in_cells(grey: Grey, cell: tuple[int, int], choose: Callable[..., Any]) -> Grey:
+    tall, wide = grey.shape
+    spread = (
+        np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge") if tall % cell[0] or wide % cell[1] else grey
+    )
+    rows = spread[:: cell[0]]
+    for n in range(1, cell[0]):
+        rows = choose(rows, spread[n :: cell[0]])
+    columns = rows[:, :: cell[1]]
+    for n in range(1, cell[1]):
+        columns = choose(columns, rows[:, n :: cell[1]])
+    result: Grey = np.ascontiguousarray(columns)
+    return result
 
 
 def _extreme(grey: Grey, size: int, axis: int, choose: Callable[..., Any]) -> Grey:
@@ -83,30 +109,29 @@ def _extreme(grey: Grey, size: int, axis: int, choose: Callable[..., Any]) -> Gr
     return result
 
 
-def _joined(mask: Mask) -> NDArray[np.int32]:
+def _joined(mask: Mask) -> tuple[Labels, list[tuple[slice, slice]]]:
     """Every dot gets the lowest number in its row, then in its column, until nothing changes."""
-    labels = np.where(mask, np.arange(1, mask.size + 1, dtype=np.int32).reshape(mask.shape), 0).astype(np.int32)
+    labels: Labels = np.where(mask, np.arange(1, mask.size + 1, dtype=np.int32).reshape(mask.shape), 0).astype(np.int32)
     while True:
         before = labels
         labels = _lowest_in_runs(labels, mask)
         labels = np.ascontiguousarray(_lowest_in_runs(np.ascontiguousarray(labels.T), np.ascontiguousarray(mask.T)).T)
         if np.array_equal(labels, before):
-            return labels
+            break
+    rows, columns = np.nonzero(labels)
+    _, numbers = np.unique(labels[rows, columns], return_inverse=True)
+    count = int(numbers.max(initial=-1)) + 1
+    labels[rows, columns] = numbers + 1
+    first, last = np.full((count, 2), mask.size), np.zeros((count, 2), dtype=int)
+    for axis, where in enumerate((rows, columns)):
+        np.minimum.at(first[:, axis], numbers, where)
+        np.maximum.at(last[:, axis], numbers, where + 1)
+    return labels, [(slice(*ends[0]), slice(*ends[1])) for ends in np.stack([first, last], axis=2).tolist()]
 
 
-def _lowest_in_runs(labels: NDArray[np.int32], mask: Mask) -> NDArray[np.int32]:
+def _lowest_in_runs(labels: Labels, mask: Mask) -> Labels:
     begins = np.ones(mask.shape, dtype=bool)
     begins[:, 1:] = mask[:, 1:] != mask[:, :-1]
     starts = np.flatnonzero(begins)
     lengths = np.diff(np.append(starts, mask.size))
     return np.repeat(np.minimum.reduceat(labels.ravel(), starts), lengths).reshape(mask.shape).astype(np.int32)
-
-
-def _renumbered(labels: NDArray[np.int32]) -> tuple[int, NDArray[np.int32]]:
-    """By first appearance: libraries number differently."""
-    flat = labels.ravel()
-    numbers, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-    order = np.argsort(np.where(numbers == 0, -1, first))
-    rank = np.empty(len(numbers), dtype=np.int32)
-    rank[order] = np.arange(len(numbers), dtype=np.int32) + (0 if (numbers == 0).any() else 1)
-    return int((numbers != 0).sum()), rank[inverse].reshape(labels.shape)
