@@ -60,13 +60,17 @@ def check_config(file: Path, as_json: bool) -> None:
     able = daemon.check(settings)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
+    converters = {"fence": fence.describe(), **fence.equipment()}
     if as_json:
-        click.echo(json.dumps({"file": str(file), "config": values, "carriers": list(able)}, indent=2))
+        told = {"file": str(file), "config": values, "carriers": list(able), "converters": converters}
+        click.echo(json.dumps(told, indent=2))
         return
     screen.print(f"[bold]{file}[/] is in order.", markup=True)
     for key, value in _flat(values):
         screen.print(f"  {key} = {json.dumps(value, ensure_ascii=False)}", markup=False)
-    screen.print(f"  converters: {fence.describe()}", markup=False)
+    screen.print("  converters:")
+    for what, words in converters.items():
+        screen.print(f"    {what}: {words}", markup=False)
 
 
 def _mask(values: Any) -> None:

@@ -16,6 +16,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import json
 import logging
 import os
 import pickle
@@ -37,6 +38,7 @@ from gateway.pages import confine, landlock
 FRAME = struct.Struct(">cQ")
 REQUEST = struct.Struct(">dQ")  # seconds, bytes of memory
 _WARM = "gateway.pages.warm:up"
+_EQUIPMENT = "gateway.pages.equipment:describe"
 
 _job: socket.socket | None = None  # the socket of the job this process does; None everywhere but in a job
 
@@ -256,8 +258,12 @@ def _protection() -> str:
 
 
 def main() -> None:
-    """Entry point of the server's process: the number of the control socket, or `describe` to say what protects here."""
+    """Entry point of the server's process: the number of the control socket; `describe` to say what protects here, or
+    `equipment` to say, as JSON, what there is to convert with."""
     if sys.argv[1] == "describe":
         os.write(1, _protection().encode())
+    elif sys.argv[1] == "equipment":
+        confine.no_network()
+        os.write(1, json.dumps(_call(_EQUIPMENT, ())).encode())
     else:
         serve(int(sys.argv[1]))

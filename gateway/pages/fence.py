@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -26,7 +27,7 @@ from gateway.errors import BadDocument, ConverterUnavailable, SpoolUnavailable
 from gateway.pages import child, office, sniff
 from gateway.pages.child import note
 
-__all__ = ["Fence", "describe", "note"]
+__all__ = ["Fence", "describe", "equipment", "note"]
 
 _log = logging.getLogger(__name__)
 
@@ -197,10 +198,21 @@ class _Part:
 
 def describe() -> str:
     """Which protections hold on this machine, in words; found out by a short-lived process."""
+    return _said("describe") or "the converter cannot be started"
+
+
+def equipment() -> dict[str, str]:
+    """What there is to convert with on this machine, in words, by what it is for."""
+    said = _said("equipment")
+    found = {str(what): str(words) for what, words in json.loads(said).items()} if said else {}
+    return {"office documents": office.describe(), **found}
+
+
+def _said(what: str) -> str:
     done = subprocess.run(  # noqa: S603 - our own interpreter and program
-        _command("describe"), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        _command(what), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
     )
-    return done.stdout.decode() or "the converter cannot be started"
+    return done.stdout.decode()
 
 
 def _spawn(control: int, folder: Path) -> subprocess.Popen[bytes]:

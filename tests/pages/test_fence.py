@@ -262,13 +262,59 @@ def test_each_protection_holds_alone_and_what_is_missing_is_said(without: str, s
         "try:\n    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n    print('reached')\n"
         "except OSError as error:\n    print('refused')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     words, reached = done.stdout.splitlines()
     if words != said:
         pytest.skip(f"this machine offers less: {words}")
     assert reached == ("reached" if said.startswith("limits") else "refused")
+
+
+ELSEWHERE = """
+import asyncio, sys
+from pathlib import Path
+from gateway.pages import confine, fence, office
+assert confine._refuse_system_calls({{"x86_64": {x86}, "aarch64": {arm}}})
+folder = Path(sys.argv[1])
+from tests.pages import office_files
+from gateway.pages import landlock
+async def main():
+    pen = fence.Fence(memory=300_000_000, time_limit=30, folder=folder)
+    assert await pen.run("gateway.pages.html:to_text", "<p>words") == "words"
+    print(pen.describe())
+    print(office.walls())
+    print(repr(office.bubblewrap()))
+    limits = {{"most_pages": 9, "folder": folder, "memory": 1_000_000_000, "seconds": 60}}
+    print((await office.convert("rtf", office_files.rtf("words"), **limits))[:4])
+    await pen.close()
+asyncio.run(main())
+"""
+MOUNTS = {"x86": "(165, 166, 155)", "arm": "(40, 39, 41)"}  # mount, umount2, pivot_root: not in @system-service
+DOCKER = {"x86": "(165, 166, 155, 272, 308)", "arm": "(40, 39, 41, 97, 268)"}  # and unshare, setns
+
+
+@needs_landlock
+@pytest.mark.needs("soffice")
+@pytest.mark.parametrize(("refused", "by_namespace"), [(MOUNTS, True), (DOCKER, False)], ids=["systemd unit", "image"])
+def test_the_fence_and_libreoffice_work_with_the_rights_of_the_unit_and_of_the_image(
+    tmp_path: Path, refused: dict[str, str], by_namespace: bool
+) -> None:
+    program = ELSEWHERE.format(**refused)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True)
+    fence_words, program_words, bubblewrap, pdf_begins = done.stdout.splitlines()
+    assert ("user namespace" in fence_words) == by_namespace
+    assert "no network and no programs by seccomp" in fence_words
+    assert "no network by seccomp" in program_words
+    assert "own files only by Landlock" in fence_words
+    assert "own files only by Landlock" in program_words
+    assert (bubblewrap, pdf_begins) == ("''", "b'%PDF'")
+
+
+def test_check_config_can_say_what_there_is_to_convert_with() -> None:
+    said = fence.equipment()
+    assert said["HTML mail, SVG"] == "laid out by WeasyPrint"
+    assert said["HEIC pictures"] == "pi-heif"
+    assert said["broken PDF"] == "pypdf, pikepdf, pdfium"
+    assert set(said) == {"office documents", "HTML mail, SVG", "scripts", "broken PDF", "HEIC pictures"}
 
 
 def test_the_protection_is_described_without_a_running_server() -> None:
