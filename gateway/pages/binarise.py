@@ -37,7 +37,8 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     contrast = ground - (grey if fine else np.minimum(sharp, ground))  # sharpening makes edges lighter than their ground
     found = fills.find(grey, contrast, cells, cell, pictures)
     for area in found.light_on_dark:
-        lights = np.maximum(sharp[area.place], area.behind) - area.behind
+        behind = fills.behind(grey[area.place], cell)
+        lights = sharp[area.place] - (behind if fine else np.minimum(behind, sharp[area.place]))
         contrast[area.place] = np.where(area.mask, lights, contrast[area.place])
     black = _strokes(contrast, cell, _floors(cells, cell, pictures), _SHARE[fine])
     fills.draw(black, grey, found, fine=fine)

@@ -13,7 +13,7 @@ things in it are few, lie across and down, and are several; in doubt it stays as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -55,8 +55,6 @@ class Fill:
     darkest: int
     lightest: int
     """Of its ground, which may fade."""
-    behind: Grey = field(repr=False)
-    """The ground without light strokes."""
 
     @property
     def ink(self) -> int:
@@ -104,10 +102,9 @@ def find(grey: Grey, contrast: Grey, high: Grey, cell: Cell, pictures: Sequence[
             place = slice(rows.start * cell[0], rows.stop * cell[0]), slice(columns.start * cell[1], columns.stop * cell[1])
             inside = grey[place]
             mask = cells.repeat(cell[0], axis=0).repeat(cell[1], axis=1)[: inside.shape[0], : inside.shape[1]]
-            behind = windows.opened(inside, STROKE, STROKE if cell[0] == cell[1] else STROKE // 2 + 1)
-            fill = Fill(place, mask, int(np.median(tones)), int(tones.min()), int(tones.max()), behind)
-            things = len(windows.parts(cells & (high[rows, columns] > fill.paper))[1])
-            kinds[_fate(fill, inside, contrast[place], things)].append(fill)
+            fill = Fill(place, mask, int(np.median(tones)), int(tones.min()), int(tones.max()))
+            lights = cells & (high[rows, columns] > fill.paper)
+            kinds[_fate(fill, inside, contrast[place], lights, cell)].append(fill)
     return Fills(**{name: tuple(found) for name, found in kinds.items()})
 
 
@@ -164,7 +161,7 @@ def _areas(cores: Mask, low: Grey) -> list[tuple[slice, slice, Mask]]:
     found = []
     for number, (rows, columns) in enumerate(places, 1):
         cells = _filled(labels[rows, columns] == number)
-        if cells.sum() >= _LEAST:
+        if np.count_nonzero(cells) >= _LEAST:
             found.append((rows, columns, cells))
     return sorted(found, key=lambda area: (area[0].start, area[1].start, area[0].stop, area[1].stop))
 
@@ -175,14 +172,22 @@ def _filled(cells: Mask) -> Mask:
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
 
 
-def _fate(fill: Fill, grey: Grey, contrast: Grey, things: int) -> str:
-    """`things`: how many light pieces lie on it."""
-    size = int(fill.mask.sum())
-    light = fill.mask & ((grey - fill.behind > _CONTRAST) & (grey > fill.paper) | (grey > fill.white))
-    lights = int(light.sum()) / size
-    darks = int((fill.mask & (contrast > _CONTRAST) & (grey < fill.ink)).sum()) / size
-    if lights > darks and lights > _FEW:
-        return "light_on_dark" if things >= _LIGHT_THINGS and _is_ground(fill.mask) and _is_words(light, lights) else "black"
+def behind(grey: Grey, cell: Cell) -> Grey:
+    """The ground behind light strokes."""
+    return windows.opened(grey, STROKE, STROKE if cell[0] == cell[1] else STROKE // 2 + 1)
+
+
+def _fate(fill: Fill, grey: Grey, contrast: Grey, light_cells: Mask, cell: Cell) -> str:
+    size = np.count_nonzero(fill.mask)
+    darks = np.count_nonzero(fill.mask & (contrast > _CONTRAST) & (grey < fill.ink)) / size
+    if light_cells.any():
+        strokes = (grey - behind(grey, cell) > _CONTRAST) & (grey > fill.paper)
+        light = fill.mask & (strokes | (grey > fill.white))
+        lights = np.count_nonzero(light) / size
+        if lights > darks and lights > _FEW:
+            things = len(windows.parts(light_cells)[1])
+            words = things >= _LIGHT_THINGS and _is_ground(fill.mask) and _is_words(light, lights)
+            return "light_on_dark" if words else "black"
     if darks > _FEW:
         return "dropped"
     return "black" if fill.tone < _DARK else "hatched"
@@ -190,15 +195,15 @@ def _fate(fill: Fill, grey: Grey, contrast: Grey, things: int) -> str:
 
 def _is_ground(mask: Mask) -> bool:
     """Whether an area has the shape of a ground: the dark squares of a QR code do not."""
-    return min(mask.shape[0] * 2, mask.shape[1]) >= _NARROW and mask.sum() > _RECTANGLE * mask.size
+    return min(mask.shape[0] * 2, mask.shape[1]) >= _NARROW and np.count_nonzero(mask) > _RECTANGLE * mask.size
 
 
 def _is_words(light: Mask, share: float) -> bool:
     """Whether light things on a ground are words: few, changing both across and down."""
     if share > _MOST_LIGHT:
         return False
-    across = int((light[:, 1:] != light[:, :-1]).sum())
-    down = int((light[1:] != light[:-1]).sum())
+    across = np.count_nonzero(light[:, 1:] != light[:, :-1])
+    down = np.count_nonzero(light[1:] != light[:-1])
     return bool(down and across and 1 / _ONE_WAY < across / down < _ONE_WAY)
 
 

@@ -54,7 +54,7 @@ def _is_paper(ground: Grey, contrast: Grey) -> bool:
     coarse = np.ascontiguousarray(ground[::8, ::8])
     change = windows.lightest(coarse, 5, 5) - windows.darkest(coarse, 5, 5)
     return bool(
-        (contrast > _STROKE).mean() > _SOME_STROKES
+        np.count_nonzero(contrast > _STROKE) > _SOME_STROKES * contrast.size
         and np.percentile(coarse, 5) > _DIM_PAPER
         and (change > _SLOW).mean() < _FOLDS
     )

@@ -59,11 +59,17 @@ def opened(grey: Grey, wide: int, high: int) -> Grey:
 
 def lightest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
     """The lightest tone of each cell of so many lines and dots; the last ones may be smaller."""
+    cv2 = opencv()
+    if cv2 is not None:
+        return np.ascontiguousarray(cv2.dilate(grey, np.ones(cell, np.uint8), anchor=(0, 0))[:: cell[0], :: cell[1]])
     return _in_cells(grey, cell, np.maximum)
 
 
 def darkest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
     """The darkest one."""
+    cv2 = opencv()
+    if cv2 is not None:
+        return np.ascontiguousarray(cv2.erode(grey, np.ones(cell, np.uint8), anchor=(0, 0))[:: cell[0], :: cell[1]])
     return _in_cells(grey, cell, np.minimum)
 
 
