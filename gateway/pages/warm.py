@@ -6,7 +6,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.pages import assemble, tiff
+from gateway.pages import assemble, received, scripts, tiff
 
 
 def up() -> None:
@@ -34,4 +34,4 @@ def up() -> None:
                 source=out / "mail", content_type="message/rfc822", out=out, cover=cover, paper="a4", max_pages=9, header="x"
             )
         )
-        tiff.as_printed(made.pdf, out / "printed.pdf")
+        printed.as_printed(made.pdf, out / "printed.pdf")
