@@ -10,9 +10,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from gateway.config import Config, Presentation
+from gateway.errors import ConfigError
 from gateway.fax import Recipient
 from gateway.message import Headers
 from gateway.number import FaxNumber
+from gateway.pages import ocr
 from gateway.pages.assemble import Cover, Job
 
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "none", "false", "0")
@@ -104,3 +106,25 @@ def _cover(cover: Cover, look: Presentation, asked: str) -> Cover | None:
 def logo(path: Path) -> bytes:
     """The file, read once: what the check at the start has seen is what is printed. Raises OSError."""
     return path.read_bytes()
+
+
+def check(config: Config, templates: Sequence[Path]) -> None:
+    """Try every cover page, language and logo that was chosen, and the languages lines are read in. Raises ConfigError."""
+    for n, line in enumerate(config.line, 1):
+        if line.ocr and (problem := ocr.lacking(line.ocr)):
+            raise ConfigError(config.file, f"line[{n}].ocr", problem)
+    chosen = [(f"account[{n}]", account) for n, account in enumerate(config.account, 1)]
+    chosen = [(key, one) for key, one in chosen if one.cover != "standard" or one.language != "en" or one.logo]
+    if not chosen and config.templates is None:
+        return  # what is built in is tested
+    from gateway.pages import cover  # the libraries that draw: only where there is something to try
+
+    if config.templates is not None and (problem := cover.problem(templates)):
+        raise ConfigError(config.file, "templates", problem)
+    for key, one in chosen:
+        try:
+            picture = logo(one.logo) if one.logo else b""
+        except OSError as error:
+            raise ConfigError(config.file, f"{key}.logo", f"{one.logo} cannot be read ({error.strerror})") from error
+        if problem := cover.problem(templates, one.cover, one.language, picture):
+            raise ConfigError(config.file, key, problem)
