@@ -5,7 +5,7 @@ The client's network is not known here: a sender whom an account lists counts as
 
 from __future__ import annotations
 
-import email
+import email.parser
 import email.policy
 import email.utils
 import tempfile
@@ -120,9 +120,12 @@ async def _pages(
 
 def _addressed(config: Config, data: bytes) -> list[str]:
     """Addresses of To and Cc at our domain: only here, where nothing is sent, are they looked at."""
-    mail = email.message_from_bytes(data, policy=email.policy.compat32)
-    fields = [str(value) for name in ("To", "Cc") for value in mail.get_all(name, [])]
-    found = [each for _, each in email.utils.getaddresses(fields)]
+    mail = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(data)
+    fields = [message.decoded(value) for name in ("To", "Cc") for value in mail.get_all(name, [])]
+    try:
+        found = [each for _, each in email.utils.getaddresses(fields)]
+    except RecursionError:  # comments in comments in …
+        return []
     return [each for each in found if each.rpartition("@")[2].lower() in config.domain]
 
 

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from gateway.errors import BadDocument
 from gateway.pages import child, fonts, html, image, pdf, quotes, sniff, text
-from gateway.pages.manifest import BROKEN, MISSING, UNSUPPORTED, Chosen
+from gateway.pages.manifest import BROKEN, MISSING, TOO_MUCH, UNSUPPORTED, Chosen
 from gateway.pages.paper import Paper
 
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
@@ -24,6 +24,7 @@ _SOME = 20  # replacement marks that are no reason to refuse a text
 _TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
 _LINES_A_PAGE = 80  # more than any page has
 _MOST_ROWS = 1500  # of a table that is drawn; a longer one is set line by line
+_LARGEST_XML = 80_000_000  # bytes of text in an office document; real ones have a tenth of it
 _SVG = '<img src="cid:svg" style="width: 100%">'
 
 
@@ -84,7 +85,7 @@ class Press:
         return Printed(made, _count(made), _about_picture(content, content_type, kind))
 
     def _office(self, part: Chosen, done: int) -> Printed:
-        _check_rows(part, self.max_pages)
+        _check_size(part, self.max_pages)
         try:
             made = child.office(part.kind, part.content, self.max_pages + 1)
         except BadDocument as refused:
@@ -197,9 +198,14 @@ def _rows(words: str) -> list[list[str]]:
     return rows if len(rows) <= _MOST_ROWS and max(map(len, rows), default=0) <= 100 else []
 
 
-def _check_rows(part: Chosen, most_pages: int) -> None:
-    """Refuse a sheet of more rows than any pages hold, before LibreOffice spends minutes on it."""
-    if part.kind in ("xlsx", "ods") and sniff.rows(part.content, most_pages * _LINES_A_PAGE) > most_pages * _LINES_A_PAGE:
+def _check_size(part: Chosen, most_pages: int) -> None:
+    """Refuse what no pages could hold, before LibreOffice spends minutes on it."""
+    if not part.content.startswith(b"PK"):
+        return
+    if sniff.unpacked(part.content) > _LARGEST_XML:
+        raise BadDocument(f"{part.title} is too large when it is unpacked", part=part.title, reply=TOO_MUCH)
+    most_rows = most_pages * _LINES_A_PAGE
+    if part.kind in ("xlsx", "ods") and sniff.rows(part.content, most_rows) > most_rows:
         raise pdf.too_long(most_pages, part.title)
 
 

@@ -108,6 +108,12 @@ def _compound(data: bytes) -> str:
     return next((kind for stream, kind in _STREAMS if stream.encode("utf-16-le") in data), "office")
 
 
+def unpacked(data: bytes) -> int:
+    """Bytes of XML in an office document, as its list of files claims."""
+    with zipfile.ZipFile(io.BytesIO(data)) as package:
+        return sum(one.file_size for one in package.infolist() if one.filename.endswith((".xml", ".rels")))
+
+
 def rows(data: bytes, enough: int) -> int:
     """Rows of the largest sheet of a spreadsheet, counted in its packed XML until there are more than `enough`."""
     most = 0
