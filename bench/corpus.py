@@ -162,7 +162,7 @@ Drawer = Callable[[Sheet], None]
 @functools.cache
 def pages() -> tuple[Page, ...]:
     """All of them."""
-    made = []
+    made: list[Page] = []
     for kind in ("text", "mixed", "photo"):
         drawers: tuple[Drawer, ...] = importlib.import_module(f"bench.corpus_{kind}").DRAWERS
         for drawer in drawers:

@@ -23,7 +23,7 @@ def hills(size: tuple[int, int], seed: int) -> np.ndarray:
         total += weight
         weight *= 0.55
     ground /= total
-    return (ground - ground.min()) / (ground.max() - ground.min())
+    return np.asarray((ground - ground.min()) / (ground.max() - ground.min()))
 
 
 def landscape(size: tuple[int, int], seed: int) -> Image.Image:

@@ -36,7 +36,7 @@ from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
-from gateway.pages import job, ocr
+from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import backup, queries, steps
@@ -173,7 +173,7 @@ class Service:
         with self.documents.scratch() as folder:
             source, out = folder / "in.pdf", folder / "out.pdf"
             await asyncio.to_thread(source.write_bytes, pdf)
-            await self.fence.run("gateway.pages.tiff:as_printed", source, out)
+            await self.fence.run("gateway.pages.printed:as_printed", source, out)
             return await asyncio.to_thread(out.read_bytes)
 
     def _workshop(self, statements: Statements) -> Workshop:
@@ -354,32 +354,9 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
-    _check_covers(config)
-    for n, line in enumerate(config.line, 1):
-        if line.ocr and (problem := ocr.lacking(line.ocr)):
-            raise ConfigError(config.file, f"line[{n}].ocr", problem)
+    job.check(config, Templates(config.templates).folders)
     documents_of(config)
     return capabilities_of(config)
-
-
-def _check_covers(config: Config) -> None:
-    """Every cover page that an account or an operator chose. Raises ConfigError."""
-    folders = Templates(config.templates).folders
-    chosen = [(f"account[{n}]", account) for n, account in enumerate(config.account, 1)]
-    chosen = [(key, one) for key, one in chosen if one.cover != "standard" or one.language != "en" or one.logo]
-    if not chosen and config.templates is None:
-        return  # what is built in is tested
-    from gateway.pages import cover  # the libraries that draw: only where there is something to try
-
-    if config.templates is not None and (problem := cover.problem(folders)):
-        raise ConfigError(config.file, "templates", problem)
-    for key, one in chosen:
-        try:
-            picture = job.logo(one.logo) if one.logo else b""
-        except OSError as error:
-            raise ConfigError(config.file, f"{key}.logo", f"{one.logo} cannot be read ({error.strerror})") from error
-        if problem := cover.problem(folders, one.cover, one.language, picture):
-            raise ConfigError(config.file, key, problem)
 
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:

@@ -1,17 +1,24 @@
-"""Commands that make pages and send nothing: cover preview."""
+"""Commands that make pages and send nothing: cover preview, render."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import mimetypes
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from gateway import config
-from gateway.cli.terminal import in_file, reported, screen
+from gateway.cli.terminal import as_json_option, in_file, print_table, reported, screen
 from gateway.config import Config
 from gateway.errors import ConfigError, Refused
 from gateway.pages import job
+from gateway.pages.assemble import Job, Made, Measure, Print
+from gateway.pages.fence import Fence
 from gateway.templates import Templates
 
 _MESSAGE = """Dear Dr. Example,
@@ -81,6 +88,74 @@ def preview(template: str | None, language: str | None, account: str, paper: str
     screen.print(f"{out}: the cover page “{wanted}” in “{spoken}”.", markup=False)
 
 
+@click.command()
+@click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--resolution",
+    type=click.Choice(["auto", "fine", "standard"]),
+    default="auto",
+    show_default=True,
+    help="auto: standard where it does no harm.",
+)
+@in_file
+@as_json_option
+@reported
+def render(source: Path, out: Path, resolution: str, file: Path, as_json: bool) -> None:
+    """Write what the far end will print of a document or a mail, as PDF, TIFF and PNG, and how long it is on the wire."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        made, measures = asyncio.run(
+            _rendered(_settings(file), source.resolve(), out.resolve(), {"auto": None}.get(resolution, resolution == "fine"))
+        )
+    except OSError as error:
+        raise Refused(f"{out} cannot be written ({error.strerror or error}).") from error
+    pages = [
+        {"page": n, "lines": lines, "lines_per_inch": density, "mmr_seconds": _seconds(mmr), "mh_seconds": _seconds(mh)}
+        for n, (lines, density, mmr, mh) in enumerate(measures, 1)
+    ]
+    total = {"mmr_seconds": _seconds(sum(m[2] for m in measures)), "mh_seconds": _seconds(sum(m[3] for m in measures))}
+    notes = [entry.note for entry in made.manifest if entry.note]
+    if as_json:
+        click.echo(json.dumps({"out": str(out), "pages": pages, "total": total, "notes": notes}, indent=2))
+        return
+    columns = ("page", "lines", "lines/inch", "MMR s", "MH s")
+    rows = [[str(value) for value in page.values()] for page in pages]
+    print_table(columns, [*rows, ["all", "", "", *(str(value) for value in total.values())]])
+    for note in notes:
+        screen.print(f"Note: {note}", markup=False)
+
+
+async def _rendered(settings: Config | None, source: Path, out: Path, fine: bool | None) -> tuple[Made, Sequence[Measure]]:
+    """The pages as they would be sent without a cover page, written to `out` as they would be printed."""
+    limits = settings.pages if settings else config.Pages()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fence = Fence(memory=limits.memory, time_limit=limits.time_limit.total_seconds(), folder=folder)
+        wanted = Job(
+            source=source,
+            content_type=mimetypes.guess_type(source.name)[0] or "application/octet-stream",
+            out=folder,
+            cover=None,
+            paper=settings.paper if settings else "letter",
+            max_pages=limits.max_pages,
+            title=source.name,
+        )
+        try:
+            made = await fence.run("gateway.pages.assemble:make", wanted)
+            assert isinstance(made, Made)
+            measures = await fence.run("gateway.pages.printed:render", Print(source=made.pdf, out=out, fine=fine))
+        finally:
+            await fence.close()
+        assert isinstance(measures, tuple)
+        return made, measures
+
+
+def _seconds(coded: int) -> float:
+    """At 14,400 bit/s."""
+    return round(coded * 8 / 14_400, 1)
+
+
 def _settings(file: Path) -> Config | None:
     """The configuration, if there is one where it is looked for by default. Raises ConfigError."""
     try:
@@ -95,4 +170,4 @@ def _templates(settings: Config | None) -> tuple[Path, ...]:
     return tuple(Templates(settings.templates if settings else None).folders)
 
 
-COMMANDS = (cover,)
+COMMANDS = (cover, render)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.pages.manifest import ManifestEntry
 
-__all__ = ["Cover", "Job", "Made", "ManifestEntry", "make"]
+__all__ = ["Cover", "Job", "Made", "ManifestEntry", "Measure", "Print", "make"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,30 @@ class Made:
     """With the cover page."""
     manifest: tuple[ManifestEntry, ...] = field(default=())
     """Every part of the mail in its order, printed or not."""
+
+
+#: Of one printed page: lines, lines an inch, bytes as MMR and as MH.
+Measure = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """What to write; the fenced process may read and write no more than this names."""
+
+    source: Path
+    """A PDF."""
+    out: Path
+    """A folder that exists; `printed.pdf`, `printed.tif` and `page-001.png` and so on are written into it."""
+    fine: bool | None = None
+    """None: page by page."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return (self.out,)
 
 
 def make(job: Job) -> Made:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pypdf import PdfReader, PdfWriter
 
 from gateway import message
 from gateway.errors import BadDocument
-from gateway.pages import child, cover, fonts, header, parts, pdf, press, wording
+from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, wording
 from gateway.pages.assemble import Job, Made
 from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
@@ -32,8 +33,9 @@ def bind(job: Job) -> Made:
     judgement, posted_text = _judged(job, printer)
     chosen = list(judgement.chosen)
     body = next((part for part in chosen if part.is_body and not _has_own_pages(part, printer, job)), None)
+    has_message = bool(posted_text.strip()) or any(part.is_body for part in chosen)
     front, body_entry = None, None
-    if job.cover is not None and (body or posted_text.strip() or not job.cover.only_with_message):
+    if job.cover is not None and (has_message or not job.cover.only_with_message):
         words, note = posted_text, ""
         if body is not None:
             child.note(body.title)
@@ -57,7 +59,7 @@ def bind(job: Job) -> Made:
     with target.open("wb") as file:
         _bound(front, sections, printer.paper, job, done).write(file)
     printed_entries = [section.entry for section in sections] + ([body_entry] if body_entry else [])
-    manifest = sorted([*printed_entries, *judgement.skipped], key=_order)
+    manifest = sorted([*(_warned(entry, target) for entry in printed_entries), *judgement.skipped], key=_order)
     return Made(pdf=target, pages=done, manifest=tuple(manifest))
 
 
@@ -104,6 +106,12 @@ def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
     return ManifestEntry(
         position=part.position, title=part.title, content_type=part.content_type, first_page=first, last_page=last, note=note
     )
+
+
+def _warned(entry: ManifestEntry, fax: Path) -> ManifestEntry:
+    """With a note about words that the fax will not show."""
+    warning = legible.warnings(fax, entry.first_page, entry.last_page)
+    return replace(entry, note="; ".join(filter(None, (entry.note, warning))))
 
 
 def _order(entry: ManifestEntry) -> list[list[int]]:

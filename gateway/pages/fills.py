@@ -195,7 +195,7 @@ def _fate(fill: Fill, grey: Grey, contrast: Grey, light_cells: Mask, cell: Cell)
 
 def _is_ground(mask: Mask) -> bool:
     """Whether an area has the shape of a ground: the dark squares of a QR code do not."""
-    return min(mask.shape[0] * 2, mask.shape[1]) >= _NARROW and np.count_nonzero(mask) > _RECTANGLE * mask.size
+    return bool(min(mask.shape[0] * 2, mask.shape[1]) >= _NARROW and np.count_nonzero(mask) > _RECTANGLE * mask.size)
 
 
 def _is_words(light: Mask, share: float) -> bool:
@@ -212,4 +212,5 @@ def _frame(mask: Mask, *, fine: bool) -> Mask:
     high = _FRAME if fine else _FRAME // 2
     spread = np.pad(mask, ((high, high), (_FRAME, _FRAME)))
     inner = windows.darkest(spread.view(np.uint8), 2 * _FRAME + 1, 2 * high + 1).view(bool)
-    return mask & ~inner[high:-high, _FRAME:-_FRAME]
+    edge: Mask = mask & ~inner[high:-high, _FRAME:-_FRAME]
+    return edge

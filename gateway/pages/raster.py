@@ -21,7 +21,7 @@ from PIL import Image
 from gateway.errors import BadDocument
 from gateway.pages import binarise, fills, survey
 from gateway.pages.parts import BROKEN
-from gateway.pages.windows import Mask
+from gateway.pages.windows import Grey, Mask
 from gateway.pages.wire import Bitmap
 
 WIDTH = 1728
@@ -50,22 +50,32 @@ def fax_pages(pdf: bytes | Path, *, fine: bool | None = True) -> Iterator[FaxPag
         width, height = page.get_size()
         facts = survey.of(page)
         finely = facts.small if fine is None else fine
-        lines = min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[finely] * min(1.0, 612.0 / width))))
-        rows = np.packbits(_ink(page, facts, (WIDTH, lines), fine=finely), axis=1).tobytes()
+        lines = _lines(width, height, fine=finely)
+        _, black = _both(page, facts, (WIDTH, lines), fine=finely)
+        rows = np.packbits(black, axis=1).tobytes()
         yield FaxPage(Bitmap(WIDTH, lines, 196 if finely else 98, rows), width, height)
 
 
-def _ink(page: pypdfium2.PdfPage, facts: survey.Survey, size: tuple[int, int], *, fine: bool) -> Mask:
-    """Where the page is black."""
+def drawn_twice(page: pypdfium2.PdfPage, facts: survey.Survey) -> tuple[Grey, Mask]:
+    """The page in tones and in ink, at fine resolution."""
+    width, height = page.get_size()
+    return _both(page, facts, (WIDTH, _lines(width, height, fine=True)), fine=True)
+
+
+def _lines(width: float, height: float, *, fine: bool) -> int:
+    """How many lines a page of this size in points has; what is wider than letter paper is made narrower."""
+    return min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
+
+
+def _both(page: pypdfium2.PdfPage, facts: survey.Survey, size: tuple[int, int], *, fine: bool) -> tuple[Grey, Mask]:
     with _drawn(page, *size) as bitmap:
-        grey = bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]]
-        if facts.plain:
-            return grey < binarise.PLAIN
-        grey = np.ascontiguousarray(grey)
-    return binarise.ink(grey, _in_dots(facts.pictures, page.get_size(), size), fine=fine)
+        grey = np.array(bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]])  # its memory ends with it
+    if facts.plain:
+        return grey, grey < binarise.PLAIN
+    return grey, binarise.ink(grey, in_dots(facts.pictures, page.get_size(), size), fine=fine)
 
 
-def _in_dots(
+def in_dots(
     boxes: Sequence[tuple[float, float, float, float]], paper: tuple[float, float], size: tuple[int, int]
 ) -> list[fills.Area]:
     """Places in points from the lower left as dots from the upper left, cut at the edges of the page."""

@@ -6,7 +6,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.pages import assemble, received, scripts, tiff
+from gateway.pages import assemble, printed, received, scripts, windows
 
 
 def up() -> None:
@@ -35,3 +35,6 @@ def up() -> None:
             )
         )
         printed.as_printed(made.pdf, out / "printed.pdf")
+        received.to_pdf((out / "printed.pdf").read_bytes())
+    windows.opencv()  # a plain page does not need it
+    scripts.has("王")  # which typefaces there are
