@@ -170,7 +170,7 @@ class Presentation(Section):
     cover: Text = "standard"
     """Cover page: a name in `templates/cover/`."""
     cover_policy: Literal["always", "message", "asked", "never"] = "always"
-    """`message`: when the mail has a message for it; `asked`: when the mail asks for one."""
+    """`message`: when the mail has a message; `asked`: when it asks for a cover page."""
     language: Text = "en"
     """Of the cover page and the header line; a mail's Content-Language wins where there are words in it."""
     organisation: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import replace
+from email.mime.text import MIMEText
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -233,6 +234,9 @@ def test_a_cover_that_is_wanted_with_a_message_only_is_left_out_without_one(tmp_
     assert make.texts(make.fax(tmp_path, make.mail(None, attached), cover=wanted).pdf) == ["the offer"]
     assert make.texts(make.fax(tmp_path, make.mail(" \n ", attached), cover=wanted).pdf) == ["the offer"]
     assert make.fax(tmp_path, make.mail("See there", attached), cover=wanted).pages == 2
+    laid_out = make.mail(None, attached)
+    laid_out.attach(MIMEText("<table><tr><td>See there</td></tr></table>", "html"))
+    assert "FAX" in make.texts(make.fax(tmp_path, laid_out, cover=wanted).pdf)[0]
     posted = make.fax(tmp_path, make.pdf("x"), content_type="application/pdf", cover=replace(wanted, message="Look"))
     assert ["Look" in page for page in make.texts(posted.pdf)] == [True, False]
     assert make.fax(tmp_path, make.pdf("x"), content_type="application/pdf", cover=wanted).pages == 1
