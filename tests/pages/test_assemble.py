@@ -14,7 +14,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import NameObject, NumberObject
 
 from gateway.pages import press, raster
-from gateway.pages.cover import BadTemplate
+from gateway.pages.wording import BadTemplate
 from tests.pages import fax_files as make
 
 
