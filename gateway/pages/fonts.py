@@ -23,7 +23,8 @@ from gateway.pages import scripts
 
 NAME = "FaxgateSans"
 REPLACEMENT = "\ufffd"
-_BOLD_STROKE = 0.035  # line width around bold letters, as a share of their size; the face has one weight here
+_BOLD_STROKE, _SMALL_STROKE = 0.035, 0.02  # line width around bold letters, as a share of their size; the face has one weight
+_SMALL = 10.0  # points: a fax of 98 lines an inch closes the gaps of smaller bold letters
 
 _SPELLED = {
     **dict.fromkeys("→⟶➔➜➡", "->"),
@@ -162,7 +163,7 @@ def _draw_own(canvas: Canvas, x: float, y: float, text: str, size: float, bold: 
     pen.setFont(face().fontName, size)
     if bold:
         canvas.saveState()
-        canvas.setLineWidth(size * _BOLD_STROKE)
+        canvas.setLineWidth(size * (_BOLD_STROKE if size >= _SMALL else _SMALL_STROKE))
         pen.setTextRenderMode(2)
     pen.textOut(text)
     if bold:

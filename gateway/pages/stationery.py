@@ -19,7 +19,7 @@ from gateway.pages.paper import Box
 from gateway.pages.wording import Field, Look
 
 HAIR = 0.75
-_LABEL = 0.8  # size of a label, as a share of its value's
+_LABEL, _SMALLEST = 0.8, 8.5  # size of a label, as a share of its value's; smaller ones run together in bold
 _LEAD = 1.28
 _MOST_LINES = 6
 _PAD = 5.0  # between a line and what stands beside it
@@ -212,15 +212,19 @@ def _label_room(fields: list[Field], look: Look, width: float) -> float:
     """Width of the column of labels; 0 where they stand above their values."""
     if look.labels == "above":
         return 0.0
-    widest = max((fonts.width(field.label, look.size * _LABEL) for field in fields), default=0.0)
+    widest = max((fonts.width(field.label, _label_size(look)) for field in fields), default=0.0)
     return min(widest + 14, width * 0.45)
+
+
+def _label_size(look: Look) -> float:
+    return max(_SMALLEST, look.size * _LABEL)
 
 
 def _cell(canvas: Canvas | None, x: float, y: float, width: float, field: Field, look: Look, label_room: float) -> float:
     """One fact; returns its height."""
     pad = _PAD if look.lines == "boxes" else 0.0
     above = _PAD * (0.4 if look.lines == "none" else 0.8)
-    label, lead = look.size * _LABEL, look.size * _LEAD
+    label, lead = _label_size(look), look.size * _LEAD
     lines = _value_lines(field.value, look.size, width - 2 * pad - label_room)
     if canvas is not None:
         first = y - above - look.size
