@@ -100,6 +100,8 @@ class Made:
     """With the cover page."""
     manifest: tuple[ManifestEntry, ...] = field(default=())
     """Every part of the mail in its order, printed or not."""
+    inline: frozenset[str] = frozenset()
+    """SHA-256 of the pictures inside the mail's text, for `Job.familiar` of the sender's next mails."""
 
 
 #: Of one printed page: lines, lines an inch, bytes as MMR and as MH.

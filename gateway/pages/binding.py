@@ -54,13 +54,13 @@ def bind(job: Job) -> Made:
         printed = printer.sheets(part, done)
         sections.append(_Section(_entry(part, done + 1, done + printed.pages, printed.note), printed.pdf, printed.pages))
         done += printed.pages
-    child.note("")
     target = job.out / "fax.pdf"
     with target.open("wb") as file:
         _bound(front, sections, printer.paper, job, done).write(file)
     printed_entries = [section.entry for section in sections] + ([body_entry] if body_entry else [])
     manifest = sorted([*(_warned(entry, target) for entry in printed_entries), *judgement.skipped], key=_order)
-    return Made(pdf=target, pages=done, manifest=tuple(manifest))
+    child.note("")
+    return Made(pdf=target, pages=done, manifest=tuple(manifest), inline=judgement.pictures)
 
 
 def _has_own_pages(body: Chosen, printer: Press, job: Job) -> bool:
@@ -95,7 +95,7 @@ def _judged(job: Job, printer: Press) -> tuple[parts.Judgement, str]:
         why = why if bodies else f"{why} and no attachment"
         raise BadDocument(f"there is nothing to fax: {why}", reply=parts.NOTHING)
     skipped = [_left_out(part, dropped[id(part)]) for part in judgement.chosen if id(part) in dropped]
-    return parts.Judgement(chosen, (*judgement.skipped, *skipped)), ""
+    return parts.Judgement(chosen, (*judgement.skipped, *skipped), judgement.pictures), ""
 
 
 def _left_out(part: Chosen, why: str) -> ManifestEntry:
@@ -110,6 +110,7 @@ def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
 
 def _warned(entry: ManifestEntry, fax: Path) -> ManifestEntry:
     """With a note about words that the fax will not show."""
+    child.note(entry.title)
     warning = legible.warnings(fax, entry.first_page, entry.last_page)
     return replace(entry, note="; ".join(filter(None, (entry.note, warning))))
 

@@ -24,6 +24,7 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 1, 38, 22, 4
 _SECCOMP_MODE_FILTER = 2
 _ALLOW, _DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
+_UNKNOWN = 0x00050000 | 38  # with ENOSYS: the C library then takes the older call
 _MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit numbers
 #: Refused to the server and its jobs: socket, connect, execve, execveat, ptrace, process_vm_readv, process_vm_writev,
 #: io_uring_setup (it opens sockets by another way), bpf, unshare, setns, mount.
@@ -32,11 +33,13 @@ _OUTSIDE = {
     "aarch64": (198, 203, 221, 281, 117, 270, 271, 425, 280, 97, 268, 40),
 }
 #: Refused to a job: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open, pidfd_send_signal, prlimit64 (all
-#: of them reach other processes of our user, the gateway too), clone, clone3, fork, vfork.
+#: of them reach other processes of our user, the gateway too), fork, vfork. Calls of clone are looked at one by one.
 _OTHERS = {
-    "x86_64": (62, 200, 234, 129, 297, 434, 424, 302, 56, 435, 57, 58),
-    "aarch64": (129, 130, 131, 138, 240, 434, 424, 261, 220, 435),
+    "x86_64": (62, 200, 234, 129, 297, 434, 424, 302, 57, 58),
+    "aarch64": (129, 130, 131, 138, 240, 434, 424, 261),
 }
+_CLONE, _CLONE3 = {"x86_64": 56, "aarch64": 220}, 435
+_THREAD = 0x10000  # CLONE_THREAD: Pango looks typefaces up in threads of its own
 #: Refused to a program we start, which has children and makes local sockets: connect, ptrace, process_vm_readv,
 #: process_vm_writev, io_uring_setup, bpf, unshare, setns, mount. Sockets are looked at one by one.
 _FOREIGN = {
@@ -85,12 +88,11 @@ def limit(memory: int, seconds: float) -> None:
             (resource.RLIMIT_CPU, whole, whole + 2),
             (resource.RLIMIT_FSIZE, _LARGEST_FILE, _LARGEST_FILE),
             (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
-            (resource.RLIMIT_NPROC, 0, 0),
             (resource.RLIMIT_CORE, 0, 0),
         )
     )
-    if sys.platform == "linux":
-        _refuse_system_calls(_OTHERS)
+    if sys.platform != "linux" or not _refuse_system_calls(_OTHERS, only_threads=True):
+        _set_limits(((resource.RLIMIT_NPROC, 0, 0),))  # no threads either: some layouts will fail
 
 
 def limit_program(memory: int, seconds: float) -> None:
@@ -146,27 +148,41 @@ def _new_namespaces() -> bool:
     return bool(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def _refuse_system_calls(by_machine: Mapping[str, tuple[int, ...]], *, local_sockets: bool = False) -> bool:
-    """Refuse these calls for good, beside those refused before; with `local_sockets` also every socket that is not local."""
+def _refuse_system_calls(
+    by_machine: Mapping[str, tuple[int, ...]], *, local_sockets: bool = False, only_threads: bool = False
+) -> bool:
+    """Refuse these calls for good, beside those refused before; with `local_sockets` also every socket that is not local, with
+    `only_threads` also every new process that is not a thread of this one."""
     refused = by_machine.get(platform.machine(), ())
     if not refused:
         return False
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    load, equal, at_least, has_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
+    looked_at = []
+    if local_sockets:
+        looked_at += [
+            (equal, 0, 3, _SOCKET[platform.machine()]),
+            (load, 0, 0, 16),  # its first argument: the family
+            (equal, 1, 0, socket.AF_UNIX),
+            (answer, 0, 0, _DENY),
+        ]
+    if only_threads:
+        looked_at += [
+            (equal, 0, 1, _CLONE3),
+            (answer, 0, 0, _UNKNOWN),
+            (equal, 0, 3, _CLONE[platform.machine()]),
+            (load, 0, 0, 16),  # its first argument: the flags
+            (has_bit, 1, 0, _THREAD),
+            (answer, 0, 0, _DENY),
+        ]
     # Each jump counts the instructions it leaves out; every refusal lands on the last one.
-    last = 4 + len(refused) + (4 if local_sockets else 0) + 1
-    sockets = [
-        (equal, 0, 3, _SOCKET[platform.machine()]),
-        (load, 0, 0, 16),  # its first argument: the family
-        (equal, 1, 0, socket.AF_UNIX),
-        (answer, 0, 0, _DENY),
-    ]
+    last = 4 + len(refused) + len(looked_at) + 1
     code = [
         (load, 0, 0, 4),  # the machine
         (equal, 0, last - 2, _MACHINES[platform.machine()]),
         (load, 0, 0, 0),  # the system call
         (at_least, last - 4, 0, _X32),
         *((equal, last - (5 + n), 0, number) for n, number in enumerate(refused)),
-        *(sockets if local_sockets else []),
+        *looked_at,
         (answer, 0, 0, _ALLOW),
         (answer, 0, 0, _DENY),
     ]

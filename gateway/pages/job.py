@@ -35,6 +35,7 @@ def of_mail(
     header: bool = True,
     content_type: str = "message/rfc822",
     account: str = "",
+    familiar: frozenset[str] = frozenset(),
 ) -> Job:
     """Files, the facts of the cover, limits; no address of another recipient.
 
@@ -44,6 +45,7 @@ def of_mail(
     caller     our line, E.164, or ""
     header     whether the line on top of every page is ours to print
     account    its name: how its faxes look is in the configuration
+    familiar   SHA-256 of pictures that stand in most mails of this sender
     """
     look = config.presentation(account)
     date = sent.astimezone(ZoneInfo(config.zone))
@@ -81,6 +83,7 @@ def of_mail(
         languages=(*_options(recipient, "LANG"), *mail.languages, look.language),
         body=look.body,
         cut_quotes=look.cut_quotes,
+        familiar=familiar,
     )
 
 

@@ -63,3 +63,5 @@ class Judgement:
 
     chosen: tuple[Chosen, ...]
     skipped: tuple[ManifestEntry, ...]
+    pictures: frozenset[str] = frozenset()
+    """SHA-256 of the pictures inside the mail's text."""

@@ -72,6 +72,7 @@ class _Tally:
 
     layout: bool
     familiar: frozenset[str]
+    inline: set[str] = field(default_factory=set)  #: SHA-256 of pictures inside texts
     seen: dict[str, str] = field(default_factory=dict)  #: SHA-256 of a file: its title
     unpacked: int = 0
 
@@ -107,6 +108,7 @@ class _Judge:
     def mail(self, mail: message.Message) -> Judgement:
         leaves = (part for part in mail.root.walk() if part.content_id and part.content_type.startswith("image/"))
         self.pictures = {part.content_id: part for part in leaves}
+        self.tally.inline |= {digest(part.content) for part in self.pictures.values()}
         self.part(mail.root)
         self.leave_out_shown()
         if self.preface:  # an attached mail without any text of its own: its headers are printed all the same
@@ -114,7 +116,7 @@ class _Judge:
             self.chosen.insert(
                 0, Chosen(position=position, title="attached mail", content_type="text/plain", kind="text", content=content)
             )
-        return Judgement(tuple(self.chosen), tuple(self.skipped))
+        return Judgement(tuple(self.chosen), tuple(self.skipped), frozenset(self.tally.inline))
 
     def part(self, part: message.Part) -> None:
         kind = part.content_type

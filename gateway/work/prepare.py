@@ -43,6 +43,7 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     except ConverterUnavailable as error:
         await _not_converted(shop, claim, case, error)
         return
+    shop.familiar.remember(case.submission.envelope.sender, case.submission.id, made.inline)
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
@@ -86,4 +87,5 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
         account=account,
+        familiar=shop.familiar.of(submission.envelope.sender, submission.id),
     )

@@ -17,6 +17,7 @@ from gateway.report.compose import Composer
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
+from gateway.work.familiar import Familiar
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Workshop:
     retry: Retry
     mail_password: str = field(default="", repr=False)
     dice: random.Random = field(default_factory=random.Random)
+    familiar: Familiar = field(default_factory=Familiar)
 
     def now(self) -> datetime:
         return self.store.now()

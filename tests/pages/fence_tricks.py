@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -76,6 +77,14 @@ def second_process() -> str:
     except OSError:
         return "refused"
     return "made"
+
+
+def second_thread() -> str:
+    said: list[str] = []
+    thread = threading.Thread(target=said.append, args=("made",))
+    thread.start()
+    thread.join()
+    return said[0]
 
 
 def crash(part: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import struct
 from collections.abc import Callable
@@ -358,8 +359,12 @@ def test_a_page_whose_corners_are_written_the_other_way_round_is_the_same_page()
 def test_cnt_06_a_cut_pdf_is_refused_or_has_all_of_its_words(compressed: int) -> None:
     words = ["first page " * 5, "second page " * 5]
     whole = make.pdf(*words, pageCompression=compressed)
+
+    def pages_of(content: bytes) -> bytes:
+        return pdf.to_pages(content, "a.pdf", LETTER, header=False, done=0, limit=9)
+
     for end in range(1, len(whole), 29):
-        result = attempt(lambda end=end: pdf.to_pages(whole[:end], "a.pdf", LETTER, header=False, done=0, limit=9))
+        result = attempt(functools.partial(pages_of, whole[:end]))
         assert result == "554 5.6.5" or make.texts(result) == [text.strip() for text in words], end
 
 
@@ -367,13 +372,12 @@ def test_a_pdf_that_pypdf_cannot_read_is_rebuilt(monkeypatch: pytest.MonkeyPatch
     whole = make.pdf("rebuilt words", pageCompression=0)
     broken = whole.replace(b"/Type /Pages", b"/Type /Pagez").replace(b"startxref", b"startxxxx")
     read = []
-    reader = pdf.PdfReader
 
     def once(source: io.BytesIO) -> PdfReader:
         read.append(len(source.getvalue()))
         if len(read) == 1:
             raise AssertionError("pypdf has a fault")
-        return reader(source)
+        return PdfReader(source)
 
     monkeypatch.setattr(pdf, "PdfReader", once)
     made = pdf.to_pages(broken, "a.pdf", LETTER, header=False, done=0, limit=9)

@@ -78,6 +78,16 @@ async def test_bytes_of_any_size_go_in_and_out(pen: Fence) -> None:
     assert (len(make.sizes(answer[0])), answer[1]) == (3, 3)
 
 
+async def test_layouts_and_threads_work_behind_the_fence_while_processes_do_not(tmp_path: Path, pen: Fence) -> None:
+    mail = make.mail("你好 مرحبا", ("text/csv", b"a;b\n1;2\n", "a.csv"), ("text/markdown", b"# Head", "a.md"))
+    made = await pen.run("gateway.pages.assemble:make", job(tmp_path, mail.as_bytes()))
+    assert isinstance(made, Made)
+    pages = make.texts(made.pdf)
+    assert (len(pages), pages[2:]) == (4, ["a b 1 2", "Head"])
+    assert "你好" in pages[1]
+    assert await pen.run("gateway.pages.fence_tricks:second_thread") == "made"
+
+
 @pytest.mark.parametrize("trick", ["internet", "local_socket", "program", "trace"])
 async def test_cnt_12_a_job_has_no_network_and_starts_no_program(pen: Fence, trick: str) -> None:
     assert "network" in pen.describe()
