@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import config
+from gateway.errors import ConfigError
 from gateway.fax import Recipient
 from gateway.message import headers
 from gateway.pages import job
@@ -143,3 +144,12 @@ def test_cnt_18_no_other_recipient_is_on_the_cover() -> None:
     assert "+1 415-555-2671" in everything
     for other in ("0199", "other@", "third@", "fourth@"):
         assert other not in everything
+
+
+def test_what_becomes_of_the_text_is_the_accounts_to_say() -> None:
+    plain = asked(settings())
+    assert (plain.body, plain.cut_quotes) == ("always", False)
+    chosen = asked(settings(body="alone", cut_quotes=True))
+    assert (chosen.body, chosen.cut_quotes) == ("alone", True)
+    with pytest.raises(ConfigError, match="body"):
+        settings(body="sometimes")
