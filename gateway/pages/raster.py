@@ -51,15 +51,16 @@ def fax_pages(pdf: bytes | Path, *, fine: bool | None = True) -> Iterator[FaxPag
         facts = survey.of(page)
         finely = facts.small if fine is None else fine
         lines = _lines(width, height, fine=finely)
-        _, black = _both(page, facts, (WIDTH, lines), fine=finely)
-        rows = np.packbits(black, axis=1).tobytes()
+        with _tones(page, (WIDTH, lines)) as grey:
+            rows = np.packbits(_ink(grey, page, facts, fine=finely), axis=1).tobytes()
         yield FaxPage(Bitmap(WIDTH, lines, 196 if finely else 98, rows), width, height)
 
 
 def drawn_twice(page: pypdfium2.PdfPage, facts: survey.Survey) -> tuple[Grey, Mask]:
     """The page in tones and in ink, at fine resolution."""
-    width, height = page.get_size()
-    return _both(page, facts, (WIDTH, _lines(width, height, fine=True)), fine=True)
+    size = WIDTH, _lines(*page.get_size(), fine=True)
+    with _tones(page, size) as grey:
+        return grey.copy(), _ink(grey, page, facts, fine=True)
 
 
 def _lines(width: float, height: float, *, fine: bool) -> int:
@@ -67,12 +68,18 @@ def _lines(width: float, height: float, *, fine: bool) -> int:
     return min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
 
 
-def _both(page: pypdfium2.PdfPage, facts: survey.Survey, size: tuple[int, int], *, fine: bool) -> tuple[Grey, Mask]:
-    with _drawn(page, *size) as bitmap:
-        grey = np.array(bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]])  # its memory ends with it
+def _ink(grey: Grey, page: pypdfium2.PdfPage, facts: survey.Survey, *, fine: bool) -> Mask:
+    """Where the page is black."""
     if facts.plain:
-        return grey, grey < binarise.PLAIN
-    return grey, binarise.ink(grey, in_dots(facts.pictures, page.get_size(), size), fine=fine)
+        return grey < binarise.PLAIN
+    return binarise.ink(grey, in_dots(facts.pictures, page.get_size(), (grey.shape[1], grey.shape[0])), fine=fine)
+
+
+@contextlib.contextmanager
+def _tones(page: pypdfium2.PdfPage, size: tuple[int, int]) -> Iterator[Grey]:
+    """The page drawn; its memory ends with the context."""
+    with _drawn(page, *size) as bitmap:
+        yield np.ascontiguousarray(bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]])
 
 
 def in_dots(
