@@ -47,6 +47,8 @@ _FOREIGN = {
     "aarch64": (203, 117, 270, 271, 425, 280, 97, 268, 40),
 }
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+#: Instructions of a filter (linux/filter.h): load a word, jump if equal, at least, with a bit; answer.
+_LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
 _X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
 _LARGEST_FILE = 512 * 1024 * 1024
 _OPEN_FILES = 64
@@ -156,35 +158,18 @@ def _refuse_system_calls(
     refused = by_machine.get(platform.machine(), ())
     if not refused:
         return False
-    load, equal, at_least, has_bit, answer = 0x20, 0x15, 0x35, 0x45, 0x06
-    looked_at = []
-    if local_sockets:
-        looked_at += [
-            (equal, 0, 3, _SOCKET[platform.machine()]),
-            (load, 0, 0, 16),  # its first argument: the family
-            (equal, 1, 0, socket.AF_UNIX),
-            (answer, 0, 0, _DENY),
-        ]
-    if only_threads:
-        looked_at += [
-            (equal, 0, 1, _CLONE3),
-            (answer, 0, 0, _UNKNOWN),
-            (equal, 0, 3, _CLONE[platform.machine()]),
-            (load, 0, 0, 16),  # its first argument: the flags
-            (has_bit, 1, 0, _THREAD),
-            (answer, 0, 0, _DENY),
-        ]
+    looked_at = _looked_at(local_sockets, only_threads)
     # Each jump counts the instructions it leaves out; every refusal lands on the last one.
     last = 4 + len(refused) + len(looked_at) + 1
     code = [
-        (load, 0, 0, 4),  # the machine
-        (equal, 0, last - 2, _MACHINES[platform.machine()]),
-        (load, 0, 0, 0),  # the system call
-        (at_least, last - 4, 0, _X32),
-        *((equal, last - (5 + n), 0, number) for n, number in enumerate(refused)),
+        (_LOAD, 0, 0, 4),  # the machine
+        (_EQUAL, 0, last - 2, _MACHINES[platform.machine()]),
+        (_LOAD, 0, 0, 0),  # the system call
+        (_AT_LEAST, last - 4, 0, _X32),
+        *((_EQUAL, last - (5 + n), 0, number) for n, number in enumerate(refused)),
         *looked_at,
-        (answer, 0, 0, _ALLOW),
-        (answer, 0, 0, _DENY),
+        (_ANSWER, 0, 0, _ALLOW),
+        (_ANSWER, 0, 0, _DENY),
     ]
     program = b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -193,3 +178,25 @@ def _refuse_system_calls(
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return False
     return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(head), 0, 0) == 0)
+
+
+def _looked_at(local_sockets: bool, only_threads: bool) -> list[tuple[int, int, int, int]]:
+    """Instructions for calls that are refused by their first argument."""
+    found = []
+    if local_sockets:
+        found += [
+            (_EQUAL, 0, 3, _SOCKET[platform.machine()]),
+            (_LOAD, 0, 0, 16),  # its first argument: the family
+            (_EQUAL, 1, 0, socket.AF_UNIX),
+            (_ANSWER, 0, 0, _DENY),
+        ]
+    if only_threads:
+        found += [
+            (_EQUAL, 0, 1, _CLONE3),
+            (_ANSWER, 0, 0, _UNKNOWN),
+            (_EQUAL, 0, 3, _CLONE[platform.machine()]),
+            (_LOAD, 0, 0, 16),  # its first argument: the flags
+            (_HAS_BIT, 1, 0, _THREAD),
+            (_ANSWER, 0, 0, _DENY),
+        ]
+    return found
