@@ -17,6 +17,15 @@ COPY templates templates
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . && faxgate version
 
 FROM python:3.13-slim
+# What documents are converted with: LibreOffice, Pango (for HTML), Tesseract (for received faxes), and typefaces for all
+# scripts. The converters lose network and files by Landlock and system call filters, which Docker's own profile allows;
+# user namespaces and bubblewrap, which it does not allow, are not needed.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends \
+       libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui \
+       libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 tesseract-ocr \
+       fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji fonts-liberation fonts-crosextra-carlito fonts-crosextra-caladea \
+    && rm -rf /var/lib/apt/lists/*
 # The id is fixed, so that the owner of a volume stays the same from image to image.
 RUN groupadd --gid 10515 faxgate \
     && useradd --uid 10515 --gid faxgate --no-create-home --home-dir /var/lib/faxgate --shell /usr/sbin/nologin faxgate \

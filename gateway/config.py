@@ -35,6 +35,7 @@ from gateway.sections import (
     LineSection,
     MailOut,
     Pages,
+    Presentation,
     RetrySection,
     Section,
     Smtp,
@@ -130,6 +131,14 @@ class Config(Section):
     @property
     def paper(self) -> str:
         return self.pages.paper or ("letter" if self.region in ("US", "CA", "MX", "PH", "CL", "CO", "VE") else "a4")
+
+    def presentation(self, account: str) -> Presentation:
+        """How the faxes of the account of this name look."""
+        return next((section for section in self.account if section.name == account), Presentation())
+
+    def ocr(self, line: str) -> str:
+        """The languages in which faxes to this number (E.164) are read; "" for not at all."""
+        return next((section.ocr for section in self.line if section.number == line), "")
 
     @property
     def public_url(self) -> str:

@@ -38,6 +38,7 @@ from gateway.desk.throttle import Throttle
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
+from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.spool import backup, queries, steps
@@ -199,7 +200,7 @@ class Service:
         with self.documents.scratch() as folder:
             source, out = folder / "in.pdf", folder / "out.pdf"
             await asyncio.to_thread(source.write_bytes, pdf)
-            await self.fence.run("gateway.pages.tiff:as_printed", source, out)
+            await self.fence.run("gateway.pages.printed:as_printed", source, out)
             return await asyncio.to_thread(out.read_bytes)
 
     def _workshop(self, statements: Statements) -> Workshop:
@@ -382,6 +383,7 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
         raise ConfigError(config.file, "templates", problem)
+    job.check(config, Templates(config.templates).folders)
     documents_of(config)
     return capabilities_of(config)
 

@@ -5,7 +5,7 @@ The client's network is not known here: a sender whom an account lists counts as
 
 from __future__ import annotations
 
-import email
+import email.parser
 import email.policy
 import email.utils
 import tempfile
@@ -42,7 +42,8 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str
         verdict |= {"reply": "550 5.1.3", "reason": "The mail has no recipient at our domain; say one with --to."}
     else:
         own_header = not next(iter(capabilities.values())).writes_header
-        verdict |= await _pages(config, data, headers, judged[0][0], author, header=own_header)
+        name = account.name if account else ""
+        verdict |= await _pages(config, data, headers, judged[0][0], author, name, header=own_header)
         verdict |= _screened(headers, account)
     verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in judged)
     return verdict
@@ -86,7 +87,9 @@ def _refusal(error: Refused | Unavailable) -> Json:
     return {"reply": error.reply, "reason": where + error.text}
 
 
-async def _pages(config: Config, data: bytes, headers: Headers, recipient: Recipient, author: str, *, header: bool) -> Json:
+async def _pages(
+    config: Config, data: bytes, headers: Headers, recipient: Recipient, author: str, account: str, *, header: bool
+) -> Json:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "mail.eml"
@@ -102,6 +105,7 @@ async def _pages(config: Config, data: bytes, headers: Headers, recipient: Recip
             sent=datetime.now(UTC),
             reference="explain",
             header=header,
+            account=account,
         )
         fence = daemon.fence_of(config, folder)
         try:
@@ -116,9 +120,12 @@ async def _pages(config: Config, data: bytes, headers: Headers, recipient: Recip
 
 def _addressed(config: Config, data: bytes) -> list[str]:
     """Addresses of To and Cc at our domain: only here, where nothing is sent, are they looked at."""
-    mail = email.message_from_bytes(data, policy=email.policy.compat32)
-    fields = [str(value) for name in ("To", "Cc") for value in mail.get_all(name, [])]
-    found = [each for _, each in email.utils.getaddresses(fields)]
+    mail = email.parser.BytesHeaderParser(policy=email.policy.compat32).parsebytes(data)
+    fields = [message.decoded(value) for name in ("To", "Cc") for value in mail.get_all(name, [])]
+    try:
+        found = [each for _, each in email.utils.getaddresses(fields)]
+    except RecursionError:  # comments in comments in …
+        return []
     return [each for each in found if each.rpartition("@")[2].lower() in config.domain]
 
 

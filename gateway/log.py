@@ -61,6 +61,7 @@ ACTIONS = frozenset(
         "submit_uncertain",
         "sweep_alarm",
         "sweep_not_listed",
+        "text_not_read",
     }
 )
 

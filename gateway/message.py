@@ -23,6 +23,7 @@ _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
+_LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
 class _Readable(email.policy.Compat32):
@@ -68,6 +69,10 @@ class Headers:
     """How many Received fields there are."""
     loop_marks: tuple[str, ...]
     """Values of X-Faxgate-Loop, our own mark."""
+    languages: tuple[str, ...] = ()
+    """Content-Language (RFC 3282): the main tags, lower case, e.g. "de" for "de-AT"."""
+    cover: str = ""
+    """X-Faxgate-Cover: what the sender asks of the cover page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +223,8 @@ def _headers(mail: email.message.Message) -> Headers:
         list_id=raw("List-Id") or raw("List-Unsubscribe"),
         received=len(mail.get_all("Received", [])),
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
+        languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
+        cover=first("X-Faxgate-Cover"),
     )
 
 

@@ -176,6 +176,37 @@ class S3(Section):
         return self
 
 
+class Presentation(Section):
+    """How the faxes of an account look. The defaults hold for accounts made by the command line."""
+
+    cover: Text = "standard"
+    """Cover page: a name in `templates/cover/`."""
+    cover_policy: Literal["always", "message", "asked", "never"] = "always"
+    """`message`: when the mail has a message; `asked`: when it asks for a cover page."""
+    language: Text = "en"
+    """Of the cover page and the header line; a mail's Content-Language wins where there are words in it."""
+    organisation: str = ""
+    """Of the sender, on the cover page."""
+    phone: str = ""
+    """Where the sender is called back, on the cover page."""
+    logo: Beside | None = None
+    """PNG or JPEG for the cover page, at most 2 MB."""
+    confidential: str = ""
+    """Confidentiality note on the cover page."""
+    body: Literal["always", "alone", "cover", "never"] = "always"
+    """The text of a mail: `always` faxed; `alone`: only where there is no attachment; `cover`: as words on the cover page, also
+    where its HTML says more; `never`."""
+    cut_quotes: bool = False
+    """Leave the quoted history and notes about confidentiality out of that text."""
+
+    @field_validator("cover", "language")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+            raise ValueError("is a name of small letters and digits")
+        return value
+
+
 #: Keys of an account that are settings of its own (`fax.Settings`) where the file is silent.
 SETTINGS = (
     "outbound_callback",
@@ -188,7 +219,7 @@ SETTINGS = (
 )
 
 
-class AccountSection(Section):
+class AccountSection(Presentation):
     """`[[account]]`: who may fax."""
 
     name: Text
@@ -246,6 +277,15 @@ class LineSection(Section):
     carrier: Text
     mailbox: tuple[Mail, ...] = ()
     """Who gets what arrives here; empty: the operator."""
+    ocr: str = ""
+    """Languages as Tesseract calls them, e.g. "eng" or "deu+eng": what arrives gets text that can be searched. "": no."""
+
+    @field_validator("ocr")
+    @classmethod
+    def _languages(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z_]+(\+[A-Za-z_]+)*", value):
+            raise ValueError('write languages as Tesseract calls them, like "eng" or "deu+eng"')
+        return value
 
     @field_validator("number")
     @classmethod

@@ -107,10 +107,12 @@ def test_a_configuration_that_is_missing_ends_with_78(words: tuple[str, ...], co
         return
     document = tmp_path / "a.pdf"
     document.write_bytes(b"%PDF-1.7\n")
-    arguments = {"number": "+14155550123", "files": str(document), "mail": str(document)}
+    arguments = {"number": "+14155550123", "files": str(document), "mail": str(document), "source": str(document)}
     given = [arguments.get(str(one.name), "x") for one in command.params if isinstance(one, click.Argument)]
-    needed = [word for one in command.params if isinstance(one, click.Option) and one.required for word in (one.opts[0], "x")]
-    done = called(*words, *given, *needed, "-c", str(tmp_path / "nowhere.toml"))
+    for one in command.params:
+        if isinstance(one, click.Option) and one.required:
+            given += [one.opts[0], str(tmp_path / "out") if isinstance(one.type, click.Path) else "x"]
+    done = called(*words, *given, "-c", str(tmp_path / "nowhere.toml"))
     assert done == (78, f"faxgate: {tmp_path}/nowhere.toml: cannot be read (No such file or directory)\n")
 
 

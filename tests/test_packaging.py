@@ -118,6 +118,27 @@ def test_the_unit_is_hardened_by_systemds_own_measure(program: Callable[[str], s
     run(program("systemd-analyze"), "security", "--offline=yes", "--no-pager", "--threshold=25", str(UNIT))
 
 
+@pytest.mark.needs("systemd-analyze")
+def test_the_units_filter_allows_every_call_of_the_fence(program: Callable[[str], str]) -> None:
+    sets: dict[str, list[str]] = {}
+    for line in run(program("systemd-analyze"), "syscall-filter", "--no-pager").splitlines():
+        name = line.strip().lstrip("#").strip()
+        if line.startswith("@"):
+            sets[line.strip()] = current = []
+        elif name and " " not in name and not line.strip().startswith("# "):
+            current.append(name)
+
+    def calls(name: str) -> set[str]:
+        return set().union(*map(calls, sets[name])) if name in sets else {name}
+
+    settings = dict(line.split("=", 1) for line in unit_lines() if re.match(r"[A-Z]\w+=", line))
+    allowed = set().union(*map(calls, settings["SystemCallFilter"].split()))
+    landlock = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
+    needed = {"unshare", "prctl", "seccomp", "setrlimit", "prlimit64", "execve", "clone", "recvmsg", "socketpair", "setitimer"}
+    assert (landlock | needed) - allowed == set()
+    assert not {"mount", "bpf", "ptrace", "setns"} & allowed - calls("@process")
+
+
 def test_every_directive_of_the_unit_has_its_reason() -> None:
     lines = unit_lines()
     comment = re.compile(r"#+ \S")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, faxes, upkeep
+from gateway.cli import accounts, faxes, pages, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -60,13 +60,17 @@ def check_config(file: Path, as_json: bool) -> None:
     able = daemon.check(settings)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
+    converters = {"fence": fence.describe(), **fence.equipment()}
     if as_json:
-        click.echo(json.dumps({"file": str(file), "config": values, "carriers": list(able)}, indent=2))
+        told = {"file": str(file), "config": values, "carriers": list(able), "converters": converters}
+        click.echo(json.dumps(told, indent=2))
         return
     screen.print(f"[bold]{file}[/] is in order.", markup=True)
     for key, value in _flat(values):
         screen.print(f"  {key} = {json.dumps(value, ensure_ascii=False)}", markup=False)
-    screen.print(f"  converters: {fence.describe()}", markup=False)
+    screen.print("  converters:")
+    for what, words in converters.items():
+        screen.print(f"    {what}: {words}", markup=False)
 
 
 def _mask(values: Any) -> None:
@@ -128,5 +132,5 @@ def demo(out: Path, keep: bool) -> None:
         raise Unavailable(f"the demo cannot go on: {error.strerror or error} ({error.filename or 'a port'})") from error
 
 
-for _command in (*faxes.COMMANDS, *upkeep.COMMANDS, accounts.account, accounts.line):
+for _command in (*faxes.COMMANDS, *upkeep.COMMANDS, *pages.COMMANDS, accounts.account, accounts.line):
     main.add_command(_command)

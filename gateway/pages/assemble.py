@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from gateway.pages.parts import ManifestEntry
+from gateway.pages.manifest import ManifestEntry
 
-__all__ = ["Cover", "Job", "Made", "ManifestEntry", "make"]
+__all__ = ["Cover", "Job", "Made", "ManifestEntry", "Measure", "Print", "make"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,18 @@ class Cover:
     """The operator's mail address."""
     message: str = ""
     """Text for the cover page where the mail has none of its own: a posted document, or a call's."""
+    template: str = "standard"
+    """Which one, by its name in `templates/cover/`."""
+    only_with_message: bool = False
+    """Without a message there is no cover page."""
+    reply_to: str = ""
+    """Where that is not `from_address`."""
+    from_organisation: str = ""
+    from_phone: str = ""
+    logo: bytes = field(default=b"", repr=False)
+    """PNG or JPEG; b"" for none."""
+    confidential: str = ""
+    """Confidentiality note; "" for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +65,30 @@ class Job:
     """With the cover page."""
     header: str = ""
     """Text of the line at the top of every page, to which the page number is added; "" for none."""
+    languages: tuple[str, ...] = ()
+    """Of the cover page and the header line, the preferred one first; the first that has words is taken, else English."""
     templates: tuple[Path, ...] = ()
     """Folders of templates, the operator's first; empty for the built-in ones."""
     title: str = "the document"
     """How a posted file is called in errors and in the manifest."""
+
+    body: str = "always"
+    """What becomes of the message: "always" printed, "alone" (only where there is no attachment), as words on the "cover"
+    page, or "never"."""
+    cut_quotes: bool = False
+    """Leave the quoted history and notes about confidentiality out of the message."""
+    familiar: frozenset[str] = frozenset()
+    """SHA-256 of inline pictures that stand in most mails of this sender: logos, left out."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files and folders the fenced process may read."""
+        return (self.source, *self.templates)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The folders it may write into."""
+        return (self.out,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +100,32 @@ class Made:
     """With the cover page."""
     manifest: tuple[ManifestEntry, ...] = field(default=())
     """Every part of the mail in its order, printed or not."""
+    inline: frozenset[str] = frozenset()
+    """SHA-256 of the pictures inside the mail's text, for `Job.familiar` of the sender's next mails."""
+
+
+#: Of one printed page: lines, lines an inch, bytes as MMR and as MH.
+Measure = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """What to write; the fenced process may read and write no more than this names."""
+
+    source: Path
+    """A PDF."""
+    out: Path
+    """A folder that exists; `printed.pdf`, `printed.tif` and `page-001.png` and so on are written into it."""
+    fine: bool | None = None
+    """None: page by page."""
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (self.source,)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return (self.out,)
 
 
 def make(job: Job) -> Made:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pypdf import PageObject, PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, IndirectObject, NameObject, StreamObject
-from reportlab.pdfgen.canvas import Canvas
+from pypdf import PdfReader, PdfWriter
 
 from gateway import message
 from gateway.errors import BadDocument
-from gateway.pages import child, cover, fonts, html, image, parts, pdf, sniff, text
+from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, wording
 from gateway.pages.assemble import Job, Made
-from gateway.pages.paper import HEADER, PAPERS, Paper
+from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
-
-_HEADER_SIZE = 8.0
-_HEADER_EDGE = 24.0  # points from the sides: what a fax machine is sure to print
-_HEADER_NAME = NameObject("/FaxgateHeader")
-_REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
-_SOME = 20  # replacement marks that are no reason to refuse a text
-_TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
+from gateway.pages.press import Press
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,108 +29,77 @@ class _Section:
 def bind(job: Job) -> Made:
     """Make the fax that `job` describes. See `assemble.make` for the errors."""
     child.note("the mail" if job.content_type == "message/rfc822" else job.title)
-    paper = PAPERS[job.paper]
-    judgement, posted_text = _judged(job)
-    sections: list[_Section] = []
-    front: cover.Layout | None = None
+    printer = Press(PAPERS[job.paper], bool(job.header), job.max_pages, job.cut_quotes)
+    judgement, posted_text = _judged(job, printer)
     chosen = list(judgement.chosen)
-    body_entry = None
-    if job.cover is not None:
-        body = next((part for part in chosen if part.is_body), None)
+    body = next((part for part in chosen if part.is_body and not _has_own_pages(part, printer, job)), None)
+    has_message = bool(posted_text.strip()) or any(part.is_body for part in chosen)
+    front, body_entry = None, None
+    if job.cover is not None and (has_message or not job.cover.only_with_message):
         words, note = posted_text, ""
         if body is not None:
             child.note(body.title)
-            words, note = _words(body)
+            words, note = printer.words(body)
             chosen.remove(body)
-        _check_text(words, body.title if body else job.title, job.max_pages)
-        front = cover.lay_out(job.cover, words, paper, job.templates)
+        printer.check(words, body.title if body else job.title)
+        front = cover.lay_out(job.cover, words, printer.paper, job.templates, job.languages)
         if front.count > job.max_pages:
             raise pdf.too_long(job.max_pages, body.title if body else "the cover page")
         if body is not None:
             body_entry = _entry(body, 1, front.count, "; ".join(filter(None, (note, front.note))))
     done = front.count if front else 0
+    sections: list[_Section] = []
     for part in chosen:
         child.note(part.title)
-        section = _section(part, job, paper, done)
-        sections.append(section)
-        done += section.pages
-    child.note("")
+        printed = printer.sheets(part, done)
+        sections.append(_Section(_entry(part, done + 1, done + printed.pages, printed.note), printed.pdf, printed.pages))
+        done += printed.pages
     target = job.out / "fax.pdf"
     with target.open("wb") as file:
-        _bound(front, sections, paper, job.header, done).write(file)
-    printed = [section.entry for section in sections] + ([body_entry] if body_entry else [])
-    manifest = sorted([*printed, *judgement.skipped], key=_order)
-    return Made(pdf=target, pages=done, manifest=tuple(manifest))
+        _bound(front, sections, printer.paper, job, done).write(file)
+    printed_entries = [section.entry for section in sections] + ([body_entry] if body_entry else [])
+    manifest = sorted([*(_warned(entry, target) for entry in printed_entries), *judgement.skipped], key=_order)
+    child.note("")
+    return Made(pdf=target, pages=done, manifest=tuple(manifest), inline=judgement.pictures)
 
 
-def _judged(job: Job) -> tuple[parts.Judgement, str]:
+def _has_own_pages(body: Chosen, printer: Press, job: Job) -> bool:
+    """Whether the message is printed behind the cover page instead of on it: it is laid out, or it has letters that the
+    typeface of the cover page lacks."""
+    if job.body == "cover":
+        return False
+    return body.is_laid_out or (press.markup() is not None and bool(fonts.printable(printer.words(body)[0]).missing))
+
+
+def _judged(job: Job, printer: Press) -> tuple[parts.Judgement, str]:
     content = job.source.read_bytes()
-    if job.content_type == "message/rfc822":
-        judgement = parts.judge(message.parse(content))
-        # A body of blanks in some charset, or of markup only, is no body.
-        empty = [part for part in judgement.chosen if part.is_body and not _words(part)[0].strip()]
-        skipped = [
-            ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note="empty")
-            for part in empty
-        ]
-        chosen = tuple(part for part in judgement.chosen if part not in empty)
-        if not chosen:
-            raise BadDocument("there is nothing to fax: the mail has no text and no attachment", reply=parts.NOTHING)
-        return parts.Judgement(chosen, (*judgement.skipped, *skipped)), job.cover.message if job.cover else ""
-    if not content:
-        raise BadDocument(f"{job.title} is empty", part=job.title, reply=parts.NOTHING)
-    return parts.Judgement((parts.document(content, job.content_type, job.title),), ()), job.cover.message if job.cover else ""
+    if job.content_type != "message/rfc822":
+        if not content:
+            raise BadDocument(f"{job.title} is empty", part=job.title, reply=parts.NOTHING)
+        return parts.document(content, job.content_type, job.title), job.cover.message if job.cover else ""
+    layout = press.markup() is not None and not (job.body == "cover" and job.cover is not None)
+    judgement = parts.judge(message.parse(content), layout=layout, familiar=job.familiar)
+    # A body of blanks in some charset, or of markup only, is no body.
+    dropped = {
+        id(part): "empty"
+        for part in judgement.chosen
+        if part.is_body and not part.pictures and not printer.words(part)[0].strip()
+    }
+    bodies = [part for part in judgement.chosen if part.is_body and id(part) not in dropped]
+    files = [part for part in judgement.chosen if not part.is_body]
+    if job.body == "never" or (job.body == "alone" and files):
+        dropped |= {id(part): "the message itself is not faxed, by the account's settings" for part in bodies}
+    chosen = tuple(part for part in judgement.chosen if id(part) not in dropped)
+    if not chosen:
+        why = "the account's settings leave out the text, and there is no attachment" if bodies else "the mail has no text"
+        why = why if bodies else f"{why} and no attachment"
+        raise BadDocument(f"there is nothing to fax: {why}", reply=parts.NOTHING)
+    skipped = [_left_out(part, dropped[id(part)]) for part in judgement.chosen if id(part) in dropped]
+    return parts.Judgement(chosen, (*judgement.skipped, *skipped), judgement.pictures), job.cover.message if job.cover else ""
 
 
-def _section(part: Chosen, job: Job, paper: Paper, done: int) -> _Section:
-    """One part as pages on our paper."""
-    header = bool(job.header)
-    note = ""
-    if part.kind in ("text", "html"):
-        words, note = _words(part)
-        shown = fonts.printable(words)
-        note = "; ".join(filter(None, (note, shown.note)))
-        _check_text(words, part.title, job.max_pages)
-        document = text.to_pdf(shown.text, paper)
-    elif part.kind == "pdf":
-        document = pdf.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
-    else:
-        document = image.to_pages(part.content, part.title, paper, header=header, done=done, limit=job.max_pages)
-        note = _about_picture(part)
-    pages = len(PdfReader(io.BytesIO(document)).pages)
-    if done + pages > job.max_pages:
-        raise pdf.too_long(job.max_pages, part.title)
-    return _Section(_entry(part, done + 1, done + pages, note), document, pages)
-
-
-def _about_picture(part: Chosen) -> str:
-    declared = sniff.declared_picture(part.content_type)
-    notes = [f"it is a {part.kind.upper()} picture"] if declared in sniff.PICTURES and declared != part.kind else []
-    if part.kind != "tiff" and image.moves(part.content):
-        notes.append("it moves: its first picture is printed")
-    return "; ".join(notes)
-
-
-@functools.cache
-def _words(part: Chosen) -> tuple[str, str]:
-    """The text of a part, and what the reader of the manifest should know. Asked for twice: is it empty, and what is it."""
-    if part.kind != "html":
-        return part.preface + text.decode(part.content, part.charset), ""
-    source = text.decode(part.content, part.charset or html.charset(part.content))
-    note = "HTML printed as text"
-    if _REMOTE.search(part.content):
-        note += "; pictures that are not in the mail are not fetched"
-    return part.preface + html.to_text(source), note
-
-
-def _check_text(words: str, title: str, most: int) -> None:
-    """Refuse at once what cannot fit, setting it would take minutes; and what would be a page of replacement marks."""
-    if len(words) > _TOO_LONG_TEXT or words.count("\n") > most * 80:
-        raise pdf.too_long(most, title)
-    shown = fonts.printable(words).text
-    marks = shown.count(fonts.REPLACEMENT)
-    if marks > _SOME and marks > len("".join(shown.split())) / 2:
-        raise BadDocument(f"{title}: there is no typeface here for most of its letters", part=title, reply=parts.UNSUPPORTED)
+def _left_out(part: Chosen, why: str) -> ManifestEntry:
+    return ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note=why)
 
 
 def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
@@ -148,12 +108,19 @@ def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
     )
 
 
+def _warned(entry: ManifestEntry, fax: Path) -> ManifestEntry:
+    """With a note about words that the fax will not show."""
+    child.note(entry.title)
+    warning = legible.warnings(fax, entry.first_page, entry.last_page)
+    return replace(entry, note="; ".join(filter(None, (entry.note, warning))))
+
+
 def _order(entry: ManifestEntry) -> list[list[int]]:
     """Positions like "2/1.3" in the order of the mail."""
-    return [[int(n) for n in level.split(".") if n] for level in entry.position.split("/")]
+    return [[int(n) for n in level.split(".") if n] for level in entry.position.split("/") if level]
 
 
-def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, header: str, total: int) -> PdfWriter:
+def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, job: Job, total: int) -> PdfWriter:
     writer = PdfWriter()
     documents = [section.document for section in sections]
     if front is not None:
@@ -161,60 +128,6 @@ def _bound(front: cover.Layout | None, sections: list[_Section], paper: Paper, h
     for document in documents:
         for page in PdfReader(io.BytesIO(document)).pages:
             writer.add_page(page)
-    if header:
-        _add_header(writer, paper, header, total)
+    if job.header:
+        header.add(writer, paper, job.header, wording.words(job.templates, job.languages)["page"])
     return writer
-
-
-def _add_header(writer: PdfWriter, paper: Paper, header: str, total: int) -> None:
-    """Lay the header line over every page; the pages were made with room for it, so none grows."""
-    lines = PdfReader(io.BytesIO(_header_lines(paper, header, total)))
-    for page, line in zip(writer.pages, lines.pages, strict=True):
-        content = line.get_contents()
-        assert content is not None
-        form = StreamObject()
-        form.set_data(content.get_data())
-        form[NameObject("/Type")] = NameObject("/XObject")
-        form[NameObject("/Subtype")] = NameObject("/Form")
-        form[NameObject("/BBox")] = ArrayObject([FloatObject(n) for n in (0, paper.height - HEADER, paper.width, paper.height)])
-        form[NameObject("/Resources")] = _dictionary(line, "/Resources").clone(writer)
-        _show_first(writer, page, writer._add_object(form.flate_encode()))
-
-
-def _show_first(writer: PdfWriter, page: PageObject, form: IndirectObject) -> None:
-    """Show `form` before the page's own content: what that content does to the coordinates cannot move it."""
-    resources = _dictionary(page, "/Resources")
-    pictures = _dictionary(resources, "/XObject")
-    pictures[_HEADER_NAME] = form
-    resources[NameObject("/XObject")] = pictures
-    page[NameObject("/Resources")] = resources
-    show = StreamObject()
-    show.set_data(f"q {_HEADER_NAME} Do Q\n".encode())
-    raw = page.raw_get("/Contents") if "/Contents" in page else None
-    content = raw.get_object() if raw is not None else None
-    rest = list(content) if isinstance(content, ArrayObject) else [raw] if raw is not None else []
-    page[NameObject("/Contents")] = ArrayObject([writer._add_object(show), *rest])
-
-
-def _dictionary(owner: DictionaryObject, key: str) -> DictionaryObject:
-    """A copy of a dictionary below `owner`: pages share theirs, and the header lines differ. Empty when there is none."""
-    found = owner.get(key)
-    found = found.get_object() if found is not None else None
-    return DictionaryObject(found) if isinstance(found, DictionaryObject) else DictionaryObject()
-
-
-def _header_lines(paper: Paper, header: str, total: int) -> bytes:
-    out = io.BytesIO()
-    canvas = Canvas(out, pagesize=(paper.width, paper.height), invariant=1, pageCompression=0)
-    header = cover.one_line(header)
-    y = paper.height - HEADER + 7
-    for number in range(1, total + 1):
-        count = f"page {number}/{total}"
-        room = paper.width - 2 * _HEADER_EDGE - fonts.width(count, _HEADER_SIZE) - 12
-        fitting = fonts.wrap(header, _HEADER_SIZE, room)
-        shown = fitting[0] if len(fitting) == 1 else fitting[0] + "…"
-        fonts.draw(canvas, _HEADER_EDGE, y, shown, _HEADER_SIZE)
-        fonts.draw(canvas, paper.width - _HEADER_EDGE - fonts.width(count, _HEADER_SIZE), y, count, _HEADER_SIZE)
-        canvas.showPage()
-    canvas.save()
-    return out.getvalue()

@@ -6,7 +6,8 @@ its process, its deadline and whether the other end still listens: it ends the p
 
 Frames on a job's socket: kind (1 byte), length (8 bytes, big-endian), content. To the job: `J` the pickled function name,
 arguments and limits. From it: `P` the part it is at, `R` the pickled result, `B` a pickled BadDocument taken apart,
-`M` out of memory, `D` out of room on the disk, `E` an error of ours as text.
+`M` out of memory, `D` out of room on the disk, `U` not possible now, `E` an error of ours as text; and `O`, the one question a
+job may ask: an office document to be made a PDF. Its answer is `A` with the PDF, `B` or `U`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import json
 import logging
 import os
 import pickle
@@ -23,17 +25,20 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from gateway.errors import BadDocument
-from gateway.pages import confine
+from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.pages import confine, landlock
 
 FRAME = struct.Struct(">cQ")
 REQUEST = struct.Struct(">dQ")  # seconds, bytes of memory
 _WARM = "gateway.pages.warm:up"
+_EQUIPMENT = "gateway.pages.equipment:describe"
 
 _job: socket.socket | None = None  # the socket of the job this process does; None everywhere but in a job
 
@@ -42,6 +47,26 @@ def note(part: str) -> None:
     """Tell the other side which part is worked on now: it names the part if this process dies. Nothing outside a job."""
     if _job is not None:
         send(_job, b"P", part.encode("utf-8", "replace"))
+
+
+def office(kind: str, content: bytes, most_pages: int) -> bytes:
+    """An office document as PDF, by the gateway, since no program can be started from here; see `office.convert`."""
+    if _job is None:
+        import asyncio
+
+        from gateway.pages import office as press
+
+        limits = {"folder": Path(tempfile.gettempdir()), "memory": 1_000_000_000, "seconds": 60.0}
+        return asyncio.run(press.convert(kind, content, most_pages=most_pages, **limits))  # type: ignore[arg-type]
+    send(_job, b"O", f"{kind}\n{most_pages}\n".encode() + content)
+    answer, length = FRAME.unpack(_exactly(_job, FRAME.size))
+    made = _exactly(_job, length)
+    if answer == b"B":
+        text, reply = pickle.loads(made)  # noqa: S301 - from the gateway
+        raise BadDocument(text, reply=reply)
+    if answer != b"A":
+        raise ConverterUnavailable(made.decode("utf-8", "replace"))
+    return made
 
 
 def send(to: socket.socket, kind: bytes, content: bytes) -> None:
@@ -53,7 +78,7 @@ def serve(descriptor: int) -> None:
     """Serve until the other side closes the control socket, which is open on `descriptor`."""
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
-    protection = confine.no_network()
+    protection = _protection()
     _call(_WARM, ())
     logging.disable(logging.CRITICAL)  # libraries tell about documents what no log should contain
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -151,9 +176,28 @@ def _do(link: socket.socket, seconds: float, memory: int) -> NoReturn:
         confine.die_with_parent()
         function, arguments = pickle.loads(_receive(link))  # noqa: S301 - from the gateway, not from the document
         confine.limit(memory, seconds)
+        _own_files_only(arguments)
         _job = link
         send(link, b"R", pickle.dumps(_call(function, arguments), protocol=5))
     os._exit(0)
+
+
+def _own_files_only(arguments: tuple[object, ...]) -> None:
+    """Leave a job the files it was given: an existing file is read, a folder is written into, a name that is not there yet
+    is written. What it describes in `reads` and `writes` (`assemble.Job`) counts as given."""
+    reads, writes = list(landlock.system()), []
+    for argument in arguments:
+        if isinstance(argument, Path):
+            if not argument.exists():
+                argument.touch()
+                writes.append(argument)
+            (writes if argument.is_dir() else reads).append(argument)
+        else:
+            reads += getattr(argument, "reads", ())
+            writes += getattr(argument, "writes", ())
+    folders = [path for path in writes if path.is_dir()]
+    tempfile.tempdir = str(folders[0]) if folders else None  # scraps of one fax are not seen by another's job
+    landlock.only(reads, writes)
 
 
 class _LastWords:
@@ -173,6 +217,8 @@ class _LastWords:
                 send(self.link, b"B", pickle.dumps((error.text, error.part, error.reply)))
             elif isinstance(error, MemoryError):
                 send(self.link, b"M", b"")
+            elif isinstance(error, ConverterUnavailable):
+                send(self.link, b"U", error.text.encode("utf-8", "replace"))
             elif error is not None:
                 send(self.link, b"E", "".join(traceback.format_exception(error))[-8000:].encode("utf-8", "replace"))
         finally:
@@ -205,9 +251,19 @@ def _exactly(link: socket.socket, length: int) -> bytes:
     return bytes(content)
 
 
+def _protection() -> str:
+    """Give up the network, and say in words what holds."""
+    network = confine.no_network()
+    return network + (", own files only by Landlock" if landlock.version() else ", every file of this user within reach")
+
+
 def main() -> None:
-    """Entry point of the server's process: the number of the control socket, or `describe` to say what protects here."""
+    """Entry point of the server's process: the number of the control socket; `describe` to say what protects here, or
+    `equipment` to say, as JSON, what there is to convert with."""
     if sys.argv[1] == "describe":
-        os.write(1, confine.no_network().encode())
+        os.write(1, _protection().encode())
+    elif sys.argv[1] == "equipment":
+        confine.no_network()
+        os.write(1, json.dumps(_call(_EQUIPMENT, ())).encode())
     else:
         serve(int(sys.argv[1]))

@@ -12,14 +12,19 @@ import os
 import platform
 import resource
 import signal
+import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gateway.pages import landlock
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 1, 38, 22, 4
 _SECCOMP_MODE_FILTER = 2
 _ALLOW, _DENY = 0x7FFF0000, 0x00050000 | 13  # SECCOMP_RET_ALLOW; SECCOMP_RET_ERRNO with EACCES
+_UNKNOWN = 0x00050000 | 38  # with ENOSYS: the C library then takes the older call
 _MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # audit numbers
 #: Refused to the server and its jobs: socket, connect, execve, execveat, ptrace, process_vm_readv, process_vm_writev,
 #: io_uring_setup (it opens sockets by another way), bpf, unshare, setns, mount.
@@ -28,11 +33,22 @@ _OUTSIDE = {
     "aarch64": (198, 203, 221, 281, 117, 270, 271, 425, 280, 97, 268, 40),
 }
 #: Refused to a job: kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_open, pidfd_send_signal, prlimit64 (all
-#: of them reach other processes of our user, the gateway too), clone, clone3, fork, vfork.
+#: of them reach other processes of our user, the gateway too), fork, vfork. Calls of clone are looked at one by one.
 _OTHERS = {
-    "x86_64": (62, 200, 234, 129, 297, 434, 424, 302, 56, 435, 57, 58),
-    "aarch64": (129, 130, 131, 138, 240, 434, 424, 261, 220, 435),
+    "x86_64": (62, 200, 234, 129, 297, 434, 424, 302, 57, 58),
+    "aarch64": (129, 130, 131, 138, 240, 434, 424, 261),
 }
+_CLONE, _CLONE3 = {"x86_64": 56, "aarch64": 220}, 435
+_THREAD = 0x10000  # CLONE_THREAD: Pango looks typefaces up in threads of its own
+#: Refused to a program we start, which has children and makes local sockets: connect, ptrace, process_vm_readv,
+#: process_vm_writev, io_uring_setup, bpf, unshare, setns, mount. Sockets are looked at one by one.
+_FOREIGN = {
+    "x86_64": (42, 101, 310, 311, 425, 321, 272, 308, 165),
+    "aarch64": (203, 117, 270, 271, 425, 280, 97, 268, 40),
+}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+#: Instructions of a filter (linux/filter.h): load a word, jump if equal, at least, with a bit; answer.
+_LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
 _X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
 _LARGEST_FILE = 512 * 1024 * 1024
 _OPEN_FILES = 64
@@ -68,24 +84,56 @@ def limit(memory: int, seconds: float) -> None:
     signals to other processes. It cannot be undone."""
     room = _size() + memory
     whole = max(1, int(seconds) + 1)
-    for what, soft, hard in (
-        (resource.RLIMIT_AS, room, room),
-        (resource.RLIMIT_CPU, whole, whole + 2),
-        (resource.RLIMIT_FSIZE, _LARGEST_FILE, _LARGEST_FILE),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
-        (resource.RLIMIT_NPROC, 0, 0),
-        (resource.RLIMIT_CORE, 0, 0),
-    ):
-        ceiling = resource.getrlimit(what)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(what, (soft, hard))
+    _set_limits(
+        (
+            (resource.RLIMIT_AS, room, room),
+            (resource.RLIMIT_CPU, whole, whole + 2),
+            (resource.RLIMIT_FSIZE, _LARGEST_FILE, _LARGEST_FILE),
+            (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+            (resource.RLIMIT_CORE, 0, 0),
+        )
+    )
+    if sys.platform != "linux" or not _refuse_system_calls(_OTHERS, only_threads=True):
+        _set_limits(((resource.RLIMIT_NPROC, 0, 0),))  # no threads either: some layouts will fail
+
+
+def limit_program(memory: int, seconds: float) -> None:
+    """Bound a program that this process becomes, with its children: address space, processor time of each, file size."""
+    whole = max(1, int(seconds) + 1)
+    _set_limits(
+        (
+            (resource.RLIMIT_AS, memory, memory),
+            (resource.RLIMIT_CPU, whole, whole + 2),
+            (resource.RLIMIT_FSIZE, _LARGEST_FILE, _LARGEST_FILE),
+            (resource.RLIMIT_CORE, 0, 0),
+        )
+    )
+
+
+def walls(writes: Sequence[Path], sockets: Sequence[Path]) -> str:
+    """Give up the network and every file but the system's and `writes`, and yet be able to start programs and to make local
+    sockets in `sockets`. Returns which protection holds, in words."""
+    kept = []
     if sys.platform == "linux":
-        _refuse_system_calls(_OTHERS)
+        if _new_namespaces():
+            kept.append("no network by user namespace")
+        if landlock.only(landlock.system(), writes, sockets):
+            kept.append("own files only by Landlock")
+        if _refuse_system_calls(_FOREIGN, local_sockets=True):
+            kept.append("no network by seccomp")
+    return ", ".join([*kept, "limits"]) if kept else "limits only: network and files stay within reach of it"
 
 
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def _set_limits(limits: Sequence[tuple[int, int, int]]) -> None:
+    for what, soft, hard in limits:
+        ceiling = resource.getrlimit(what)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(what, (soft, hard))
 
 
 def _size() -> int:
@@ -102,22 +150,26 @@ def _new_namespaces() -> bool:
     return bool(_libc().unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
-def _refuse_system_calls(by_machine: Mapping[str, tuple[int, ...]]) -> bool:
-    """Refuse these calls for good, beside those refused before. Sockets of every kind: a database may listen on a local one."""
+def _refuse_system_calls(
+    by_machine: Mapping[str, tuple[int, ...]], *, local_sockets: bool = False, only_threads: bool = False
+) -> bool:
+    """Refuse these calls for good, beside those refused before; with `local_sockets` also every socket that is not local, with
+    `only_threads` also every new process that is not a thread of this one."""
     refused = by_machine.get(platform.machine(), ())
     if not refused:
         return False
-    load, equal, at_least, answer = 0x20, 0x15, 0x35, 0x06
+    looked_at = _looked_at(local_sockets, only_threads)
     # Each jump counts the instructions it leaves out; every refusal lands on the last one.
-    last = 4 + len(refused) + 1
+    last = 4 + len(refused) + len(looked_at) + 1
     code = [
-        (load, 0, 0, 4),  # the machine
-        (equal, 0, last - 2, _MACHINES[platform.machine()]),
-        (load, 0, 0, 0),  # the system call
-        (at_least, last - 4, 0, _X32),
-        *((equal, last - (5 + n), 0, number) for n, number in enumerate(refused)),
-        (answer, 0, 0, _ALLOW),
-        (answer, 0, 0, _DENY),
+        (_LOAD, 0, 0, 4),  # the machine
+        (_EQUAL, 0, last - 2, _MACHINES[platform.machine()]),
+        (_LOAD, 0, 0, 0),  # the system call
+        (_AT_LEAST, last - 4, 0, _X32),
+        *((_EQUAL, last - (5 + n), 0, number) for n, number in enumerate(refused)),
+        *looked_at,
+        (_ANSWER, 0, 0, _ALLOW),
+        (_ANSWER, 0, 0, _DENY),
     ]
     program = b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -126,3 +178,25 @@ def _refuse_system_calls(by_machine: Mapping[str, tuple[int, ...]]) -> bool:
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return False
     return bool(libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.c_char_p(head), 0, 0) == 0)
+
+
+def _looked_at(local_sockets: bool, only_threads: bool) -> list[tuple[int, int, int, int]]:
+    """Instructions for calls that are refused by their first argument."""
+    found = []
+    if local_sockets:
+        found += [
+            (_EQUAL, 0, 3, _SOCKET[platform.machine()]),
+            (_LOAD, 0, 0, 16),  # its first argument: the family
+            (_EQUAL, 1, 0, socket.AF_UNIX),
+            (_ANSWER, 0, 0, _DENY),
+        ]
+    if only_threads:
+        found += [
+            (_EQUAL, 0, 1, _CLONE3),
+            (_ANSWER, 0, 0, _UNKNOWN),
+            (_EQUAL, 0, 3, _CLONE[platform.machine()]),
+            (_LOAD, 0, 0, 16),  # its first argument: the flags
+            (_HAS_BIT, 1, 0, _THREAD),
+            (_ANSWER, 0, 0, _DENY),
+        ]
+    return found

@@ -1,49 +1,50 @@
-"""The cover page: who faxes whom, about what, when, how many pages, and the message. Wording: `templates/cover/cover.txt`.
+"""The cover page: who faxes whom, about what, when, how many pages, and the message.
 
 The message begins on the cover page and goes on over as many pages as it needs. The page count on the cover includes
 these and everything after them, so a cover is laid out first (`Layout.count`) and drawn when the total is known.
+What it says comes from a template (`wording`), how its parts are drawn is in `stationery`.
 """
 
 from __future__ import annotations
 
-import functools
 import io
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import jinja2
+from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
-from gateway.pages import fonts, text
+from gateway.errors import BadDocument
+from gateway.pages import fonts, stationery, text, wording
 from gateway.pages.assemble import Cover
-from gateway.pages.paper import MARGIN, Paper
-from gateway.templates import Templates, built_in
+from gateway.pages.paper import MARGIN, PAPERS, Box, Paper
+from gateway.pages.wording import BadTemplate, Wording
 
-TEMPLATE = "cover/cover.txt"
+_LABEL = 10.0  # size of the label over the message
+_LABEL_GAP = 8.0  # between it and the first line
+_FOOTER_ROOM = 26.0
+_FRAME = 9.0  # between a frame and the message in it
+_GARLAND = 46.0  # room for the flowers on the left
+_LEAST = 4  # lines of the message that must fit on the cover, if it is to begin there
+_WIDEST_TOTAL = 8888  # as wide as a total gets: the real one never needs more lines
 
-_HEADING = 38.0
-_LABEL, _VALUE, _VALUE_LEADING = 10.0, 12.5, 16.0
-_LABEL_ROOM = 92.0
-_MOST_VALUE_LINES = 6
-_LABEL_GAP = 10.0  # between the label over the message and its first line
-_ROW_GAP = 7.0
-_FOOTER = 8.0
-_FOOTER_ROOM = 30.0
-
-
-class BadTemplate(ValueError):
-    """The operator's cover template has a line nobody understands."""
-
-
-@dataclass(slots=True)
-class Wording:
-    """The filled-in template."""
-
-    heading: str = ""
-    fields: list[tuple[str, str]] = field(default_factory=list)
-    message: str = ""
-    continued: str = ""
-    footer: list[str] = field(default_factory=list)
+SAMPLE = Cover(
+    to_name="Dr. Ann Example",
+    to_number="+1 415-555-2671",
+    organisation="Example Hospital",
+    from_name="Bob Sender",
+    from_address="bob@sender.example",
+    subject="Your order of 20 November",
+    date=datetime(2026, 11, 22, 15, 4, tzinfo=UTC),
+    reference="tx_01jabcdefghjkmnpqrstvwxyz0",
+    contact="fax-admin@example.com",
+    from_organisation="Sender & Sons Ltd",
+    from_phone="+1 415-555-0100",
+    confidential="This fax is meant for the person named above only. If you got it by mistake, please call us.",
+)  #: for previews, and to try a template
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class Layout:
     cover: Cover
     paper: Paper
     templates: tuple[Path, ...]
+    languages: tuple[str, ...]
+    logo: Image.Image | None
     pages: list[list[str]] = field(default_factory=list)
     note: str = ""
     """Characters that could not be shown; for the manifest."""
@@ -64,128 +67,115 @@ class Layout:
 
     def draw(self, total: int) -> bytes:
         """The pages as PDF; `total` is the page count of the whole fax."""
-        wording = words(self.cover, total, self.templates)
+        said = wording.fill(self.cover, total, self.templates, self.languages)
         out = io.BytesIO()
         canvas = Canvas(out, pagesize=(self.paper.width, self.paper.height), invariant=1, pageCompression=1)
         canvas.setTitle("Fax")
         for number, lines in enumerate(self.pages):
-            top = _draw_head(canvas, self.paper, wording) if number == 0 else _top(self.paper)
-            label = wording.message if number == 0 else wording.continued
+            area = _area(self.paper, said, first=number == 0)
+            room = area
+            if number == 0:
+                if said.look.ornament == "flowers":
+                    stationery.flowers(canvas, MARGIN + 8, area.bottom, area.bottom + area.height)
+                room = _room(canvas, said, area, self.logo)
             if lines:
-                fonts.draw(canvas, MARGIN, top - _LABEL, label, _LABEL, bold=True)
-                text.draw_lines(canvas, lines, MARGIN, top - _LABEL - _LABEL_GAP)
-            _draw_footer(canvas, self.paper, wording)
+                _draw_message(canvas, said, room, lines, said.message if number == 0 else said.continued)
+            stationery.footer(canvas, area, said.footer)
             canvas.showPage()
         canvas.save()
         return out.getvalue()
 
 
-def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...]) -> Layout:
-    """Break the message into pages behind the fields of the cover."""
-    shown = fonts.printable(message)
-    names = fonts.printable("".join((cover.to_name, cover.organisation, cover.from_name, cover.from_address, cover.subject)))
-    layout = Layout(cover, paper, templates, note=fonts.Printable("", tuple(sorted({*shown.missing, *names.missing}))).note)
-    wording = words(cover, 8888, templates)  # as wide as a total gets: the real one never needs more lines
-    room = _top(paper) - (MARGIN + _FOOTER_ROOM) - _LABEL - _LABEL_GAP
-    first = room - (_top(paper) - _head_bottom(paper, wording))
+def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...], languages: tuple[str, ...] = ()) -> Layout:
+    """Break the message into pages behind the facts of the cover. Raises BadTemplate, BadDocument."""
+    shown = fonts.printable(message, any_script=True)
+    facts = (cover.to_name, cover.organisation, cover.from_name, cover.from_address, cover.subject, cover.from_organisation)
+    missing = fonts.Printable("", tuple(sorted({*shown.missing, *fonts.printable("".join(facts), any_script=True).missing})))
+    layout = Layout(cover, paper, templates, languages, _logo(cover), note=missing.note)
+    said = wording.fill(cover, _WIDEST_TOTAL, templates, languages)
     layout.pages = [[]]
     if shown.text.strip():
+        first = _room(None, said, _area(paper, said, first=True), layout.logo)
+        other = _area(paper, said, first=False)
+        fitting = _lines(said, first, said.message)
         layout.pages = text.pages(
-            shown.text, first=max(0, int(first // text.LEADING)), other=int(room // text.LEADING), room=paper.width - 2 * MARGIN
+            shown.text,
+            first=fitting if fitting >= _LEAST else 0,
+            other=_lines(said, other, said.continued),
+            room=min(first.width, other.width) - _inset(said) * 2,
+            size=said.look.text,
         )
     return layout
 
 
-def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
-    """Fill in the template. Raises BadTemplate."""
-    values = {
-        name: one_line(getattr(cover, name))
-        for name in ("to_name", "to_number", "organisation", "from_name", "from_address", "subject", "reference", "contact")
-    }
-    filled = _templates(templates[0] if templates and templates[0] != built_in() else None).render(
-        TEMPLATE, **values, pages=total, when=cover.date, date=date_in_words(cover.date)
-    )
-    wording = Wording()
-    for line in filter(None, (line.strip() for line in filled.splitlines())):
-        kind, _, rest = line.partition(" ")
-        rest = rest.strip()
-        match kind:
-            case "heading":
-                wording.heading = rest
-            case "message":
-                wording.message = rest
-            case "continued":
-                wording.continued = rest
-            case "footer":
-                wording.footer.append(rest)
-            case "field":
-                label, _, value = rest.partition("|")
-                wording.fields.append((label.strip(), value.strip()))
-            case _:
-                raise BadTemplate(f"{TEMPLATE}: a line begins with {kind!r}")
-    return wording
+def problem(templates: Sequence[Path], template: str = "", language: str = wording.ENGLISH, picture: bytes = b"") -> str:
+    """What is wrong with a cover page, its language or its logo; without `template`, with any of them. "" for nothing."""
+    folders = tuple(templates)
+    try:
+        for name in [template] if template else wording.names(folders):
+            for sample in (SAMPLE, replace(SAMPLE, to_name="", organisation="", from_phone="", contact="", subject="x" * 900)):
+                lay_out(replace(sample, template=name), "A message.", PAPERS["letter"], folders, (language,)).draw(2)
+        if not wording.speaks(folders, language):
+            return f'there are no words for the language "{language}"'
+        if picture:
+            stationery.logo(picture)
+    except BadDocument as error:
+        return error.text
+    except (BadTemplate, jinja2.TemplateError, UnicodeDecodeError) as error:
+        return str(error)
+    except ValueError as error:
+        return f"the logo cannot be used: {error}"
+    return ""
 
 
-@functools.cache
-def _templates(operators: Path | None) -> Templates:
-    """Kept, with what it has compiled: the built-in wording is then ready before the first job."""
-    return Templates(operators)
+def _logo(cover: Cover) -> Image.Image | None:
+    return stationery.logo(cover.logo) if cover.logo else None
 
 
-def one_line(value: str) -> str:
-    """A value as it may stand in a line of the template: printable, and unable to begin a line of its own."""
-    return " ".join(fonts.printable(value).text.split())
+def _area(paper: Paper, said: Wording, *, first: bool) -> Box:
+    """Where everything of a page goes."""
+    left = MARGIN + (_GARLAND if first and said.look.ornament == "flowers" else 0)
+    return Box(left, MARGIN, paper.width - MARGIN - left, paper.height - 2 * MARGIN)
 
 
-def date_in_words(date: datetime) -> str:
-    """E.g. "22 November 2026, 15:04 CET (UTC+01:00)"."""
-    offset = date.strftime("%z")
-    zone = f"UTC{offset[:3]}:{offset[3:5]}" if offset.strip("+-0") else "UTC"
-    name = date.tzname() or zone
-    named = name.isalpha() and name != "UTC"
-    return f"{date.day} {date.strftime('%B %Y, %H:%M')} {f'{name} ({zone})' if named else zone}"
+def _room(canvas: Canvas | None, said: Wording, area: Box, logo: Image.Image | None) -> Box:
+    """Draw everything but the message and the footer; the room that is left for the message."""
+    look = said.look
+    in_letterhead = bool(said.letterhead) and look.logo == "left"
+    y = area.bottom + area.height
+    if said.letterhead:
+        y = stationery.letterhead(canvas, area, y, said.letterhead, logo if in_letterhead else None)
+    in_heading = logo if logo is not None and look.logo != "none" and not in_letterhead else None
+    y = stationery.heading(canvas, area, y, said.heading, look, in_heading)
+    y = stationery.table(canvas, area, y, said.fields, look)
+    bottom = stationery.note(canvas, area, area.bottom + _FOOTER_ROOM, said.note)
+    return Box(area.left, bottom, area.width, y - bottom)
 
 
-def _top(paper: Paper) -> float:
-    return paper.height - MARGIN
+def _inset(said: Wording) -> float:
+    return _FRAME if said.look.message == "framed" else 0.0
 
 
-def _head_bottom(paper: Paper, wording: Wording) -> float:
-    """Where the message part begins, under the table of fields."""
-    rows = sum(len(_value_lines(paper, value)) * _VALUE_LEADING + _ROW_GAP for _, value in wording.fields)
-    return _top(paper) - _HEADING - 14 - rows - 12
+def _lead(said: Wording) -> float:
+    return said.look.text * text.LEADING / text.SIZE
 
 
-def _value_lines(paper: Paper, value: str) -> list[str]:
-    lines = fonts.wrap(value, _VALUE, paper.width - 2 * MARGIN - _LABEL_ROOM - 6)
-    if len(lines) > _MOST_VALUE_LINES:
-        lines = [*lines[: _MOST_VALUE_LINES - 1], lines[_MOST_VALUE_LINES - 1].rstrip()[:-1] + "…"]
-    return lines
+def _lines(said: Wording, room: Box, label: str) -> int:
+    """How many lines of the message fit."""
+    footer = _FOOTER_ROOM if room.bottom <= MARGIN else 0.0
+    height = room.height - footer - 2 * _inset(said) - (_LABEL + _LABEL_GAP if label else 0)
+    return max(0, int(height // _lead(said)))
 
 
-def _draw_head(canvas: Canvas, paper: Paper, wording: Wording) -> float:
-    """Heading and table. Returns where the message part begins."""
-    right = paper.width - MARGIN
-    y = _top(paper) - _HEADING * 0.78
-    fonts.draw(canvas, MARGIN - 2, y, wording.heading, _HEADING, bold=True)
-    y -= 14
-    canvas.setLineWidth(2.5)
-    canvas.line(MARGIN, y, right, y)
-    canvas.setLineWidth(0.75)
-    y = _top(paper) - _HEADING - 14
-    for label, value in wording.fields:
-        fonts.draw(canvas, MARGIN, y - _VALUE - 1, label, _LABEL, bold=True)
-        for line in _value_lines(paper, value):
-            fonts.draw(canvas, MARGIN + _LABEL_ROOM, y - _VALUE - 1, line, _VALUE)
-            y -= _VALUE_LEADING
-        y -= _ROW_GAP
-        canvas.line(MARGIN, y + 2, right, y + 2)
-    return _head_bottom(paper, wording)
-
-
-def _draw_footer(canvas: Canvas, paper: Paper, wording: Wording) -> None:
-    canvas.setLineWidth(0.75)
-    canvas.line(MARGIN, MARGIN + 14, paper.width - MARGIN, MARGIN + 14)
-    line = " · ".join(wording.footer)
-    for n, piece in enumerate(fonts.wrap(line, _FOOTER, paper.width - 2 * MARGIN)[:3]):
-        fonts.draw(canvas, MARGIN, MARGIN + 3 - n * 10, piece, _FOOTER)
+def _draw_message(canvas: Canvas, said: Wording, room: Box, lines: list[str], label: str) -> None:
+    top, inset, size = room.bottom + room.height, _inset(said), said.look.text
+    if label:
+        fonts.draw(canvas, room.left, top - _LABEL, label, _LABEL, bold=True)
+        top -= _LABEL + _LABEL_GAP
+    if inset:
+        bottom = max(room.bottom, MARGIN + _FOOTER_ROOM)
+        stationery.framed(canvas, Box(room.left, bottom, room.width, top - bottom))
+        top -= inset
+    for n, line in enumerate(lines):
+        if line:
+            fonts.draw(canvas, room.left + inset, top - size - n * _lead(said), line, size)

@@ -13,19 +13,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import logging
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from gateway.errors import BadDocument, ConverterUnavailable, SpoolUnavailable
-from gateway.pages import child
+from gateway.pages import child, office, sniff
 from gateway.pages.child import note
 
-__all__ = ["Fence", "describe", "note"]
+__all__ = ["Fence", "describe", "equipment", "note"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +35,12 @@ _START_LIMIT = 60.0  # seconds for the server to load its libraries on a busy ma
 _GRACE = 2.0  # seconds the server has to end a job itself
 _PROGRAM = "from gateway.pages.child import main; main()"
 _LARGEST_RESULT = 256 * 1024 * 1024
+_MOST_QUESTIONS = 50  # office documents in one mail
+_QUESTION = re.compile(rb"([a-z]{1,8})\n([0-9]{1,5})\n")
 _ALLOWED = frozenset(
     {
         ("gateway.pages.assemble", "Made"),
-        ("gateway.pages.parts", "ManifestEntry"),
+        ("gateway.pages.manifest", "ManifestEntry"),
         ("pathlib", "PosixPath"),
         ("pathlib._local", "PosixPath"),
     }
@@ -68,7 +72,7 @@ class Fence:
             part = _Part()
             try:
                 async with asyncio.timeout(self._time_limit + _GRACE):
-                    return await _conversation(reader, writer, function, args, part)
+                    return await self._conversation(reader, writer, function, args, part)
             except TimeoutError:
                 raise ConverterUnavailable("the conversion took too long", part=part.title) from None
             finally:
@@ -84,6 +88,49 @@ class Fence:
         """End the server and every job. The fence may be used again; it then starts a new server."""
         async with self._starting:
             await self._stop()
+
+    async def _conversation(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, function: str, args: tuple[object, ...], part: _Part
+    ) -> object:
+        """Hand over the job and listen until it has a result."""
+        order = pickle.dumps((function, args), protocol=5)
+        questions = 0
+        try:
+            writer.write(child.FRAME.pack(b"J", len(order)))
+            writer.write(order)
+            await writer.drain()
+            while True:
+                kind, length = child.FRAME.unpack(await reader.readexactly(child.FRAME.size))
+                if length > _LARGEST_RESULT:
+                    raise ConverterUnavailable(part=part.title)
+                content = await reader.readexactly(length)
+                if kind == b"P":
+                    part.title = content.decode("utf-8", "replace")
+                elif kind == b"O" and questions < _MOST_QUESTIONS:
+                    questions += 1
+                    answer, made = await self._office(content)
+                    writer.write(child.FRAME.pack(answer, len(made)))
+                    writer.write(made)
+                    await writer.drain()
+                else:
+                    return _result(kind, content, part.title)
+        except (asyncio.IncompleteReadError, ConnectionError) as died:
+            raise ConverterUnavailable("the converter died", part=part.title) from died
+
+    async def _office(self, question: bytes) -> tuple[bytes, bytes]:
+        """The answer to a job that asks for an office document as PDF; the job may be hostile by now."""
+        found = _QUESTION.match(question)
+        kind = found.group(1).decode() if found else ""
+        if found is None or kind not in sniff.OFFICE:
+            return b"U", b"the converter failed"
+        limits = {"folder": self._folder, "memory": self._memory, "seconds": self._time_limit}
+        try:
+            made = await office.convert(kind, question[found.end() :], most_pages=int(found.group(2)), **limits)  # type: ignore[arg-type]
+        except BadDocument as refused:
+            return b"B", pickle.dumps((refused.text, refused.reply))
+        except ConverterUnavailable as unavailable:
+            return b"U", unavailable.text.encode()
+        return b"A", made
 
     async def _request(self, link: socket.socket) -> None:
         """Ask the server for a job that speaks on `link`; start the server if it is not there."""
@@ -151,10 +198,21 @@ class _Part:
 
 def describe() -> str:
     """Which protections hold on this machine, in words; found out by a short-lived process."""
+    return _said("describe") or "the converter cannot be started"
+
+
+def equipment() -> dict[str, str]:
+    """What there is to convert with on this machine, in words, by what it is for."""
+    said = _said("equipment")
+    found = {str(what): str(words) for what, words in json.loads(said).items()} if said else {}
+    return {"office documents": office.describe(), **found}
+
+
+def _said(what: str) -> str:
     done = subprocess.run(  # noqa: S603 - our own interpreter and program
-        _command("describe"), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        _command(what), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
     )
-    return done.stdout.decode() or "the converter cannot be started"
+    return done.stdout.decode()
 
 
 def _spawn(control: int, folder: Path) -> subprocess.Popen[bytes]:
@@ -187,28 +245,6 @@ def _environment() -> dict[str, str]:
     }
 
 
-async def _conversation(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, function: str, args: tuple[object, ...], part: _Part
-) -> object:
-    """Hand over the job and listen until it has a result."""
-    order = pickle.dumps((function, args), protocol=5)
-    try:
-        writer.write(child.FRAME.pack(b"J", len(order)))
-        writer.write(order)
-        await writer.drain()
-        while True:
-            kind, length = child.FRAME.unpack(await reader.readexactly(child.FRAME.size))
-            if length > _LARGEST_RESULT:
-                raise ConverterUnavailable(part=part.title)
-            content = await reader.readexactly(length)
-            if kind == b"P":
-                part.title = content.decode("utf-8", "replace")
-            else:
-                return _result(kind, content, part.title)
-    except (asyncio.IncompleteReadError, ConnectionError) as died:
-        raise ConverterUnavailable("the converter died", part=part.title) from died
-
-
 def _result(kind: bytes, content: bytes, part: str) -> object:
     if kind == b"R":
         return _read(content, part)
@@ -216,6 +252,8 @@ def _result(kind: bytes, content: bytes, part: str) -> object:
         match _read(content, part):
             case (str(text), str(title), str(reply)):
                 raise BadDocument(text, part=title, reply=reply)
+    if kind == b"U":
+        raise ConverterUnavailable(content.decode("utf-8", "replace"), part=part)
     if kind == b"D":
         raise SpoolUnavailable("The disk has no room for the conversion.")
     if kind == b"M":

@@ -1,4 +1,4 @@
-"""Pictures to pages: JPEG, PNG, TIFF of many pages and of every fax coding, GIF, BMP, WebP.
+"""Pictures to pages: JPEG, PNG, TIFF of many pages and of every fax coding, GIF, BMP, WebP, HEIC (with pi-heif).
 
 The physical size comes from the resolution in the file, so a fax of 204 by 98 dots an inch keeps its height (IMG-02).
 Black and white stays black and white, coded as G4; everything else becomes grey. Size is checked before decoding.
@@ -18,9 +18,18 @@ from pypdf import PdfWriter
 from pypdf.generic import BooleanObject, DictionaryObject, NameObject, NumberObject, StreamObject
 
 from gateway.errors import BadDocument
+from gateway.pages import sniff
+from gateway.pages.manifest import BROKEN, MISSING, TOO_MUCH
 from gateway.pages.paper import Box, Paper
-from gateway.pages.parts import BROKEN, TOO_MUCH
 from gateway.pages.pdf import too_long
+
+try:  # what telephones take pictures in; the library is the extra `heic`
+    import pi_heif
+except ImportError:
+    HEIC = False
+else:
+    pi_heif.register_heif_opener(thumbnails=False)
+    HEIC = True
 
 MOST_PIXELS = 120_000_000  #: of one picture: an A4 page at 1200 dots an inch, or a camera of 108 megapixels
 Image.MAX_IMAGE_PIXELS = None  # the limit above is ours, it is checked before anything is decoded
@@ -41,8 +50,8 @@ PILLOW_ERRORS = (
     zlib.error,
 )
 
-_FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP")
-_PHOTOS = frozenset({"JPEG", "MPO"})  # MPO: a JPEG with another view of the same behind it, as telephones write it
+_FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", *(("HEIF",) if HEIC else ()))
+_PHOTOS = frozenset({"JPEG", "MPO", "HEIF"})  # MPO: a JPEG with another view of the same behind it, as telephones write it
 _FAX_WIDTHS = {1728: 204, 2048: 204, 2432: 204, 2592: 300, 3072: 300, 3648: 300, 3456: 408, 4096: 408, 4864: 408}
 _SCREEN = 96.0  # dots an inch of a picture that does not say
 _FINEST = 300.0  # dots an inch of grey pictures on the page; a fax has 204
@@ -66,6 +75,8 @@ def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, done: in
 
     Raises BadDocument: broken (5.6.5), too many pages or pixels (5.3.4).
     """
+    if not HEIC and sniff.kind(content[:64]) == "heic":
+        raise BadDocument(f"{title}: HEIC pictures need pi-heif, which is not installed", part=title, reply=MISSING)
     writer = PdfWriter()
     count = done
     for frame in _sound_frames(content, title):
@@ -159,7 +170,7 @@ def _frame(opened: Image.Image, title: str) -> Frame:
     across, down = _resolution(opened)
     is_photo = opened.format in _PHOTOS or (opened.format == "WEBP" and opened.mode == "RGB")
     size = (width * 72 / across, height * 72 / down)
-    if opened.format in _PHOTOS:
+    if opened.format == "JPEG":
         opened.draft("L", (2550, 2550))  # the decoder leaves out what a fax cannot show
     opened.load()
     picture = _grey(opened)
@@ -195,9 +206,14 @@ def _resolution(opened: Image.Image) -> tuple[float, float]:
     if 30 <= across <= 4800 and 30 <= down <= 4800:
         return across, down
     if opened.format == "TIFF" and opened.mode == "1" and opened.width in _FAX_WIDTHS:
-        across = _FAX_WIDTHS[opened.width]
-        return across, 98.0 if opened.height * 1.1 < opened.width else across * 196 / 204
+        return fax_dots(*opened.size)
     return _SCREEN, _SCREEN
+
+
+def fax_dots(width: int, height: int) -> tuple[float, float]:
+    """Dots an inch across and down of a fax that does not say: by its width, and by a page being higher than wide."""
+    across = float(_FAX_WIDTHS.get(width, 204))
+    return across, 98.0 if height * 1.1 < width else across * 196 / 204
 
 
 def _place(frame: Frame, paper: Paper, *, header: bool) -> tuple[Box, bool]:

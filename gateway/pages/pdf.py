@@ -1,6 +1,7 @@
 """PDF attachments, brought onto our paper: scaled to fit, upright, centred, form fields and notes printed.
 
-pypdf does the work. What it cannot read gets a second chance through pdfium, which rewrites the file; then it is refused.
+pypdf does the work. What it cannot read is rewritten by pikepdf (extra `repair`), then by pdfium, and is read again; then
+it is refused.
 Limits: UserUnit is ignored; XFA forms print the notice their author put there.
 """
 
@@ -17,9 +18,14 @@ from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.errors import PyPdfError
 from pypdf.generic import ArrayObject, DictionaryObject, FloatObject, NameObject, NullObject, RectangleObject, StreamObject
 
+try:
+    import pikepdf
+except ImportError:
+    pikepdf = None  # type: ignore[assignment]
+
 from gateway.errors import BadDocument
+from gateway.pages.manifest import BROKEN, TOO_MUCH
 from gateway.pages.paper import Box, Paper
-from gateway.pages.parts import BROKEN, TOO_MUCH
 
 #: Everything pypdf was seen to raise on broken files (971 test documents), and the arithmetic of hostile numbers. The one
 #: place where a fault of a PDF is told from a fault of ours. Not MemoryError: that is no fault of the document alone.
@@ -51,14 +57,36 @@ def to_pages(content: bytes, title: str, paper: Paper, *, header: bool, done: in
     Raises BadDocument: broken or locked (5.6.5), too many pages (5.3.4).
     """
     area = paper.area(header=header)
+    for repair in (_as_it_is, repaired):
+        try:
+            return _normalised(repair(content, title), title, paper, area, done, limit)
+        except PYPDF_ERRORS:
+            continue
     try:
-        return _normalised(content, title, paper, area, done, limit)
-    except PYPDF_ERRORS:
-        repaired = rewritten(content, title, flatten=False)
-    try:
-        return _normalised(repaired, title, paper, area, done, limit)
+        return _normalised(rewritten(content, title, flatten=False), title, paper, area, done, limit)
     except PYPDF_ERRORS as broken:
         raise BadDocument(f"{title} is broken", part=title, reply=BROKEN) from broken
+
+
+def _as_it_is(content: bytes, _title: str) -> bytes:
+    return content
+
+
+def repaired(content: bytes, title: str) -> bytes:
+    """The file as pikepdf rebuilds it, broken tables and all. Raises ValueError where it is not installed or gives up."""
+    if pikepdf is None:
+        raise ValueError("pikepdf is not installed")
+    try:
+        with pikepdf.open(io.BytesIO(content), attempt_recovery=True) as document:
+            if any("/Contents" not in page for page in document.pages):
+                raise ValueError("the content of a page is missing")  # it leaves out what it does not find
+            out = io.BytesIO()
+            document.save(out)
+            return out.getvalue()
+    except pikepdf.PasswordError as asked:
+        raise locked(title) from asked
+    except (pikepdf.PdfError, pikepdf.DataDecodingError, RuntimeError) as broken:
+        raise ValueError("beyond repair") from broken
 
 
 def rewritten(content: bytes, title: str, *, flatten: bool) -> bytes:

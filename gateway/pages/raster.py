@@ -1,42 +1,103 @@
 """PDF pages as pixels: black-and-white fax pages, and grey previews for web pages.
 
 A fax page is 1728 dots wide at 204 dots an inch (IMG-01) and as high as its paper at 196 (fine) or 98 lines an inch.
-The threshold between paper and ink is Otsu's, page by page: on the measured corpus it reads four times better than a
-fixed one. Photographs are screened (`screen`).
+What is ink on it is decided by `binarise`, photographs are screened (`screen`). A page of plain black words and lines, which
+most faxes are, needs no more than a threshold.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 from PIL import Image
 
 from gateway.errors import BadDocument
+from gateway.pages import binarise, fills, survey
 from gateway.pages.parts import BROKEN
-from gateway.pages.screen import with_photos
+from gateway.pages.windows import Grey, Mask
+from gateway.pages.wire import Bitmap
 
 WIDTH = 1728
 _LINES_PER_POINT = {True: 7.7 * 25.4 / 72, False: 3.85 * 25.4 / 72}  # T.4 counts lines by the millimetre
 _HIGHEST = 40_000  # lines; a fax machine prints endless pages, we do not
-_DARKEST, _LIGHTEST = 64, 224  # Otsu's threshold on a page of one tone is anywhere
 
 
-def to_fax_pages(pdf: bytes | Path, *, fine: bool = True) -> list[Image.Image]:
+def to_fax_pages(pdf: bytes | Path, *, fine: bool | None = True) -> list[Image.Image]:
     """Every page in mode "1", `WIDTH` wide. Raises BadDocument when the PDF cannot be opened."""
-    return [picture for picture, _ in fax_pages(pdf, fine=fine)]
+    return [page.bitmap.picture() for page in fax_pages(pdf, fine=fine)]
 
 
-def fax_pages(pdf: bytes | Path, *, fine: bool = True) -> Iterator[tuple[Image.Image, tuple[float, float]]]:
-    """The same, one after another: a page of pixels takes megabytes. With each comes its size in points."""
+@dataclass(frozen=True, slots=True)
+class FaxPage:
+    """One page as a fax machine prints it."""
+
+    bitmap: Bitmap
+    width: float
+    """Points."""
+    height: float
+
+
+def fax_pages(pdf: bytes | Path, *, fine: bool | None = True) -> Iterator[FaxPage]:
+    """One page after another. `fine` None: each in standard resolution, unless that would harm it. Raises BadDocument."""
     for page in _pages(pdf):
         width, height = page.get_size()
-        lines = min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
-        grey = _grey(page, WIDTH, lines)
-        yield with_photos(page, grey, _black_and_white(grey)), (width, height)
+        facts = survey.of(page)
+        finely = facts.small if fine is None else fine
+        lines = _lines(width, height, fine=finely)
+        with _tones(page, (WIDTH, lines)) as grey:
+            rows = np.packbits(_ink(grey, page, facts, fine=finely), axis=1).tobytes()
+        yield FaxPage(Bitmap(WIDTH, lines, 196 if finely else 98, rows), width, height)
+
+
+def drawn_twice(page: pypdfium2.PdfPage, facts: survey.Survey) -> tuple[Grey, Mask]:
+    """The page in tones and in ink, at fine resolution."""
+    size = WIDTH, _lines(*page.get_size(), fine=True)
+    with _tones(page, size) as grey:
+        return grey.copy(), _ink(grey, page, facts, fine=True)
+
+
+def _lines(width: float, height: float, *, fine: bool) -> int:
+    """How many lines a page of this size in points has; what is wider than letter paper is made narrower."""
+    return min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
+
+
+def _ink(grey: Grey, page: pypdfium2.PdfPage, facts: survey.Survey, *, fine: bool) -> Mask:
+    """Where the page is black."""
+    if facts.plain:
+        return grey < binarise.PLAIN
+    return binarise.ink(grey, in_dots(facts.pictures, page.get_size(), (grey.shape[1], grey.shape[0])), fine=fine)
+
+
+@contextlib.contextmanager
+def _tones(page: pypdfium2.PdfPage, size: tuple[int, int]) -> Iterator[Grey]:
+    """The page drawn; its memory ends with the context."""
+    with _drawn(page, *size) as bitmap:
+        yield np.ascontiguousarray(bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]])
+
+
+def in_dots(
+    boxes: Sequence[tuple[float, float, float, float]], paper: tuple[float, float], size: tuple[int, int]
+) -> list[fills.Area]:
+    """Places in points from the lower left as dots from the upper left, cut at the edges of the page."""
+    across, down = size[0] / paper[0], size[1] / paper[1]
+    areas = []
+    for left, bottom, right, top in boxes:
+        area = (
+            max(0, int(left * across)),
+            max(0, int((paper[1] - top) * down)),
+            min(size[0], int(right * across) + 1),
+            min(size[1], int((paper[1] - bottom) * down) + 1),
+        )
+        if area[2] > area[0] and area[3] > area[1]:
+            areas.append(area)
+    return areas
 
 
 def first_page_png(pdf: bytes | Path, width: int = 864) -> bytes:
@@ -74,19 +135,20 @@ def _pages(pdf: bytes | Path) -> Iterator[pypdfium2.PdfPage]:
 
 def _grey(page: pypdfium2.PdfPage, width: int, height: int) -> Image.Image:
     """The page drawn onto exactly so many pixels; they need not be square."""
+    with _drawn(page, width, height) as bitmap:
+        picture: Image.Image = bitmap.to_pil().copy()  # the bitmap's memory ends with it
+        return picture
+
+
+@contextlib.contextmanager
+def _drawn(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[pypdfium2.PdfBitmap]:
     bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_Gray)
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_PRINTING)
-        picture: Image.Image = bitmap.to_pil().copy()  # the bitmap's memory ends with it
-        return picture
+        yield bitmap
     finally:
         bitmap.close()
-
-
-def _black_and_white(grey: Image.Image) -> Image.Image:
-    threshold = min(_LIGHTEST, max(_DARKEST, otsu(grey.histogram())))
-    return grey.point([0] * (threshold + 1) + [255] * (255 - threshold), "1")
 
 
 def otsu(histogram: list[int]) -> int:

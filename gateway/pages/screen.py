@@ -7,12 +7,14 @@ shows a picture *and* its tones are neither paper nor ink; scanned text stays wi
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
 
-import pypdfium2
-import pypdfium2.raw as pdfium
+import numpy as np
 from PIL import Image, ImageChops, ImageFilter
+
+from gateway.pages import windows
+from gateway.pages.windows import Grey, Mask
 
 _PERIOD = 8  # pixels: two 45-degree cells in a tile
 _DARK, _LIGHT = 56, 208  # tones between these are neither ink nor paper
@@ -22,22 +24,40 @@ _WHOLE = 0.5  # of a picture: with more tone than this all of it is
 _EDGE, _STEEP = 2, 30  # a tone that changes by so much over so many pixels is an edge
 _PAPER_SHARE, _PAPER_SPREAD = 0.4, 16  # so much of a picture within so many tones is its paper,
 _DIMMEST = 176  # if it is at least as light as this
+_STROKE, _SOME_STROKES = 60, 0.01  # contrast of a stroke; share of a page of words that is strokes
+_DIM_PAPER = 90  # paper in the shadow of a telephone
+_SLOW, _FOLDS = 20, 0.06  # a change of tone over 40 dots; share of a page that is creases and edges of shadows
 
 
-def with_photos(page: pypdfium2.PdfPage, grey: Image.Image, black_and_white: Image.Image) -> Image.Image:
-    """The black-and-white page with its photographs screened. `grey` is the same page in tones, equally large."""
-    mask = _photographs(page, grey)
-    if mask is None:
-        return black_and_white
-    return Image.composite(_screened(grey), black_and_white.convert("L"), mask).convert("1", dither=Image.Dither.NONE)
+def photographs(grey: Grey, ground: Grey, contrast: Grey) -> Mask | None:
+    """Where a picture is a photograph; None: nowhere.
+
+    ground    the lightest tones around each dot, as strokes stand on it
+    contrast  how much darker each dot is
+    """
+    if _is_paper(ground, contrast):
+        return None
+    mask: Mask = np.asarray(_toned(Image.fromarray(grey))) > 0
+    return mask if mask.any() else None
 
 
-def _photographs(page: pypdfium2.PdfPage, grey: Image.Image) -> Image.Image | None:
-    """Where pictures are and have tones, as a mask; None where there is no such place."""
-    mask = Image.new("L", grey.size)
-    for box in _pictures(page, grey.size):
-        mask.paste(_toned(grey.crop(box)), box)
-    return mask if mask.getbbox() else None
+def dots(grey: Grey, left: int, top: int) -> Mask:
+    """The tones of a place as dots; `left` and `top` say where on the page it is, so that neighbours fit together."""
+    rows = (np.arange(grey.shape[0]) + top) % _PERIOD
+    columns = (np.arange(grey.shape[1]) + left) % _PERIOD
+    black: Mask = grey < _thresholds()[rows][:, columns]
+    return black
+
+
+def _is_paper(ground: Grey, contrast: Grey) -> bool:
+    """Whether a picture shows strokes on paper, however unevenly lit: its ground is light and changes slowly."""
+    coarse = np.ascontiguousarray(ground[::8, ::8])
+    change = windows.lightest(coarse, 5, 5) - windows.darkest(coarse, 5, 5)
+    return bool(
+        np.count_nonzero(contrast > _STROKE) > _SOME_STROKES * contrast.size
+        and np.percentile(coarse, 5) > _DIM_PAPER
+        and (change > _SLOW).mean() < _FOLDS
+    )
 
 
 def _toned(picture: Image.Image) -> Image.Image:
@@ -68,32 +88,8 @@ def _lightest(histogram: list[int]) -> int:
     return min(_LIGHT, paper - _PAPER_SPREAD) if share > _PAPER_SHARE else _LIGHT
 
 
-def _pictures(page: pypdfium2.PdfPage, size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
-    """Places of the pictures on the page, in pixels from the top left."""
-    width, height = page.get_size()
-    across, down = size[0] / width, size[1] / height
-    for picture in page.get_objects(filter=(pdfium.FPDF_PAGEOBJ_IMAGE,), max_depth=8):
-        left, bottom, right, top = picture.get_bounds()
-        box = (int(left * across), int((height - top) * down), int(right * across), int((height - bottom) * down))
-        if box[2] > box[0] and box[3] > box[1]:
-            yield box
-
-
-def _screened(grey: Image.Image) -> Image.Image:
-    """The whole page in dots, as tones 0 and 255."""
-    tile = Image.new("L", (_PERIOD, _PERIOD))
-    tile.putdata(_thresholds())
-    pattern = Image.new("L", grey.size)
-    row = Image.new("L", (grey.width, _PERIOD))
-    for x in range(0, grey.width, _PERIOD):
-        row.paste(tile, (x, 0))
-    for y in range(0, grey.height, _PERIOD):
-        pattern.paste(row, (0, y))
-    # Lighter than the pattern: paper.
-    return ImageChops.subtract(grey, pattern).point([0] + [255] * 255)
-
-
-def _thresholds() -> list[int]:
+@functools.cache
+def _thresholds() -> Grey:
     """Ink grows from two points of the tile, in the order of a cosine hill, until everything is black."""
     turn = 2 * math.pi / _PERIOD
     places = [(x, y) for y in range(_PERIOD) for x in range(_PERIOD)]
@@ -103,4 +99,5 @@ def _thresholds() -> list[int]:
         return (round(math.cos(turn * (x + y)) + math.cos(turn * (x - y)), 6), x, y)
 
     rank = {place: n for n, place in enumerate(sorted(places, key=hill))}
-    return [round((rank[place] + 0.5) * 255 / len(places)) for place in places]
+    tones = [round((rank[place] + 0.5) * 255 / len(places)) for place in places]
+    return np.array(tones, dtype=np.uint8).reshape(_PERIOD, _PERIOD)

@@ -6,7 +6,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.pages import assemble, tiff
+from gateway.pages import assemble, printed, received, scripts, windows
 
 
 def up() -> None:
@@ -24,7 +24,7 @@ def up() -> None:
     )
     mail = (
         b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nGr\xc3\xbc\xc3\x9fe\n"
-        b"--b\nContent-Type: text/html\n\n<p>x</p>\n--b--\n"
+        b"--b\nContent-Type: text/html; name=x.html\n\n<table><tr><td>x</table>\n--b--\n"
     )
     with tempfile.TemporaryDirectory(prefix="faxgate-") as folder:
         out = Path(folder)
@@ -34,4 +34,7 @@ def up() -> None:
                 source=out / "mail", content_type="message/rfc822", out=out, cover=cover, paper="a4", max_pages=9, header="x"
             )
         )
-        tiff.as_printed(made.pdf, out / "printed.pdf")
+        printed.as_printed(made.pdf, out / "printed.pdf")
+        received.to_pdf((out / "printed.pdf").read_bytes())
+    windows.opencv()  # a plain page does not need it
+    scripts.has("王")  # which typefaces there are

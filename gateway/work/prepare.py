@@ -43,6 +43,7 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     except ConverterUnavailable as error:
         await _not_converted(shop, claim, case, error)
         return
+    shop.familiar.remember(case.submission.envelope.sender, case.submission.id, made.inline)
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
@@ -71,6 +72,7 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> Non
 async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
+    account = next((one.name for one in await shop.identity.all() if one.id == submission.account), "")
     return job.of_mail(
         shop.config,
         headers(await shop.documents.head(submission.document, _HEADERS)),
@@ -85,4 +87,6 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         header=carrier is None or not carrier.capabilities.writes_header,
         content_type=submission.content_type,
         asked=replace(submission.cover, wanted=False) if carrier and carrier.makes_cover else submission.cover,
+        account=account,
+        familiar=shop.familiar.of(submission.envelope.sender, submission.id),
     )

@@ -10,6 +10,7 @@ from gateway import metrics
 from gateway.desk.identity import mailbox_of
 from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, GatewayError, Unsupported
 from gateway.fax import Account, InboundFax, InboundState, Sha256
+from gateway.pages import ocr
 from gateway.spool import inbounds, steps
 from gateway.spool.steps import Claim
 from gateway.work.workshop import Workshop
@@ -31,7 +32,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     try:
         original = await _original(shop, claim, inbound)
-        made = await shop.fence.run("gateway.pages.tiff:inbound_to_pdf", await shop.documents.get(original))
+        made = await shop.fence.run("gateway.pages.received:to_pdf", await shop.documents.get(original))
     except (CarrierRefused, Unsupported) as error:
         text = f"{inbound.carrier} no longer has it: {error.text}"
         await shop.store.write(inbounds.ended, claim, InboundState.FAILED, text, "a received fax is lost at the carrier")
@@ -43,6 +44,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     assert isinstance(made, tuple)
     pdf, pages = made
+    if languages := shop.config.ocr(inbound.line):
+        pdf = await _with_text(shop, inbound, pdf, pages, languages)
     document = await shop.documents.put(pdf)
     account = await shop.identity.by_id(inbound.account)
     callback = account.id if account and account.settings.inbound_callback else None
@@ -60,6 +63,18 @@ async def step(shop: Workshop, claim: Claim) -> None:
     ):
         metrics.PAGES.labels("in").inc(pages)
         _log.info("%s fetched, %d pages", inbound.id, pages, extra={"action": "inbound_fetched"})
+
+
+async def _with_text(shop: Workshop, inbound: InboundFax, pdf: bytes, pages: int, languages: str) -> bytes:
+    """The PDF with a text layer, or as it was: a fax must not stay here because it cannot be read by a program."""
+    try:
+        with shop.documents.scratch() as folder:
+            made, trouble = await ocr.with_text(shop.fence, pdf, pages, languages, folder)
+    except (BadDocument, ConverterUnavailable, OSError) as error:
+        made, trouble = pdf, str(error)
+    if trouble:
+        _log.warning("%s has not all of its text: %s", inbound.id, trouble, extra={"action": "text_not_read"})
+    return made
 
 
 async def listing(shop: Workshop, name: str) -> None:

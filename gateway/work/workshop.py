@@ -19,6 +19,7 @@ from gateway.report.compose import Composer
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
+from gateway.work.familiar import Familiar
 from gateway.work.pauses import Pauses
 
 
@@ -50,6 +51,7 @@ class Workshop:
     mail_password: str = field(default="", repr=False)
     dice: random.Random = field(default_factory=random.Random)
     pauses: Pauses = field(default_factory=Pauses)
+    familiar: Familiar = field(default_factory=Familiar)
 
     def now(self) -> datetime:
         return self.store.now()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from email.message import EmailMessage
@@ -77,11 +79,31 @@ def tiff(
     return out.getvalue()
 
 
-def zipped() -> bytes:
+def zipped(files: Mapping[str, bytes] | None = None) -> bytes:
+    """A zip archive with these files, by name."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        file.writestr("a.txt", "a")
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in ({"a.txt": b"a"} if files is None else files).items():
+            file.writestr(name, content)
     return out.getvalue()
+
+
+def winmail(text: str, *files: tuple[str, bytes]) -> bytes:
+    """Outlook's wrapping (TNEF) of a text and files, by MS-OXTNEF."""
+
+    def attribute(level: int, number: int, value: bytes) -> bytes:
+        return struct.pack("<BHHI", level, number, 0, len(value)) + value + struct.pack("<H", sum(value) & 0xFFFF)
+
+    def named(number: int, value: str) -> bytes:
+        coded = value.encode("utf-16-le") + b"\0\0"
+        return struct.pack("<HHII", 0x1F, number, 1, len(coded)) + coded + bytes(-len(coded) % 4)
+
+    made = struct.pack("<IH", 0x223E9F78, 1) + attribute(1, 0x9007, struct.pack("<II", 1252, 0))
+    made += attribute(1, 0x9003, struct.pack("<I", 1) + named(0x1000, text))
+    for name, content in files:
+        made += attribute(2, 0x9002, bytes(14)) + attribute(2, 0x8010, b"SHORT~1.XXX\0") + attribute(2, 0x800F, content)
+        made += attribute(2, 0x9005, struct.pack("<I", 1) + named(0x3707, name))
+    return made
 
 
 def mail(text: str | None = "Hello", *attachments: tuple[str, bytes, str]) -> EmailMessage:

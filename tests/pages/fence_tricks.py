@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def second_process() -> str:
     return "made"
 
 
+def second_thread() -> str:
+    said: list[str] = []
+    thread = threading.Thread(target=said.append, args=("made",))
+    thread.start()
+    thread.join()
+    return said[0]
+
+
 def crash(part: str) -> None:
     note(part)
     ctypes.string_at(0)
@@ -93,7 +102,7 @@ def hog(part: str, size: int) -> int:
     return len(bytearray(size))
 
 
-def fill(path: str) -> None:
+def fill(path: Path) -> None:
     with open(path, "wb") as file:
         file.seek(512 * 1024 * 1024 - 10)
         file.write(bytes(100))
@@ -119,6 +128,30 @@ def pid() -> int:
     return os.getpid()
 
 
-def tell_and_sleep(path: str) -> None:
-    Path(path).write_text(str(os.getpid()))
+def tell_and_sleep(path: Path) -> None:
+    path.write_text(str(os.getpid()))
     time.sleep(30)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()[:20] if path.is_file() else ", ".join(os.listdir(path))
+    except OSError as error:
+        return f"refused: {error.strerror}"
+
+
+def read_other(paths: list[str]) -> list[str]:
+    """Paths inside a list are not the job's own."""
+    return [read(Path(path)) for path in paths]
+
+
+def neighbour(_job: object, path: list[str]) -> str:
+    return read(Path(path[0]))
+
+
+def write_other(path: list[str]) -> str:
+    try:
+        Path(path[0]).write_text("x")
+    except OSError as error:
+        return f"refused: {error.strerror}"
+    return "written"

@@ -16,13 +16,14 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.pages import child, fence
+from gateway.pages import child, fence, landlock
 from gateway.pages.assemble import Job, Made
 from gateway.pages.fence import Fence
 from tests.pages import fax_files as make
 
 # What the tests run inside the fence. The server takes functions of gateway.pages only, so these are planted there.
 TRICKS = Path(__file__).with_name("fence_tricks.py")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest_asyncio.fixture
@@ -72,9 +73,19 @@ async def test_several_jobs_run_at_once_and_do_not_mix(tmp_path: Path, pen: Fenc
 
 async def test_bytes_of_any_size_go_in_and_out(pen: Fence) -> None:
     content = make.tiff(*[make.fax_page(1143)] * 3)
-    answer = await pen.run("gateway.pages.tiff:inbound_to_pdf", content + bytes(5_000_000))
+    answer = await pen.run("gateway.pages.received:to_pdf", content + bytes(5_000_000))
     assert isinstance(answer, tuple)
     assert (len(make.sizes(answer[0])), answer[1]) == (3, 3)
+
+
+async def test_layouts_and_threads_work_behind_the_fence_while_processes_do_not(tmp_path: Path, pen: Fence) -> None:
+    mail = make.mail("你好 مرحبا", ("text/csv", b"a;b\n1;2\n", "a.csv"), ("text/markdown", b"# Head", "a.md"))
+    made = await pen.run("gateway.pages.assemble:make", job(tmp_path, mail.as_bytes()))
+    assert isinstance(made, Made)
+    pages = make.texts(made.pdf)
+    assert (len(pages), pages[2:]) == (4, ["a b 1 2", "Head"])
+    assert "你好" in pages[1]
+    assert await pen.run("gateway.pages.fence_tricks:second_thread") == "made"
 
 
 @pytest.mark.parametrize("trick", ["internet", "local_socket", "program", "trace"])
@@ -93,6 +104,41 @@ async def test_a_job_reaches_no_other_process(pen: Fence) -> None:
     assert await pen.run("gateway.pages.fence_tricks:limits_of", os.getpid()) == "refused"
     assert await pen.run("gateway.pages.fence_tricks:memory_of_the_server") == "refused"
     assert await pen.run("gateway.pages.fence_tricks:second_process") == "refused"
+
+
+needs_landlock = pytest.mark.skipif(not landlock.version(), reason="the kernel has no Landlock")
+
+
+@needs_landlock
+async def test_a_job_opens_its_own_files_and_no_others(pen: Fence, tmp_path: Path) -> None:
+    secret, own = tmp_path / "gateway.toml", tmp_path / "own"
+    secret.write_text("the secret")
+    own.write_text("its own")
+    others = [str(secret), "/etc/passwd", "/proc/self/environ", "/proc/1/status", str(tmp_path)]
+    said = await pen.run("gateway.pages.fence_tricks:read_other", others)
+    assert isinstance(said, list)
+    assert [words.partition(":")[0] for words in said] == ["refused"] * 5, said
+    assert await pen.run("gateway.pages.fence_tricks:read", own) == "its own"
+    assert await pen.run("gateway.pages.fence_tricks:write_other", [str(tmp_path / "new")]) == "refused: Permission denied"
+    assert "own files only" in pen.describe()
+
+
+@needs_landlock
+async def test_a_document_of_another_fax_is_out_of_reach(pen: Fence, tmp_path: Path) -> None:
+    mine, other = job(tmp_path, b"mine", "mine"), job(tmp_path, b"of somebody else", "other")
+    said = await pen.run("gateway.pages.fence_tricks:neighbour", mine, [str(other.source)])
+    assert said == "refused: Permission denied"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the protections are Linux's")
+def test_a_process_that_has_no_landlock_says_so() -> None:
+    program = (
+        "from gateway.pages import child, landlock\nlandlock.version = lambda: 0\n"
+        "print(landlock.only([], []), child._protection())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.startswith("False ")
+    assert "every file of this user within reach" in done.stdout
 
 
 async def test_a_job_that_dies_names_its_part(pen: Fence) -> None:
@@ -123,7 +169,7 @@ async def test_a_job_that_takes_too_much_memory_is_ended_and_names_its_part(pen:
 
 async def test_a_job_writes_no_endless_file(pen: Fence, tmp_path: Path) -> None:
     with pytest.raises(ConverterUnavailable):
-        await pen.run("gateway.pages.fence_tricks:fill", str(tmp_path / "endless"))
+        await pen.run("gateway.pages.fence_tricks:fill", tmp_path / "endless")
     assert (tmp_path / "endless").stat().st_size <= 512 * 1024 * 1024
 
 
@@ -148,7 +194,7 @@ async def test_only_functions_of_the_pages_are_run(pen: Fence) -> None:
 
 async def test_a_cancelled_job_is_ended(pen: Fence, tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    running = asyncio.create_task(pen.run("gateway.pages.fence_tricks:tell_and_sleep", str(path)))
+    running = asyncio.create_task(pen.run("gateway.pages.fence_tricks:tell_and_sleep", path))
     async with asyncio.timeout(10):
         while not path.exists() or not path.read_text():
             await asyncio.sleep(0.01)
@@ -184,13 +230,13 @@ async def test_everything_ends_with_the_gateway(tmp_path: Path) -> None:
         "import asyncio, os, sys\nfrom pathlib import Path\nfrom gateway.pages.fence import Fence\n"
         "async def main():\n"
         f"    fence = Fence(10**9, 60, Path({str(tmp_path)!r}))\n"
-        "    await fence.run('gateway.pages.tiff:inbound_to_pdf', Path(sys.argv[1]).read_bytes())\n"
+        "    await fence.run('gateway.pages.received:to_pdf', Path(sys.argv[1]).read_bytes())\n"
         "    print(fence._server.pid, flush=True)\n    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
     (tmp_path / "a.pdf").write_bytes(make.pdf("x"))
     gateway = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(tmp_path / "a.pdf"), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", program, str(tmp_path / "a.pdf"), stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     assert gateway.stdout is not None
     server = int(await gateway.stdout.readline())
@@ -226,13 +272,59 @@ def test_each_protection_holds_alone_and_what_is_missing_is_said(without: str, s
         "try:\n    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))\n    print('reached')\n"
         "except OSError as error:\n    print('refused')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     words, reached = done.stdout.splitlines()
     if words != said:
         pytest.skip(f"this machine offers less: {words}")
     assert reached == ("reached" if said.startswith("limits") else "refused")
+
+
+ELSEWHERE = """
+import asyncio, sys
+from pathlib import Path
+from gateway.pages import confine, fence, office
+assert confine._refuse_system_calls({{"x86_64": {x86}, "aarch64": {arm}}})
+folder = Path(sys.argv[1])
+from tests.pages import office_files
+from gateway.pages import landlock
+async def main():
+    pen = fence.Fence(memory=300_000_000, time_limit=30, folder=folder)
+    assert await pen.run("gateway.pages.html:to_text", "<p>words") == "words"
+    print(pen.describe())
+    print(office.walls())
+    print(repr(office.bubblewrap()))
+    limits = {{"most_pages": 9, "folder": folder, "memory": 1_000_000_000, "seconds": 60}}
+    print((await office.convert("rtf", office_files.rtf("words"), **limits))[:4])
+    await pen.close()
+asyncio.run(main())
+"""
+MOUNTS = {"x86": "(165, 166, 155)", "arm": "(40, 39, 41)"}  # mount, umount2, pivot_root: not in @system-service
+DOCKER = {"x86": "(165, 166, 155, 272, 308)", "arm": "(40, 39, 41, 97, 268)"}  # and unshare, setns
+
+
+@needs_landlock
+@pytest.mark.needs("soffice")
+@pytest.mark.parametrize(("refused", "by_namespace"), [(MOUNTS, True), (DOCKER, False)], ids=["systemd unit", "image"])
+def test_the_fence_and_libreoffice_work_with_the_rights_of_the_unit_and_of_the_image(
+    tmp_path: Path, refused: dict[str, str], by_namespace: bool
+) -> None:
+    program = ELSEWHERE.format(**refused)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=ROOT, check=True)
+    fence_words, program_words, bubblewrap, pdf_begins = done.stdout.splitlines()
+    assert ("user namespace" in fence_words) == by_namespace
+    assert "no network and no programs by seccomp" in fence_words
+    assert "no network by seccomp" in program_words
+    assert "own files only by Landlock" in fence_words
+    assert "own files only by Landlock" in program_words
+    assert (bubblewrap, pdf_begins) == ("''", "b'%PDF'")
+
+
+def test_check_config_can_say_what_there_is_to_convert_with() -> None:
+    said = fence.equipment()
+    assert said["HTML mail, SVG"] == "laid out by WeasyPrint"
+    assert said["HEIC pictures"] == "pi-heif"
+    assert said["broken PDF"] == "pypdf, pikepdf, pdfium"
+    assert set(said) == {"office documents", "HTML mail, SVG", "scripts", "broken PDF", "HEIC pictures", "fax pages"}
 
 
 def test_the_protection_is_described_without_a_running_server() -> None:

@@ -1,0 +1,90 @@
+"""Grey pages to ink and paper: every stroke that a reader sees stays, grounds and shades go.
+
+A stroke is judged by its contrast to the ground behind it (the lightest tone around, `windows.closed`), and ink is what
+has a good part of the strongest contrast nearby; so grey words, words on colour and an uneven scan come out alike. On a
+white page that is all. Filled areas are judged one by one (`fills`), photographs are the business of `screen`.
+
+Never error diffusion: it grows past the bitmap itself on the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gateway.pages import fills, screen, windows
+from gateway.pages.fills import STROKE, Area, Cell
+from gateway.pages.windows import Grey, Mask
+
+PLAIN = 166  #: tones below are ink where everything on a page is black
+_WHITE = 225  # a ground as light as this is paper
+_FLOOR = 28  # contrast that is no accident of drawing
+_SCAN_FLOOR = 52  # in pictures of pages: grain is no ink
+_SHARE = {True: 0.35, False: 0.42}  # of the strongest contrast nearby, at fine and at standard
+_NEAR = 3  # cells to each side that count as nearby, itself included: about nine dots
+_SOLID = 80  # in pictures, a ground darker than this is ink
+
+
+def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
+    """Where a page is black. `grey` has square dots at fine, and dots twice as high as wide at standard."""
+    cell = (4 if fine else 2, 4)
+    cells = windows.lightest_in_cells(grey, cell)
+    sharp = grey if fine else _sharpened(grey)
+    if not pictures and int(windows.closed(cells, 7, 7).min()) >= _WHITE:
+        return _strokes(255 - sharp, cell, np.uint8(_FLOOR), _SHARE[fine])
+    ground = windows.closed(grey, STROKE, STROKE if fine else STROKE // 2 + 1)
+    contrast = ground - (grey if fine else np.minimum(sharp, ground))  # sharpening makes edges lighter than their ground
+    found = fills.find(grey, contrast, cells, cell, pictures)
+    for area in found.light_on_dark:
+        behind = fills.behind(grey[area.place], cell)
+        lights = sharp[area.place] - (behind if fine else np.minimum(behind, sharp[area.place]))
+        contrast[area.place] = np.where(area.mask, lights, contrast[area.place])
+    black = _strokes(contrast, cell, _floors(cells, cell, pictures), _SHARE[fine])
+    fills.draw(black, grey, found, fine=fine)
+    for left, top, right, bottom in pictures:
+        place = slice(top, bottom), slice(left, right)
+        dark = np.maximum(ground[place], sharp[place]) < _SOLID
+        words = _without_specks(black[place] | dark)
+        photograph = screen.photographs(grey[place], ground[place], contrast[place])
+        if photograph is None:
+            black[place] = words
+        else:
+            black[place] = np.where(photograph, screen.dots(grey[place], left, top), words)
+    return black
+
+
+def _floors(cells: Grey, cell: Cell, pictures: Sequence[Area]) -> Grey:
+    """For each cell the contrast that ink must exceed."""
+    floors = np.full_like(cells, _FLOOR)
+    for left, top, right, bottom in pictures:
+        floors[top // cell[0] : -(-bottom // cell[0]), left // cell[1] : -(-right // cell[1])] = _SCAN_FLOOR
+    return floors
+
+
+def _strokes(contrast: Grey, cell: Cell, floors: Grey | np.uint8, share: float) -> Mask:
+    """Where the contrast is more than a share of the strongest one nearby, and than the floor."""
+    strongest = windows.lightest(windows.lightest_in_cells(contrast, cell), _NEAR, _NEAR)
+    shares = np.array([round(share * tone) for tone in range(256)], dtype=np.uint8)
+    limits = np.maximum(shares[strongest], floors)
+    tall, wide = contrast.shape
+    spread = limits.repeat(cell[1], axis=1).repeat(cell[0], axis=0)[:tall, :wide]
+    black: Mask = contrast > spread
+    return black
+
+
+def _sharpened(grey: Grey) -> Grey:
+    """Up and down only: a line of standard resolution averages two of the drawing's."""
+    twice = grey.astype(np.int16) * 2
+    around = np.pad(grey, ((1, 1), (0, 0)), mode="edge").astype(np.int16)
+    sharp: Grey = np.clip(twice - (around[:-2] + around[2:]) // 2, 0, 255).astype(np.uint8)
+    return sharp
+
+
+def _without_specks(black: Mask) -> Mask:
+    """Without dots that have at most one other around them."""
+    spread = np.pad(black.view(np.uint8), 1)
+    rows = spread[:-2] + spread[1:-1] + spread[2:]
+    count = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
+    kept: Mask = black & (count > 2)
+    return kept

@@ -1,0 +1,70 @@
+"""A fax as the far end prints it: PDF, TIFF and pictures of its pages, and how long each takes on the wire.
+
+The same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, NumberObject, StreamObject
+
+from gateway.pages import raster, wire
+from gateway.pages.assemble import Measure, Print
+from gateway.pages.raster import FaxPage
+
+
+def as_printed(source: Path, out: Path) -> int:
+    """Write `source` (a PDF) to `out` in black and white, 204 by 196 dots an inch.
+
+    Returns the number of pages. Raises BadDocument.
+    """
+    writer = PdfWriter()
+    for page in raster.fax_pages(source):
+        _add(writer, page, wire.mmr(page.bitmap))
+    with out.open("wb") as file:
+        writer.write(file)
+    return len(writer.pages)
+
+
+def render(order: Print) -> tuple[Measure, ...]:
+    """Write everything into the folder; the TIFF is of profile S, which any fax program reads. Raises BadDocument."""
+    writer = PdfWriter()
+    bitmaps, measures = [], []
+    for page in raster.fax_pages(order.source, fine=order.fine):
+        mmr = wire.mmr(page.bitmap)
+        _add(writer, page, mmr)
+        bitmaps.append(page.bitmap)
+        measures.append((page.bitmap.height, page.bitmap.lines_per_inch, len(mmr), len(wire.mh(page.bitmap))))
+        page.bitmap.picture().save(order.out / f"page-{len(bitmaps):03}.png", dpi=(204, page.bitmap.lines_per_inch))
+    with (order.out / "printed.pdf").open("wb") as file:
+        writer.write(file)
+    (order.out / "printed.tif").write_bytes(wire.profile_s(bitmaps))
+    return tuple(measures)
+
+
+def _add(writer: PdfWriter, page: FaxPage, mmr: bytes) -> None:
+    """A page that is one picture, coded as it goes over the wire."""
+    sheet = writer.add_blank_page(page.width, page.height)
+    picture = StreamObject()
+    picture.set_data(mmr)
+    width, height = NumberObject(page.bitmap.width), NumberObject(page.bitmap.height)
+    parameters = {NameObject("/K"): NumberObject(-1), NameObject("/Columns"): width, NameObject("/Rows"): height}
+    picture.update(
+        {
+            NameObject("/Type"): NameObject("/XObject"),
+            NameObject("/Subtype"): NameObject("/Image"),
+            NameObject("/ColorSpace"): NameObject("/DeviceGray"),
+            NameObject("/BitsPerComponent"): NumberObject(1),
+            NameObject("/Width"): width,
+            NameObject("/Height"): height,
+            NameObject("/Filter"): NameObject("/CCITTFaxDecode"),
+            NameObject("/DecodeParms"): DictionaryObject(parameters),
+        }
+    )
+    shown = DictionaryObject({NameObject("/Im"): writer._add_object(picture)})
+    sheet[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): shown})
+    content = StreamObject()
+    content.set_data(f"q {page.width:.4f} 0 0 {page.height:.4f} 0 0 cm /Im Do Q".encode())
+    sheet[NameObject("/Contents")] = writer._add_object(content)
