@@ -161,9 +161,18 @@ def report(results: list[Result]) -> None:
     for fine, resolution in _RESOLUTIONS.items():
         count = len(corpus.pages())
         print(f"\n{resolution}, mean of {count} pages")
-        print(
-            f"{'':16}{'MMR bytes':>10}{'s':>6}{'MH bytes':>10}{'s':>6}{'text':>8}{'mixed':>8}{'photo':>8}{'CER %':>8}{'codes':>8}"
+        heads = (
+            ("MMR bytes", 10),
+            ("s", 6),
+            ("MH bytes", 10),
+            ("s", 6),
+            ("text", 8),
+            ("mixed", 8),
+            ("photo", 8),
+            ("CER %", 8),
+            ("codes", 8),
         )
+        print(" " * 16 + "".join(head.rjust(width) for head, width in heads))
         for name in PIPELINES:
             mine = [result for result in results if result.pipeline == name and result.fine == fine]
             mmr, mh = sum(r.mmr for r in mine) / count, sum(r.mh for r in mine) / count
