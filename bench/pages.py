@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -114,15 +116,20 @@ def cost(job: Callable[[], object]) -> tuple[float, float]:
 
 
 def program_cost(command: list[str]) -> tuple[float, float]:
-    """The same of a program of its own."""
+    """The same of a program of its own; what `wait4` says of memory would be this process's."""
     best, memory = float("inf"), 0.0
     for _ in range(_BEST_OF):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        ended = 0
+        while not ended:
+            found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+            memory = max(memory, int(found[1]) / 1024 if found else 0)
+            time.sleep(0.005)
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = status
         if status:
             raise RuntimeError(f"{command[0]} failed")
-        best, memory = min(best, usage.ru_utime + usage.ru_stime), usage.ru_maxrss / 1024
+        best = min(best, usage.ru_utime + usage.ru_stime)
     return best, memory
 
 
@@ -154,9 +161,18 @@ def report(results: list[Result]) -> None:
     for fine, resolution in _RESOLUTIONS.items():
         count = len(corpus.pages())
         print(f"\n{resolution}, mean of {count} pages")
-        print(
-            f"{'':16}{'MMR bytes':>10}{'s':>6}{'MH bytes':>10}{'s':>6}{'text':>8}{'mixed':>8}{'photo':>8}{'CER %':>8}{'codes':>8}"
+        heads = (
+            ("MMR bytes", 10),
+            ("s", 6),
+            ("MH bytes", 10),
+            ("s", 6),
+            ("text", 8),
+            ("mixed", 8),
+            ("photo", 8),
+            ("CER %", 8),
+            ("codes", 8),
         )
+        print(" " * 16 + "".join(head.rjust(width) for head, width in heads))
         for name in PIPELINES:
             mine = [result for result in results if result.pipeline == name and result.fine == fine]
             mmr, mh = sum(r.mmr for r in mine) / count, sum(r.mh for r in mine) / count

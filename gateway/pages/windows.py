@@ -59,18 +59,20 @@ def opened(grey: Grey, wide: int, high: int) -> Grey:
 
 def lightest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
     """The lightest tone of each cell of so many lines and dots; the last ones may be smaller."""
+    rows = _of_rows(grey, cell[0], np.maximum)
     cv2 = opencv()
     if cv2 is not None:
-        return np.ascontiguousarray(cv2.dilate(grey, np.ones(cell, np.uint8), anchor=(0, 0))[:: cell[0], :: cell[1]])
-    return _in_cells(grey, cell, np.maximum)
+        return np.ascontiguousarray(cv2.dilate(rows, np.ones((1, cell[1]), np.uint8), anchor=(0, 0))[:, :: cell[1]])
+    return np.ascontiguousarray(_of_rows(rows.T, cell[1], np.maximum).T)
 
 
 def darkest_in_cells(grey: Grey, cell: tuple[int, int]) -> Grey:
     """The darkest one."""
+    rows = _of_rows(grey, cell[0], np.minimum)
     cv2 = opencv()
     if cv2 is not None:
-        return np.ascontiguousarray(cv2.erode(grey, np.ones(cell, np.uint8), anchor=(0, 0))[:: cell[0], :: cell[1]])
-    return _in_cells(grey, cell, np.minimum)
+        return np.ascontiguousarray(cv2.erode(rows, np.ones((1, cell[1]), np.uint8), anchor=(0, 0))[:, :: cell[1]])
+    return np.ascontiguousarray(_of_rows(rows.T, cell[1], np.minimum).T)
 
 
 def parts(mask: Mask) -> tuple[Labels, list[tuple[slice, slice]]]:
@@ -85,19 +87,13 @@ def parts(mask: Mask) -> tuple[Labels, list[tuple[slice, slice]]]:
     return _joined(mask)
 
 
-def _in_cells(grey: Grey, cell: tuple[int, int], choose: Callable[..., Any]) -> Grey:
-    tall, wide = grey.shape
-    spread = (
-        np.pad(grey, ((0, -tall % cell[0]), (0, -wide % cell[1])), mode="edge") if tall % cell[0] or wide % cell[1] else grey
-    )
-    rows = spread[:: cell[0]]
-    for n in range(1, cell[0]):
-        rows = choose(rows, spread[n :: cell[0]])
-    columns = rows[:, :: cell[1]]
-    for n in range(1, cell[1]):
-        columns = choose(columns, rows[:, n :: cell[1]])
-    result: Grey = np.ascontiguousarray(columns)
-    return result
+def _of_rows(grey: Grey, count: int, choose: np.ufunc) -> Grey:
+    """The extreme of every `count` rows; the last ones may be fewer."""
+    found = grey[::count].copy()
+    for n in range(1, count):
+        part = grey[n::count]
+        choose(found[: len(part)], part, out=found[: len(part)])
+    return found
 
 
 def _extreme(grey: Grey, size: int, axis: int, choose: Callable[..., Any]) -> Grey:
