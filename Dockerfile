@@ -9,8 +9,8 @@ WORKDIR /src
 RUN python -m venv /opt/faxgate
 ENV PATH=/opt/faxgate/bin:$PATH
 # First what changes rarely, so that this layer is kept between builds.
-COPY .ci/requirements.lock .ci/
-RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r .ci/requirements.lock
+COPY .ci/requirements-image.lock .ci/
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r .ci/requirements-image.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY templates templates

@@ -43,8 +43,12 @@ lock:
 	"$$python" -m venv "$$folder" && "$$folder/bin/python" -m pip --disable-pip-version-check install $(QUIET) pip-tools && \
 	compile() { "$$folder/bin/pip-compile" $(COMPILE) $(UPGRADE) "$$@" pyproject.toml; } && \
 	compile --extra postgres -o .ci/requirements.lock && \
+	compile $(IMAGE) -c .ci/requirements.lock -o .ci/requirements-image.lock && \
 	compile --extra postgres --extra test -c .ci/requirements.lock -o .ci/requirements-test.lock && \
 	wc -l .ci/*.lock
+
+# What the image has beside: every converter whose programs are in it.
+IMAGE := --extra postgres --extra s3 --extra html --extra repair --extra heic --extra adaptive
 
 # No address of a package index is written into the lock files: it is everybody's own.
 COMPILE := --quiet --generate-hashes --strip-extras --allow-unsafe --build-deps-for editable \

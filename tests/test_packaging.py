@@ -219,7 +219,12 @@ async def test_the_image_knows_whether_it_is_healthy(free_port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("requirements.lock", ["postgres"]), ("requirements-test.lock", ["postgres", "test"])]
+    ("lock", "extras"),
+    [
+        ("requirements.lock", ["postgres"]),
+        ("requirements-image.lock", ["postgres", "s3", "html", "repair", "heic", "adaptive"]),
+        ("requirements-test.lock", ["postgres", "test"]),
+    ],
 )
 def test_the_lock_file_pins_everything_by_hash_and_names_no_index(lock: str, extras: list[str]) -> None:
     text = (ROOT / ".ci" / lock).read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ import click
 from gateway import config
 from gateway.cli.terminal import as_json_option, in_file, print_table, reported, screen
 from gateway.config import Config
-from gateway.sections import Pages, Presentation
 from gateway.errors import ConfigError, Refused
 from gateway.pages import job
 from gateway.pages.assemble import Job, Made, Measure, Print
 from gateway.pages.fence import Fence
+from gateway.sections import Pages, Presentation
 from gateway.templates import Templates
 
 _MESSAGE = """Dear Dr. Example,
@@ -41,12 +41,17 @@ def cover() -> None:
 
 @cover.command("list")
 @in_file
+@as_json_option
 @reported
-def list_covers(file: Path) -> None:
+def list_covers(file: Path, as_json: bool) -> None:
     """Name every cover page there is."""
     from gateway.pages import wording  # the libraries that draw
 
-    for name in wording.names(_templates(_settings(file))):
+    names = list(wording.names(_templates(_settings(file))))
+    if as_json:
+        click.echo(json.dumps(names))
+        return
+    for name in names:
         screen.print(name, markup=False)
 
 
@@ -57,8 +62,11 @@ def list_covers(file: Path) -> None:
 @click.option("--paper", type=click.Choice(["letter", "a4"]), help="Default: as configured, else letter.")
 @click.option("--out", required=True, metavar="FILE.pdf", type=click.Path(dir_okay=False, path_type=Path))
 @in_file
+@as_json_option
 @reported
-def preview(template: str | None, language: str | None, account: str, paper: str | None, out: Path, file: Path) -> None:
+def preview(
+    template: str | None, language: str | None, account: str, paper: str | None, out: Path, file: Path, as_json: bool
+) -> None:
     """Write a cover page with invented facts as PDF. Without a configuration file the built-in ones are known."""
     from gateway.pages import cover as covers
     from gateway.pages.paper import PAPERS
@@ -86,6 +94,9 @@ def preview(template: str | None, language: str | None, account: str, paper: str
         out.write_bytes(layout.draw(layout.count + 2))
     except OSError as error:
         raise Refused(f"{out} cannot be written ({error.strerror or error}).") from error
+    if as_json:
+        click.echo(json.dumps({"file": str(out), "cover": wanted, "language": spoken}))
+        return
     screen.print(f"{out}: the cover page “{wanted}” in “{spoken}”.", markup=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import replace
-from email.mime.text import MIMEText
+from email.message import EmailMessage
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
