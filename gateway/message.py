@@ -192,7 +192,7 @@ def decoded(value: object) -> str:
     text = str(value)
     try:
         text = str(email.header.make_header(email.header.decode_header(value)))  # type: ignore[arg-type]  # str or Header
-    except (LookupError, ValueError, email.errors.HeaderParseError):
+    except (LookupError, ValueError, email.errors.MessageError):
         text = text.encode("ascii", "replace").decode("ascii")
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     text = "".join(c if c.isprintable() or c == "\t" else " " for c in text)

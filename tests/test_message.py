@@ -116,6 +116,10 @@ def test_cnt_19_encoded_words_are_read(written: str, meant: str) -> None:
     assert message.decoded(written) == meant
 
 
+def test_an_encoded_word_in_a_charset_that_cannot_be_a_name_stays_as_it_is() -> None:
+    assert message.decoded("=?\u20actf-8?q?Gr=C3=BC=C3=9Fe?=") == "=?utf-8?q?Gr=C3=BC=C3=9Fe?=".replace("utf", "?tf")
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "cp1252"])
 def test_raw_letters_in_headers_and_names_are_read(charset: str) -> None:
     mail = 'Subject: Grüße\nFrom: Jörg Ü <j@a.example>\nContent-Disposition: attachment; filename="Grüße.pdf"\n\n'.encode(

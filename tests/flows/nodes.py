@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from gateway.carriers.loopback import Call, calls
-from tests.flows.house import DOMAIN, House, Sink, addresses, as_bytes, letter, pdf
+from tests.flows.house import BUSY, DOMAIN, House, Sink, addresses, as_bytes, letter, pdf
 
 LEASE = 14.0  # seconds: the least that the trapline's limit allows
 _KIND = "trapline"
@@ -180,7 +180,7 @@ def until(ready: Callable[[], bool], patience: float, what: str) -> float:
     """Look very often; the seconds it took."""
     began = time.monotonic()
     while not ready():
-        assert time.monotonic() - began < patience, f"waited {patience} s for {what}"
+        assert time.monotonic() - began < BUSY * patience, f"waited {patience} s for {what}"
     return time.monotonic() - began
 
 
