@@ -298,7 +298,8 @@ def _print_verdict(verdict: Json) -> None:
     if verdict["reason"]:
         screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
     if verdict["pages"]:
-        screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} with the cover page:")
+        cover = "with the cover page" if verdict["cover"] == "ours" else "and a cover page of the carrier's"
+        screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} {cover}:")
     for part in verdict["manifest"]:
         pages = _pages(part)
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
