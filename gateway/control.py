@@ -26,7 +26,7 @@ from gateway.carriers.base import Capabilities
 from gateway.config import Config
 from gateway.desk.identity import Identity
 from gateway.desk.lines import Lines
-from gateway.desk.steer import steer
+from gateway.desk.steer import release_received, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, GatewayError, NotAdmitted
 from gateway.faults import validated
@@ -179,14 +179,13 @@ class Control:
         return {"inbound": shown, "history": [asdict(entry) for entry in history]}
 
     async def _steer(self, request: Json) -> object:
-        return await steer(
-            self._store,
-            await self._find(str(request["id"])),
-            str(request["do"]),
-            choice=str(request.get("choice") or ""),
-            by=str(request.get("by", "operator")),
-            patience=self._patience,
-        )
+        fax, verb, by = str(request["id"]), str(request["do"]), str(request.get("by", "operator"))
+        choice = str(request.get("choice") or "")
+        if fax.startswith("in_"):
+            if verb != "release" or choice:
+                raise NotAdmitted("A received fax that is held can be released, and nothing else.")
+            return await release_received(self._store, await self._find_received(fax), by)
+        return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)
 
     async def _send(self, request: Json) -> object:
         """A mail made by the command line, for one number."""

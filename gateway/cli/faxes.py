@@ -253,7 +253,7 @@ def _steering(verb: str, text: str) -> None:
 _steering("retry", "Dial a deferred fax now; send a failed or cancelled one again.")
 _steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
 _steering("hold", "Keep a fax back until it is released.")
-_steering("release", "Let a held fax go on, or decide what became of it.")
+_steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")
 
 
 @click.command("explain")
