@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import sdnotify
 
@@ -28,7 +27,8 @@ from gateway import __version__, carriers, metrics
 from gateway.carriers import http
 from gateway.carriers.base import Announcement, Capabilities, Carrier, Event, Tools
 from gateway.config import Config
-from gateway.control import Control, ControlSocket
+from gateway.control import Control
+from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.lines import Lines
@@ -41,8 +41,7 @@ from gateway.intake.smtp import SmtpDoor
 from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
-from gateway.spool import backup, queries, steps
-from gateway.spool.backup import Manifest
+from gateway.spool import queries, steps
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
@@ -301,40 +300,6 @@ async def opened(config: Config) -> AsyncIterator[Control]:
         identity.close()
         documents.close()
         await store.close()
-
-
-async def export(config: Config, out: BinaryIO) -> Manifest:
-    """A backup of the spool, whether a service runs on it or not. Raises SpoolUnavailable, OSError."""
-    if not config.database and not Store.exists(config.spool):
-        raise SpoolUnavailable(f"There is no spool in {config.spool}.")
-    store, documents = Store(config.spool, config.database, now=utc_now), documents_of(config)
-    try:
-        await open_documents(documents, alone=False)
-        return await backup.export(store, documents, _own_files(config), out)
-    finally:
-        documents.close()
-        await store.close()
-
-
-async def restore(config: Config, source: BinaryIO, *, resume: bool) -> Manifest:
-    """Fill an empty spool from a backup. Raises Refused, SpoolBusy, SpoolUnavailable, OSError."""
-    store, documents = Store(config.spool, config.database, now=utc_now, node="import"), documents_of(config)
-    try:
-        store.open()
-        store.start()
-        await open_documents(documents, alone=store.embedded)
-        return await backup.restore(store, documents, config.spool, source, resume=resume)
-    finally:
-        documents.close()
-        await store.close()
-
-
-def _own_files(config: Config) -> dict[str, Path]:
-    """What is kept in the spool beside database and documents: the key, and what carriers keep."""
-    folders = [config.spool / str(section["kind"]) / name for name, section in config.carrier.items()]
-    kept = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    paths = [path for path in (config.spool / "key", *kept) if path.is_file() and not path.is_symlink()]
-    return {str(path.relative_to(config.spool)): path for path in paths}
 
 
 def desk_of(config: Config, store: Store, documents: Documents, identity: Identity) -> Desk:

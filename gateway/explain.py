@@ -14,13 +14,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway import daemon, message
+from gateway import carriers, daemon, message
 from gateway.config import Config
 from gateway.control import Json
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.errors import ConverterUnavailable, NotAdmitted, Refused, Unavailable
-from gateway.fax import Account, AccountId, Recipient
+from gateway.fax import Account, AccountId, CoverPage, Recipient
 from gateway.intake import address, authentication, screening
 from gateway.message import Headers
 from gateway.pages import job
@@ -37,13 +37,15 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str
     capabilities = daemon.capabilities_of(config)
     judged = [_recipient(config, Admission(capabilities), account, one, author) for one in to or _addressed(config, data)]
     verdict: Json = {"sender": author, "account": account.name if account else "", "recipients": [told for _, told in judged]}
-    verdict |= {"pages": 0, "manifest": [], "reply": "", "reason": ""}
+    verdict |= {"pages": 0, "cover": "ours", "manifest": [], "reply": "", "reason": ""}
     if not judged:
         verdict |= {"reply": "550 5.1.3", "reason": "The mail has no recipient at our domain; say one with --to."}
     else:
         own_header = not next(iter(capabilities.values())).writes_header
+        theirs = _makes_cover(config)
+        cover, verdict["cover"] = CoverPage(wanted=not theirs), "the carrier's" if theirs else "ours"
         name = account.name if account else ""
-        verdict |= await _pages(config, data, headers, judged[0][0], author, name, header=own_header)
+        verdict |= await _pages(config, data, headers, judged[0][0], author, name, header=own_header, cover=cover)
         verdict |= _screened(headers, account)
     verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in judged)
     return verdict
@@ -87,8 +89,22 @@ def _refusal(error: Refused | Unavailable) -> Json:
     return {"reply": error.reply, "reason": where + error.text}
 
 
+def _makes_cover(config: Config) -> bool:
+    """Whether the cover page is the carrier's."""
+    name, section = next(iter(config.carrier.items()))
+    return carriers.adapter(str(section["kind"])).makes_cover_by(carriers.check(name, section, config.file))
+
+
 async def _pages(
-    config: Config, data: bytes, headers: Headers, recipient: Recipient, author: str, account: str, *, header: bool
+    config: Config,
+    data: bytes,
+    headers: Headers,
+    recipient: Recipient,
+    author: str,
+    account: str,
+    *,
+    header: bool,
+    cover: CoverPage,
 ) -> Json:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,6 +122,7 @@ async def _pages(
             reference="explain",
             header=header,
             account=account,
+            asked=cover,
         )
         fence = daemon.fence_of(config, folder)
         try:

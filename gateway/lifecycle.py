@@ -9,7 +9,7 @@
                   submitted-> delivered · failed · cancelled
                   uncertain-> submitted · delivered · failed · cancelled
     InboundFax    announced -> fetched · held · failed ; held -> announced · fetched · refused
-                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched
+                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched ; failed -> announced
 
 Final states do not move. Pure: no clock, no database. Enhanced status codes: reference/internet-fax-standards.md
 section 17.
@@ -53,7 +53,7 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
     I.MAILED: frozenset({I.UNDELIVERED}),
     I.UNDELIVERED: frozenset({I.FETCHED}),
     I.REFUSED: frozenset(),
-    I.FAILED: frozenset(),
+    I.FAILED: frozenset({I.ANNOUNCED}),
 }
 FINAL = frozenset(state for state, to in MOVES.items() if not to)
 #: While an attempt is in one of these, no new attempt may begin.

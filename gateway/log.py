@@ -37,6 +37,7 @@ ACTIONS = frozenset(
         "forgotten",
         "inbound_announced",
         "inbound_fetched",
+        "inbound_released",
         "lease_expired",
         "line_bought",
         "line_released",

@@ -43,7 +43,7 @@ fetched     -> held mailed refused
 mailed      -> undelivered
 undelivered -> fetched
 refused     ->
-failed      ->
+failed      -> announced
 """
 
 

@@ -6,7 +6,10 @@ Source of every fact: the wire reference of this API, by section; what it does n
   an answer that was lost is matched in the list by number and time (`work.match`), and absence proves nothing: a finished
   fax may vanish from the list (5).
 - The limits of 5 (10 files, 30 MB, 200 pages) are taken as being in force. 200 pending faxes: `calls` goes no higher.
-- 400 and other 4xx refuse the fax; 401, 402, 403 and 404 on a send are about our account there, and hold it.
+- Ten digits would be a number in North America (5); a foreign number that has ten goes with the exit code 011 before it.
+- 400 is about this fax, with the carrier's words where it has some; 401, 402, 403 and 404 on a send are about our account
+  there, and hold it; other 4xx refuse the fax.
+- `S` is sent in full (7). `NumPagesBilled` is what it costs, and says nothing about the pages that arrived.
 - `H` and `O` are not final (7): the operator is told, and the fax goes on when the account has been put right.
 - `E` without a letter, and any other letter, is `unknown`: not dialled again.
 - Callbacks carry no signature (9.2): one about a fax we sent is a hint to read it again. Where the carrier knows that fax
@@ -15,19 +18,17 @@ Source of every fact: the wire reference of this API, by section; what it does n
   still lists half an hour after that, and what never came here, is announced as lost.
 - The list's own member name, page size and order are not known (8): the first list of objects is taken, `NextPageUri`
   followed, never off the carrier's own origin. Pages that were newest first all the way are not read on past `since`.
-- A bought number whose answer names none is the one by which our lines have grown (4).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 
@@ -46,14 +47,12 @@ from gateway.carriers.base import (
     Tools,
     meaning,
 )
+from gateway.carriers.hellofax_account import HelloFaxAccount
 from gateway.carriers.hellofax_wire import (
     ON_HOLD,
     STATUSES,
-    AccountAnswer,
-    AreaCodes,
     Callback,
     Fax,
-    FaxLines,
     Page,
     Sent,
     digits,
@@ -64,9 +63,7 @@ from gateway.errors import (
     CallbackRejected,
     CarrierRefused,
     CarrierUnavailable,
-    CarrierUncertain,
     GatewayError,
-    Outcome,
     Unsupported,
 )
 from gateway.fax import AttemptState
@@ -75,7 +72,6 @@ from gateway.units import Duration, SecretFile, Text, WebAddress
 
 __all__ = ["STATUSES", "HelloFax", "HelloFaxConfig"]
 
-_log = logging.getLogger(__name__)
 _ATTENTION = "The carrier has put it on hold: confirm the account there, or buy pages. It goes on by itself then."
 _LOST = (
     "A received fax was not posted here within 17 hours, and this API cannot download it. "
@@ -117,6 +113,13 @@ class HelloFaxConfig(CarrierConfig):
     listing_lag: Duration = timedelta(seconds=60)
     """After this time a fax that was handed over is in the account's list."""
 
+    @property
+    def secret(self) -> str:
+        """The password, wherever it stands."""
+        given = self.password or self.password_file
+        assert given is not None
+        return given.get_secret_value()
+
     @model_validator(mode="after")
     def _whole(self) -> HelloFaxConfig:
         if (self.password is None) == (self.password_file is None):
@@ -148,44 +151,24 @@ class HelloFax(Carrier):
         super().__init__(tools, config)
         lag = config.listing_lag.total_seconds()
         self.capabilities = replace(type(self).capabilities, listing_lag=lag)  # type: ignore[misc]  # the one that varies
-        self._url = config.url.rstrip("/")
-        self._account = f"{self._url}/Accounts/{config.guid}"
-        secret = config.password or config.password_file
-        assert secret is not None
-        self._auth = (config.login, secret.get_secret_value())
-        self._spelt: dict[str, str] = {}  # our lines as the carrier writes them, which is what From takes
+        self._account = HelloFaxAccount(tools, url=config.url, guid=config.guid, auth=(config.login, config.secret))
         self._began = tools.now()
         self._looked: datetime | None = None
-        self._market = asyncio.Lock()
+        self._calls_back = False
 
     async def start(self) -> None:
         """Remember when this account came under our care: what it received before is not ours. Set the callbacks."""
         self._began = await asyncio.to_thread(_first_start, self.tools.folder / "since", self.tools.now())
-        if self.config.set_callbacks:
-            await self._set_callbacks()
-
-    @property
-    def makes_cover(self) -> bool:
-        return self.config.cover == "theirs"
+        self._calls_back = not self.config.set_callbacks
+        await self._set_callbacks()
 
     async def _set_callbacks(self) -> None:
-        """Our two addresses in the account. Where that fails, results are asked for, and the operator reads it here."""
-        ours = {name: f"{self.tools.callback_url}/{end}" for name, end in (_OUTBOUND, _INBOUND)}
-        try:
-            known = await http.ask(
-                self.tools, "GET", self._account, decode=http.json_of(AccountAnswer), limit=15.0, auth=self._auth
-            )
-            foreign = [url for name, url in known.account.callbacks().items() if url and url != ours[name]]
-            if known.account.callbacks() == ours:
-                return
-            await http.ask(self.tools, "POST", self._account, decode=http.nothing, limit=15.0, auth=self._auth, data=ours)
-        except (CarrierRefused, CarrierUnavailable) as error:
-            text = "%s: the callback URLs of the account could not be set: %s Received faxes do not come until they are."
-            _log.error(text, self.tools.name, error.text, extra={"action": "callbacks_not_set"})
-            return
-        hosts = ", ".join(sorted({printable(urlsplit(url).hostname or "?", 80) for url in foreign}))
-        told = f"; they were at {hosts}" if foreign else ""
-        _log.warning("%s: set both callback URLs of the account%s", self.tools.name, told, extra={"action": "callbacks_set"})
+        """Where they are to be set and were not yet. A carrier that cannot be reached is asked again."""
+        self._calls_back = self._calls_back or await self._account.set_callbacks()
+
+    @classmethod
+    def makes_cover_by(cls, config: CarrierConfig) -> bool:
+        return isinstance(config, HelloFaxConfig) and config.cover == "theirs"
 
     # Faxes going out
 
@@ -199,27 +182,27 @@ class HelloFax(Carrier):
         sent = await http.submit(
             self.tools,
             "POST",
-            f"{self._account}/Transmissions",
+            f"{self._account.url}/Transmissions",
             decode=http.json_of(Sent),
-            judge=_refusal,
+            judge=self._account.judge,
             limit=self.config.time_limit.total_seconds(),
             in_time=order.in_time,
-            auth=self._auth,
+            auth=self._account.auth,
             data=self._fields(order),
             files=[("file", ("fax.pdf", document, "application/pdf"))],
         )
         return Receipt(carrier_ref=sent.fax.guid)
 
     def _fields(self, order: Order) -> dict[str, str | list[str]]:
-        fields = {"To": digits(order.number), "From": self._spelt.get(order.caller, digits(order.caller))}
+        fields = {"To": digits(order.number), "From": self._account.spelt(order.caller)}
         if order.cover is not None:
             cover = order.cover
             fields |= {"CoverPageTo": cover.to, "CoverPageFrom": cover.sender, "CoverPageMessage": cover.message}
         return {name: value for name, value in fields.items() if value}
 
     async def poll(self, carrier_ref: str) -> Sequence[Event]:
-        url = f"{self._account}/Transmissions/{quote(carrier_ref, safe='')}"
-        found = await http.ask(self.tools, "GET", url, decode=http.json_of(Sent), judge=_unknown_fax, auth=self._auth)
+        url, auth = f"{self._account.url}/Transmissions/{quote(carrier_ref, safe='')}", self._account.auth
+        found = await http.ask(self.tools, "GET", url, decode=http.json_of(Sent), judge=_unknown_fax, auth=auth)
         if found.fax.guid != carrier_ref:
             raise CarrierUnavailable("The carrier's answer is about another fax.")
         return [self._event(found.fax)]
@@ -244,24 +227,18 @@ class HelloFax(Carrier):
 
     async def _faxes(self, since: datetime) -> Sequence[Fax]:
         """The list from its first page on, until it ends or is certainly older than `since`. Raises CarrierUnavailable."""
-        url, seen, found = f"{self._account}/Transmissions?PageSize={_PAGE_SIZE}", set[str](), list[Fax]()
+        url, seen, found = f"{self._account.url}/Transmissions?PageSize={_PAGE_SIZE}", set[str](), dict[str, Fax]()
         while url:
             if url in seen or len(seen) >= _MOST_PAGES:
                 raise CarrierUnavailable("The carrier's list has no end.")
             seen.add(url)
-            page = await http.ask(self.tools, "GET", url, decode=http.json_of(Page), auth=self._auth)
-            found += page.faxes
-            url = self._resolved(page.next_page_uri) if page.next_page_uri else ""
-            if _older(found, since - _MARGIN):
+            page = await http.ask(self.tools, "GET", url, decode=http.json_of(Page), auth=self._account.auth)
+            for fax in page.faxes:  # one that new faxes have moved onto the next page is still one fax
+                found.setdefault(fax.guid, fax)
+            url = self._account.resolved(page.next_page_uri) if page.next_page_uri else ""
+            if _older([*found.values()], since - _MARGIN):
                 break
-        return found
-
-    def _resolved(self, uri: str) -> str:
-        """An address the carrier named, at the carrier. It writes paths from `/v1` on, whatever the base is (6)."""
-        try:
-            return http.within(self._url, self._url + uri.removeprefix("/v1") if uri.startswith("/v1/") else uri)
-        except ValueError as error:
-            raise CarrierUnavailable("The carrier named an address outside its own.") from error
+        return [*found.values()]
 
     # Callbacks
 
@@ -292,7 +269,7 @@ class HelloFax(Carrier):
             state=state,
             outcome=outcome,
             carrier_code=printable(word, 80),
-            pages_sent=fax.num_pages_billed if state is AttemptState.DELIVERED else 0,
+            text=f"The carrier bills {_pages(fax.num_pages_billed)}." if state is AttemptState.DELIVERED else "",
             at=moment(fax.updated_at) or self.tools.now(),
             raw=raw or fax.model_dump_json(by_alias=True).encode(),
             believed=believed,
@@ -315,6 +292,7 @@ class HelloFax(Carrier):
 
     async def list_inbound(self) -> Sequence[Announcement]:
         """Received faxes whose callback can come no more."""
+        await self._set_callbacks()
         now = self.tools.now()
         if self._looked is not None and now - self._looked < _LIST_EVERY:
             return ()
@@ -329,48 +307,16 @@ class HelloFax(Carrier):
     # Lines
 
     async def own_lines(self) -> Sequence[str]:
-        return sorted(await self._lines())
-
-    async def _lines(self) -> Mapping[str, str]:
-        """Our lines, E.164 -> the address of the line there."""
-        url = f"{self._account}/FaxLines"
-        answer = await http.ask(self.tools, "GET", url, decode=http.json_of(FaxLines), auth=self._auth)
-        self._spelt = {number: line.number for line in answer.lines if (number := e164(line.number))}
-        return {
-            e164(line.number): self._resolved(line.uri) if line.uri else f"{url}/{quote(line.number, safe='')}"
-            for line in answer.lines
-        }
+        return sorted(await self._account.lines())
 
     async def area_codes(self, state: str) -> Sequence[str]:
-        url, asked = f"{self._url}/AreaCodes", {"StateCode": state}
-        answer = await http.ask(self.tools, "GET", url, decode=http.json_of(AreaCodes), auth=self._auth, params=asked)
-        return answer.codes
+        return await self._account.area_codes(state)
 
     async def buy_line(self, area: str) -> str:
-        async with self._market:  # so that two answers without a number are not taken for one another
-            before = set(await self._lines())
-            url, wanted = f"{self._account}/FaxLines", {"AreaCode": area}
-            answer = await http.submit(
-                self.tools, "POST", url, decode=http.json_of(FaxLines), judge=_refusal, auth=self._auth, data=wanted
-            )
-            try:
-                new = set(await self._lines()) - before
-            except (CarrierRefused, CarrierUnavailable):
-                new = set()
-        named = {e164(line.number) for line in answer.lines} - before
-        if len(named or new) != 1:
-            raise CarrierUncertain("The carrier does not say which number was bought.")
-        return (named or new).pop()
+        return await self._account.buy(area)
 
     async def release_line(self, number: str) -> None:
-        url = (await self._lines()).get(number)
-        if url is None:
-            raise CarrierRefused("The carrier does not have this line.", outcome=Outcome.BAD_NUMBER)
-        await http.submit(self.tools, "DELETE", url, decode=http.nothing, auth=self._auth)
-
-
-_OUTBOUND = ("DefaultOutboundFaxCallbackUrl", "outbound")
-_INBOUND = ("DefaultInboundFaxCallbackUrl", "inbound")
+        await self._account.release(number)
 
 
 def _older(found: Sequence[Fax], since: datetime) -> bool:
@@ -381,12 +327,8 @@ def _older(found: Sequence[Fax], since: datetime) -> bool:
     return times[-1] < since and times == sorted(times, reverse=True)
 
 
-def _refusal(answer: http.Answer) -> GatewayError | None:
-    """404 on what names nothing but our account is about the account, as 401 and 403 are (10, inferred)."""
-    if answer.status == 404:
-        text = "The carrier does not know our account: its GUID in the configuration is wrong, or it has no API access."
-        return CarrierRefused(text, outcome=Outcome.NO_CREDIT, carrier_code="HTTP 404")
-    return None
+def _pages(n: int) -> str:
+    return f"{n} page" if n == 1 else f"{n} pages"
 
 
 def _unknown_fax(answer: http.Answer) -> GatewayError | None:

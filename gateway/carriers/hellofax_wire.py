@@ -38,6 +38,7 @@ STATUSES: Statuses = {
 ON_HOLD = frozenset({"H", "O"})
 _DIGITS = re.compile(r"[0-9]{7,15}")
 _NORTH_AMERICA = 10  # digits of a number without its country code
+_EXIT_CODE = "011"
 
 
 def _given(value: object) -> object:
@@ -118,6 +119,18 @@ class Callback(BaseModel):
         return {"fax": next((value[name] for name in ("Transaction", "Transmission") if name in value), None)}
 
 
+class Problem(_Said):
+    """What an error says (10: its shape is not known; this is our door's)."""
+
+    message: _Text = ""
+
+
+class ErrorAnswer(_Said):
+    """An answer that is an error."""
+
+    error: Problem = Problem()
+
+
 class Page(BaseModel):
     """One page of the list of faxes (8)."""
 
@@ -192,16 +205,18 @@ class AccountAnswer(_Said):
 
 
 def digits(number: str) -> str:
-    """E.164 as it goes over the wire: without the plus."""
-    return number.removeprefix("+")
+    """E.164 as it goes over the wire: without the plus. Ten digits would be read as a number in North America (5), and
+    foreign numbers may have ten: the exit code there stands before those, with which no number there begins."""
+    bare = number.removeprefix("+")
+    return _EXIT_CODE + bare if len(bare) == _NORTH_AMERICA else bare
 
 
 def e164(written: str) -> str:
     """A number of theirs in E.164; ten digits are North American (4, 5). "" where it is none."""
-    bare = written.removeprefix("+")
+    bare = written.removeprefix("+").removeprefix(_EXIT_CODE)
     if not _DIGITS.fullmatch(bare):
         return ""
-    return f"+1{bare}" if len(bare) == _NORTH_AMERICA and not written.startswith("+") else f"+{bare}"
+    return f"+1{bare}" if len(bare) == _NORTH_AMERICA and bare == written else f"+{bare}"
 
 
 def moment(written: str) -> datetime | None:

@@ -253,7 +253,7 @@ def _steering(verb: str, text: str) -> None:
 _steering("retry", "Dial a deferred fax now; send a failed or cancelled one again.")
 _steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
 _steering("hold", "Keep a fax back until it is released.")
-_steering("release", "Let a held fax go on, or decide what became of it.")
+_steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")
 
 
 @click.command("explain")
@@ -298,7 +298,8 @@ def _print_verdict(verdict: Json) -> None:
     if verdict["reason"]:
         screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
     if verdict["pages"]:
-        screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} with the cover page:")
+        cover = "with the cover page" if verdict["cover"] == "ours" else "and a cover page of the carrier's"
+        screen.print(f"{verdict['pages']} page{'s' if verdict['pages'] > 1 else ''} {cover}:")
     for part in verdict["manifest"]:
         pages = _pages(part)
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)

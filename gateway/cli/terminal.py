@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.console import Console
 
-from gateway import control
+from gateway import control_socket
 from gateway.config import Config
 from gateway.control import Json
 from gateway.errors import ConfigError, GatewayError, Refused, SpoolBusy, Unavailable
@@ -62,7 +62,7 @@ def ask(settings: Config, request: Json) -> Any:
 
     async def ask() -> object:
         try:
-            return await control.ask(settings.spool / "control.sock", request)
+            return await control_socket.ask(settings.spool / "control.sock", request)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             become_owner(settings.spool)
             async with daemon.opened(settings) as desk:

@@ -69,23 +69,23 @@ def export_command(target: Path, file: Path, as_json: bool) -> None:
 @reported
 def import_command(source: Path, resume: bool, file: Path, as_json: bool) -> None:
     """Fill an empty spool from a backup. Faxes that wait to be sent are held: they may have been sent since."""
-    from gateway import daemon
+    from gateway import archive
 
     settings = config.load(file)
     try:
         with source.open("rb") as backup:
             become_owner(settings.spool)
-            manifest = asyncio.run(daemon.restore(settings, backup, resume=resume))
+            manifest = asyncio.run(archive.restore(settings, backup, resume=resume))
     except OSError as error:
         raise Refused(f"The backup cannot be imported ({error.strerror or error}).") from error
     _tell(manifest, source, as_json)
 
 
 def _exported(settings: Config, out: BinaryIO) -> Manifest:
-    from gateway import daemon
+    from gateway import archive
 
     become_owner(settings.spool)
-    return asyncio.run(daemon.export(settings, out))
+    return asyncio.run(archive.export(settings, out))
 
 
 def _new(target: Path) -> BinaryIO:

@@ -1,7 +1,8 @@
 """Cancel, hold, release, retry: the verbs of every door that steers a fax.
 
 A wish is stored and applied by whoever holds the fax's lease; this waits for the answer. Retrying a failed fax makes a
-new transmission.
+new transmission. A received fax that is held can be released: it is fetched where it is not here, and mailed and called back
+where that was given up.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import logging
 import time
 
 from gateway.errors import NotAdmitted
-from gateway.fax import TransmissionId
+from gateway.fax import InboundId, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import queries, steering, submissions
+from gateway.spool import inbounds, queries, steering, submissions
 from gateway.spool.queries import Case
 from gateway.spool.store import Store
 from gateway.spool.submissions import Call
@@ -44,6 +45,17 @@ async def steer(store: Store, transmission: str, verb: str, *, choice: str = "",
             return answer
         await asyncio.sleep(0.05)
     return f"noted; it is applied as soon as the step in hand is over (now {state})"
+
+
+async def release_received(store: Store, inbound: InboundId, by: str) -> str:
+    """Let a held received fax go on; the answer in words. Raises NotAdmitted where it is not held."""
+    if not await store.write(inbounds.released, inbound, by):
+        found = await store.read(inbounds.get, inbound)
+        raise NotAdmitted(
+            f"{inbound} is {found.state}; there is nothing to release." if found else f"There is no fax {inbound}."
+        )
+    _log.info("%s released %s", by, inbound, extra={"action": "inbound_released"})
+    return "goes on: who has not got it is mailed and called again"
 
 
 async def _again(store: Store, case: Case, by: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +13,10 @@ from gateway.lifecycle import INBOUND_MOVES
 from gateway.spool import outbox, rows, schema, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
+
+#: States of a fax whose file may still come.
+_WITHOUT = frozenset({InboundState.ANNOUNCED, InboundState.HELD, InboundState.FAILED})
+_HELD = frozenset({InboundState.HELD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,8 @@ class News:
 
 
 def announced(t: Transaction, carrier: str, news: News) -> bool:
-    """A new inbound fax, to be fetched; it belongs to whoever has the line now. False: it was known already."""
+    """A new inbound fax, to be fetched; it belongs to whoever has the line now. One that was known comes with its document
+    where it had none, perhaps after it was given up as lost. False: there is nothing new."""
     owner = t.at_once.scalar(select(schema.line.c.account_id).where(schema.line.c.number == news.line))
     values = {
         "id": new_id("in"),
@@ -54,9 +59,22 @@ def announced(t: Transaction, carrier: str, news: News) -> bool:
         "account_id": owner or "",
     }
     if not t.insert_new(schema.inbound, [values]):
-        return False
+        return news.document is not None and _came_after_all(t, carrier, news)
     steps.add(t, str(values["id"]), "receive", steps.RECEIVE)
     t.note(str(values["id"]), "announced", carrier)
+    return True
+
+
+def _came_after_all(t: Transaction, carrier: str, news: News) -> bool:
+    of = schema.inbound.c
+    mine = (of.carrier == carrier, of.carrier_ref == news.carrier_ref, of.original.is_(None))
+    found = t.db.execute(select(of.id, of.state).where(*mine).with_for_update()).first()
+    if found is None or found.state not in _WITHOUT:
+        return False
+    _set(t, found.id, original=news.document, reason="")
+    t.note(found.id, "announced", f"{carrier}, with its document")
+    if _move(t, found.id, InboundState.ANNOUNCED):
+        steps.add(t, found.id, "receive", steps.RECEIVE)
     return True
 
 
@@ -87,12 +105,19 @@ def fetched(
         outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
     if callback is not None:
         outbox.owe_callback(t, callback, claim.subject, claim)
+    mailed(t, InboundId(claim.subject))  # one that was released, where nobody is left who has not got it
     return steps.done(t, claim)
 
 
 def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm: str) -> bool:
-    """announced -> held or failed; the operator is told."""
-    if not steps.holds(t, claim) or not _move(t, claim.subject, state):
+    """announced -> held or failed; the operator is told. Not failed where its document came in this very moment."""
+    if not steps.holds(t, claim):
+        return False
+    came = select(schema.inbound.c.original).where(schema.inbound.c.id == claim.subject).with_for_update()
+    if state is InboundState.FAILED and t.db.scalar(came) is not None:
+        steps.put_back(t, claim)
+        return False
+    if not _move(t, claim.subject, state):
         return False
     _set(t, claim.subject, reason=reason)
     t.note(claim.subject, state, reason)
@@ -128,6 +153,17 @@ def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
         _set(t, inbound, reason=reason)
         t.note(inbound, "undelivered", reason)
         outbox.alarm(t, about=f"{inbound}#back", what="a received fax did not reach its mailbox", text=f"{inbound}: {reason}")
+
+
+def released(t: Transaction, inbound: InboundId, by: str) -> bool:
+    """held -> announced: whoever did not take it is asked again, as line and account say now. What was given up
+    is not owed any more, so that it can be owed anew. False: it is in another state."""
+    if not _move(t, inbound, InboundState.ANNOUNCED, of=_HELD):
+        return False
+    outbox.forget_given_up(t, inbound)
+    t.note(inbound, "released", by)
+    steps.add(t, inbound, "receive", steps.RECEIVE)
+    return True
 
 
 def get(db: Connection, inbound: str) -> InboundFax | None:
@@ -172,8 +208,8 @@ def by_carrier_ref(db: Connection, carrier: str, carrier_refs: Sequence[str]) ->
     return {row.carrier_ref: InboundState(row.state) for row in found}
 
 
-def _move(t: Transaction, inbound: str, to: InboundState) -> bool:
-    sources = [state.value for state, targets in INBOUND_MOVES.items() if to in targets]
+def _move(t: Transaction, inbound: str, to: InboundState, of: Collection[InboundState] = frozenset(InboundState)) -> bool:
+    sources = [state.value for state, targets in INBOUND_MOVES.items() if to in targets and state in of]
     table = schema.inbound
     changed = t.db.execute(update(table).where(table.c.id == inbound, table.c.state.in_(sources)).values(state=to.value))
     return changed.rowcount == 1

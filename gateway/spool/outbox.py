@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from gateway.fax import AccountId, OutboxId, Sha256, new_id
 from gateway.spool import schema, steps
@@ -157,6 +157,13 @@ def not_taken(t: Transaction, claim: Claim, answer: str, tried_at: datetime, due
     }
     t.db.execute(update(table).where(table.c.id == claim.subject).values(**values))
     return steps.put_back(t, claim, due_at=due_at)
+
+
+def forget_given_up(t: Transaction, about: str) -> None:
+    """What was given up about a received fax, and the alarm that was sent: so that they can be owed anew."""
+    of = schema.outbox.c
+    given_up = of.kind.in_([RECEIVED, CALLBACK]) & (of.state == GIVEN_UP)
+    t.db.execute(delete(schema.outbox).where(of.about == about, given_up | ((of.kind == ALARM) & (of.state != WAITING))))
 
 
 def states(db: Connection, kind: str, about: str) -> list[str]:

@@ -67,8 +67,8 @@ class Parameters:
         return [value for _, value in sorted(self._numbered.get(name, {}).items())]
 
     def texts(self, name: str) -> list[str]:
-        """The values of a list of texts, in order."""
-        return [_text(name, value).strip() for value in self.many(name)]
+        """The values of a list of texts, in order, as they came."""
+        return [_text(name, value) for value in self.many(name)]
 
     def _add(self, written: str, value: Value) -> None:
         found = _INDEXED.fullmatch(written)

@@ -2,7 +2,9 @@
 
 What the public material leaves open, and what was chosen:
 
-- Ten digits are a number in the United States; anything longer begins with the country code; `+` and punctuation are fine.
+- Ten digits are a number in North America; anything longer begins with the country code; `+` and punctuation are fine. Ten
+  digits that are a whole number of another country, which this account may fax, are refused: nobody knows who is meant. The
+  same goes for a `+` that a URL has made a blank.
 - Several `To` answer with `Transmissions`, in their order; one also with `Transmission`. A number named twice is one fax.
 - `file` without a file name (a form value) is a text. An empty form field of a browser (no name, no content) is no file.
 - Blank cover parameters are not given; without any there is no cover page.
@@ -27,7 +29,7 @@ from gateway.desk import posted
 from gateway.desk.identity import Identity
 from gateway.desk.posted import File
 from gateway.desk.submit import Desk, too_many
-from gateway.errors import SpoolUnavailable, TooMany
+from gateway.errors import Refused, SpoolUnavailable, TooMany
 from gateway.fax import Account, CoverPage, Door, Envelope, Recipient, TransmissionId
 from gateway.spool import queries, steps
 from gateway.spool.store import Store
@@ -39,6 +41,7 @@ LISTS = ("To", "file")
 _MOST_FILES = 10
 _LONGEST_NAME, _LONGEST_MESSAGE = 200, 10_000  # characters of a cover page
 _LONGEST_KEY = 255
+_NORTH_AMERICA = 10  # digits of a number there, without the country code
 _MEMORY = 400_000_000  # octets that all sends in hand may have in memory
 _COPIES = 6  # of the files, while they become a mail
 
@@ -110,7 +113,7 @@ class Sends:
 
     async def _wish(self, account: Account, request: Request, parameters: Parameters) -> _Wish:
         files = [file for file in parameters.many("file") if not _is_blank(file)]
-        to = [text for text in parameters.texts("To") if text]
+        to = [text for text in parameters.texts("To") if text.strip()]
         if not to:
             raise Fault(400, "To is missing: the number to fax, in digits with country code.")
         if not files:
@@ -123,7 +126,7 @@ class Sends:
         if len(key) > _LONGEST_KEY or not key.isprintable():
             raise Fault(400, f"Idempotency-Key has at most {_LONGEST_KEY} printable characters.")
         return _Wish(
-            recipients=[Recipient(written=text, number=number.parse(text, "US").e164) for text in to],
+            recipients=[Recipient(written=text.strip(), number=_number(account, text)) for text in to],
             caller=await self._caller(account, parameters.one("From")),
             cover=_cover(parameters),
             files=files,
@@ -158,6 +161,23 @@ class Sends:
             if fax := await self._store.read_one(queries.transmissions, str(tx)):
                 return hellofax.transmission_object(account, fax)
         return hellofax.accepted_object(account, tx, number=recipient.number, caller=wish.caller, at=self._store.now())
+
+
+def _number(account: Account, written: str) -> str:
+    """E.164 of a `To`. Raises Fault where it may be one of two numbers, Refused."""
+    called, lost_plus = number.parse(written, "US"), written.startswith(" ")
+    digits = "".join(c for c in written if c.isdigit())
+    if "+" in written or len(digits) != _NORTH_AMERICA:
+        return called.e164
+    try:
+        abroad = number.parse(f"+{digits}", "US").country
+    except Refused:
+        return called.e164
+    if lost_plus or abroad in account.countries:
+        raise Fault(
+            400, f"To {digits} is a number in North America, or one in {abroad}: write 1 or + before it (in a URL %2B)."
+        )
+    return called.e164
 
 
 def _cover(parameters: Parameters) -> CoverPage:

@@ -158,12 +158,12 @@ def is_public(address: Address) -> bool:
 
 
 def shown(url: str) -> str:
-    """Origin and path of a URL, for a fax's history: queries hold secrets."""
+    """Where a URL leads, for a fax's history: queries hold secrets, and paths do too, those of our own callbacks first."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
         return "a URL that makes no sense"
-    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}{parsed.raw_path.decode('ascii').partition('?')[0]}"
+    return f"{parsed.scheme}://{parsed.netloc.decode('ascii')}/" + ("…" if parsed.raw_path != b"/" else "")
 
 
 def _parsed(url: str) -> httpx.URL:

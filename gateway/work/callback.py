@@ -137,4 +137,4 @@ def _direction(owed: Owed) -> str:
 
 
 def _advice(owed: Owed) -> str:
-    return f"\n\nThe fax is here:\n\nfaxgate fetch {owed.about}" if _is_inbound(owed) else ""
+    return receive.advice(owed.about) if _is_inbound(owed) else ""

@@ -106,6 +106,13 @@ async def forget(shop: Workshop, fax: str) -> None:
             await carrier.forget_inbound(inbound.carrier_ref)
 
 
+def advice(fax: str) -> str:
+    """For an alarm about a received fax: what the operator can do."""
+    return "\n\nIts story, its pages, and, where it is held, how it goes on:\n\n" + "\n".join(
+        f"faxgate {verb} {fax}" for verb in ("show", "fetch", "release")
+    )
+
+
 async def _mailboxes(shop: Workshop, inbound: InboundFax, account: Account | None) -> Sequence[str]:
     """The line's mailboxes; without one the account, where it signs in with a mail address. A fax for an unknown line, or
     for one that has gone to another account since, and one that nobody else gets goes to the operator (ONR-02)."""

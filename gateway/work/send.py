@@ -177,7 +177,9 @@ async def finish(
     redial: bool = True,
 ) -> None:
     """Record how an attempt ended and where the fax goes from there; log and count it."""
-    redial = redial and not carrier.capabilities.redials and case.submission.redial
+    # Where nothing was dialled, nobody else can do it: a program would hear that it is not known whether the fax arrived.
+    ours = case.submission.redial or ending.outcome is Outcome.CARRIER_TROUBLE
+    redial = redial and ours and not carrier.capabilities.redials
     now = shop.now()
     following = conclude.following(
         case, ending, retry=shop.retry, redial=redial, now=now, dice=shop.dice, retry_after=retry_after

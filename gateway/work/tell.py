@@ -136,6 +136,8 @@ async def first_page(fence: Fence, pdf: Path) -> bytes:
 def _with_advice(owed: Owed) -> str:
     """The text of an alarm, with the commands that show and decide it."""
     fax = owed.about_id
+    if fax.startswith("in_"):
+        return owed.text + receive.advice(fax)
     if not fax.startswith("tx_"):
         return owed.text
     return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
@@ -227,7 +229,9 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
         if owed.kind == outbox.RECEIVED:
             inbounds.undeliverable(t, InboundId(owed.about_id), answer)
         if owed.kind != outbox.ALARM:
-            what = "a received fax cannot be mailed" if owed.kind == outbox.RECEIVED else "a report cannot be mailed"
-            outbox.alarm(t, about=owed.id, what=what, text=f"{owed.about_id}: {answer}")
+            received = owed.kind == outbox.RECEIVED
+            what = "a received fax cannot be mailed" if received else "a report cannot be mailed"
+            advice = receive.advice(owed.about_id) if received else ""
+            outbox.alarm(t, about=owed.id, what=what, text=f"{owed.about_id}: {answer}{advice}")
 
     await shop.store.write(record)

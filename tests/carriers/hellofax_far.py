@@ -31,6 +31,7 @@ def fax_guid(n: int) -> str:
 class HelloFaxFarEnd(HttpFarEnd):
     """The account, its lines and its faxes. `prefix` is where the API stands."""
 
+    confirms_pages = False
     statuses = STATUSES
     documented = frozenset({"P", "T", "S", "H", "O", "E", *(f"E/{letter}" for letter in "BRNADLU")})
     secrets = (PASSWORD, BASIC, f"{LOGIN}:{PASSWORD}")

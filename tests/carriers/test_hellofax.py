@@ -17,6 +17,7 @@ from gateway import carriers
 from gateway.carriers import http
 from gateway.carriers.base import Announcement, Event
 from gateway.carriers.hellofax import HelloFax
+from gateway.carriers.hellofax_wire import e164
 from gateway.errors import (
     CallbackRejected,
     CarrierBusy,
@@ -28,10 +29,14 @@ from gateway.errors import (
     Unsupported,
 )
 from gateway.fax import AttemptState, CoverPage
+from gateway.lifecycle import TRAITS, Kind
+from gateway.number import parse
+from gateway.spool.transmissions import Ending
+from gateway.work.conclude import judged
 from tests.carriers.conformance import LONG_AGO, FarEnd, HttpCarrierConformance
 from tests.carriers.hellofax_far import BASIC, GUID, LOGIN, PASSWORD, HelloFaxFarEnd, callback, fax_guid, said
 from tests.carriers.server import Server, answers
-from tests.carriers.tools import LINE, Clock, tools_for
+from tests.carriers.tools import LINE, Clock, order, tools_for
 
 URL = "https://gateway.example/callback/main/0123456789secret"
 
@@ -106,7 +111,7 @@ async def test_their_cover_page_gets_its_parameters_and_ours_none(tmp_path: Path
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        (400, Outcome.CARRIER_TROUBLE),
+        (400, Outcome.NOT_AUTHORISED),
         (401, Outcome.NO_CREDIT),
         (402, Outcome.NO_CREDIT),
         (403, Outcome.NO_CREDIT),
@@ -122,6 +127,39 @@ async def test_a_refusal_says_whether_it_is_about_the_fax_or_our_account(
         await far.adapter.submit(far.order())
     assert caught.value.outcome is outcome
     assert PASSWORD not in caught.value.text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"Error": {"Code": 400, "Message": "This account may not fax to GB.\x07"}}, "may not fax to GB"),
+        ({"Error": "no"}, "none that it takes"),
+        (b"<html>", "none that it takes"),
+    ],
+)
+async def test_a_refused_number_is_a_clear_refusal_and_holds_nothing(far: HelloFaxFarEnd, body: object, words: str) -> None:
+    far.next_submit = answers(400, body)
+    with pytest.raises(CarrierRefused, match=words) as caught:
+        await far.adapter.submit(far.order())
+    assert caught.value.text.isprintable()
+    assert TRAITS[caught.value.outcome].kind is Kind.PERMANENT
+
+
+@pytest.mark.parametrize("number", ["+3612345678", "+4722123456", "+6561234567"])
+async def test_a_foreign_number_of_ten_digits_is_not_taken_for_one_in_north_america(far: HelloFaxFarEnd, number: str) -> None:
+    await far.adapter.submit(order(far.folder, number=number))
+    written = far.posted[0]["To"].decode()
+    assert written == "011" + number[1:]
+    assert parse(written, "US").e164 == number, "so our own door reads it"
+    assert e164(written) == number
+
+
+async def test_sent_is_sent_in_full_whatever_is_billed(far: HelloFaxFarEnd) -> None:
+    receipt = await far.adapter.submit(far.order())
+    far.faxes[0] |= {"StatusCode": "S", "NumPagesBilled": 1}
+    (event,) = await far.adapter.poll(receipt.carrier_ref)
+    ending = judged(Ending(state=event.state, outcome=event.outcome, pages_sent=event.pages_sent, text=event.text), 2)
+    assert (ending.outcome, ending.pages_sent, ending.text) == (Outcome.DELIVERED, 2, "The carrier bills 1 page.")
 
 
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 302])
@@ -197,6 +235,7 @@ async def test_the_list_is_read_to_its_end(far: HelloFaxFarEnd) -> None:
     for n in range(45):
         far.add(To=f"1415555{n:04d}", IsInbound=n % 9 == 0)
     far.add(IsDraft=True)
+    far.faxes.append(far.faxes[1])  # has moved from one page to the next
     listed = await far.adapter.listing(LONG_AGO)
     assert len(listed) == 40
     assert {one.caller for one in listed} == {LINE}
@@ -359,9 +398,14 @@ async def test_a_carrier_that_cannot_be_reached_does_not_stop_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with hellofax(tmp_path, set_callbacks=True) as far:
-        far.cut_off()
+        far.next_ask = answers(503)
         await far.adapter.start()
         assert "could not be set" in caplog.text
+        far.next_ask = None
+        for _ in range(2):
+            assert not await far.adapter.list_inbound()
+        assert far.account["DefaultInboundFaxCallbackUrl"] == f"{URL}/inbound", "when it could be"
+        assert [seen.method for seen in far.server.seen].count("POST") == 1
 
 
 @pytest.mark.parametrize(
@@ -394,7 +438,8 @@ async def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
         tools = tools_for(tmp_path, http=client)
         adapter = carriers.build("main", section, str(tmp_path / "gateway.toml"), tools)
     assert isinstance(adapter, HelloFax)
-    assert adapter._auth == (LOGIN, PASSWORD)
+    assert adapter._account.auth == (LOGIN, PASSWORD)
+    assert PASSWORD not in repr(adapter._account)
     assert PASSWORD not in str(adapter.config)
     assert BASIC not in repr(adapter)
 

@@ -11,6 +11,7 @@ import base64
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,11 +19,12 @@ import pytest
 
 from gateway import carriers
 from gateway.carriers import form, http
-from gateway.carriers.base import CallbackRequest, Order, Receipt
+from gateway.carriers.base import Announcement, CallbackRequest, Event, Order, Receipt
 from gateway.carriers.hellofax import HelloFax
+from gateway.carriers.hellofax_account import HelloFaxAccount
 from gateway.errors import CarrierBusy, CarrierRefused, Outcome
-from gateway.fax import AttemptState
-from tests.carriers.conformance import FarEnd, HttpCarrierConformance
+from gateway.fax import AttemptState, CoverPage
+from tests.carriers.conformance import LONG_AGO, FarEnd, HttpCarrierConformance
 from tests.carriers.hellofax_far import LOGIN, PASSWORD, HelloFaxFarEnd
 from tests.carriers.server import Behaviour, Seen, Server, answers, says_nothing
 from tests.carriers.tools import LINE, order, tools_for
@@ -90,7 +92,7 @@ class DoorFarEnd(HelloFaxFarEnd):
                 await asyncio.sleep(0.1)
 
     def refuse(self) -> tuple[Order, Outcome]:
-        return order(self.folder, number="+442079460123", content=pdf("One.")), Outcome.CARRIER_TROUBLE
+        return order(self.folder, number="+442079460123", content=pdf("One.")), Outcome.NOT_AUTHORISED
 
     async def overload(self, seconds: float) -> None:
         assert seconds == 7
@@ -108,17 +110,28 @@ class DoorFarEnd(HelloFaxFarEnd):
 
     async def arrive(self, document: bytes) -> tuple[str, str]:
         """A fax to our own line: it comes back, and is called back."""
-        assert isinstance(self.adapter, HelloFax)
-        account = self.adapter._account
-        settings = {"DefaultInboundFaxCallbackUrl": f"{self.server.url}/callback/in"}
-        async with httpx.AsyncClient(auth=self.adapter._auth, timeout=30) as client:
-            assert (await client.put(account, data=settings)).status_code == 200
+        await self.call_back("Inbound")
         await self.adapter.submit(order(self.folder, number=LINE, content=pdf("To ourselves.")))
+        await self.heard()
+        said = next(part for part in form.parts(self.called[0].headers, self.called[0].body) if part.name == "json")
+        return str(json.loads(said.content)["Transaction"]["Guid"]), LINE
+
+    async def call_back(self, way: str) -> None:
+        """The account wants callbacks about one direction, here."""
+        account = self.over_there()
+        settings = {f"Default{way}FaxCallbackUrl": f"{self.server.url}/callback/x"}
+        async with httpx.AsyncClient(auth=account.auth, timeout=30) as client:
+            assert (await client.put(account.url, data=settings)).status_code == 200
+
+    def over_there(self) -> HelloFaxAccount:
+        assert isinstance(self.adapter, HelloFax)
+        return self.adapter._account
+
+    async def heard(self) -> None:
+        """Until the program has called."""
         async with asyncio.timeout(60):
             while not self.called:
                 await asyncio.sleep(0.05)
-        said = next(part for part in form.parts(self.called[0].headers, self.called[0].body) if part.name == "json")
-        return str(json.loads(said.content)["Transaction"]["Guid"]), LINE
 
     def arrival(self) -> CallbackRequest:
         seen = self.called[0]
@@ -198,3 +211,61 @@ async def test_lines_are_bought_listed_and_given_back_over_there(far: DoorFarEnd
     assert set(await adapter.own_lines()) == {LINE, number}
     await adapter.release_line(number)
     assert list(await adapter.own_lines()) == [LINE]
+    with pytest.raises(CarrierRefused):
+        await adapter.release_line(number)
+    with pytest.raises(CarrierRefused):
+        await adapter.buy_line("211")
+
+
+async def test_a_fax_that_was_cancelled_over_there_is_not_dialled_again_here(far: DoorFarEnd) -> None:
+    number = fresh("22")
+    receipt = await far.adapter.submit(order(far.folder, number=number, content=pdf("One.")))
+    held = await asyncio.to_thread(far.house.fax, number, "held")
+    await asyncio.to_thread(far.house.cli, "cancel", held["id"])
+    await far.finish(receipt)
+    event = (await far.adapter.poll(receipt.carrier_ref))[-1]
+    assert (event.carrier_code, event.outcome) == ("E/U", Outcome.UNKNOWN)
+
+
+async def test_the_result_is_called_back_and_only_a_hint(far: DoorFarEnd) -> None:
+    await far.call_back("Outbound")
+    receipt = await far.adapter.submit(far.order())
+    await far.heard()
+    (heard,), _ = far.adapter.parse_callback(far.arrival())
+    assert isinstance(heard, Event)
+    assert (heard.carrier_ref, heard.outcome, heard.believed) == (receipt.carrier_ref, Outcome.DELIVERED, False)
+    assert heard.key == (await far.adapter.poll(receipt.carrier_ref))[-1].key
+
+
+async def test_a_received_fax_comes_with_its_document(far: DoorFarEnd) -> None:
+    await far.arrive(b"")
+    (fax,), _ = far.adapter.parse_callback(far.arrival())
+    assert isinstance(fax, Announcement)
+    assert fax.document is not None
+    assert fax.document.startswith(b"%PDF")
+
+
+async def test_the_list_is_read_through_all_its_pages(far: DoorFarEnd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.carriers.hellofax._PAGE_SIZE", 1)
+    refs = {(await far.adapter.submit(far.order())).carrier_ref for _ in range(3)}
+    listed = await far.adapter.listing(LONG_AGO)
+    assert {one.carrier_ref for one in listed} == refs
+    assert {one.caller for one in listed} == {LINE}
+
+
+async def test_a_cover_page_of_theirs_is_asked_for(far: DoorFarEnd) -> None:
+    asked = [CoverPage(to="Bob", message="Hello."), None]
+    numbers = [fresh() for _ in asked]
+    for number, cover in zip(numbers, asked, strict=True):
+        await far.adapter.submit(replace(order(far.folder, number=number, content=pdf("One.")), cover=cover))
+    pages = [await asyncio.to_thread(far.house.fax, number) for number in numbers]
+    assert [fax["pages"] for fax in pages] == [2, 1]
+
+
+async def test_callback_urls_are_set(far: DoorFarEnd) -> None:
+    account = far.over_there()
+    assert await account.set_callbacks()
+    async with httpx.AsyncClient(auth=account.auth, timeout=30) as client:
+        settings = (await client.get(account.url)).json()["Account"]
+    for way in ("inbound", "outbound"):
+        assert settings[f"Default{way.title()}FaxCallbackUrl"] == f"{account._tools.callback_url}/{way}"

@@ -32,7 +32,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from reportlab.lib.pagesizes import LETTER
 from reportlab.pdfgen.canvas import Canvas
 
-from gateway import control
+from gateway import control_socket
 from gateway.carriers.loopback import Call, calls
 from gateway.cli import main
 
@@ -262,7 +262,7 @@ class House:
 
     def ask(self, verb: str, **more: Any) -> Any:
         """What the running service answers on its control socket."""
-        return asyncio.run(control.ask(self.spool / "control.sock", {"verb": verb, **more}))
+        return asyncio.run(control_socket.ask(self.spool / "control.sock", {"verb": verb, **more}))
 
     def faxes(self, number: str = "") -> list[dict[str, Any]]:
         """Every transmission (to `number`), newest first."""

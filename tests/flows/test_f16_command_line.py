@@ -350,3 +350,15 @@ def test_explain_says_what_would_become_of_a_mail(open_house: House, tmp_path: P
     assert done.returncode == 1
     assert "song.mp3" in json.loads(done.stdout)["reason"]
     assert (len(open_house.faxes()), len(open_house.calls())) == before
+
+
+def test_explain_leaves_the_cover_page_to_a_carrier_that_makes_it(house: House, tmp_path: Path) -> None:
+    house.settings["carrier"]["main"] = {
+        "kind": "hellofax", "login": "a@example.com", "password": "x", "guid": "0" * 40, "cover": "theirs",
+    }  # fmt: skip
+    house.write_settings()
+    mail = tmp_path / "good.eml"
+    mail.write_bytes(as_bytes(letter(text=None, files=[("a.pdf", "application/pdf", pdf("one", "two"))])))
+    verdict = told(house, "explain", str(mail), "--to", "+14155550123")
+    assert (verdict["faxed"], verdict["pages"], verdict["cover"]) == (True, 2, "the carrier's")
+    assert "2 pages and a cover page of the carrier's" in house.cli("explain", str(mail), "--to", "+14155550123").stdout

@@ -104,7 +104,7 @@ def test_a_program_is_called_when_its_fax_has_ended(
     signed = dict(field.split("=", 1) for field in str(called.headers["X-Faxgate-Signature"]).split(","))
     assert signed["v1"] == hmac.new(SECRET.encode(), signed["t"].encode() + b"." + called.body, hashlib.sha256).hexdigest()
     fax = shop.fax(number)
-    assert shop.wait(lambda: told(shop, fax["id"])) == [f"POST {program.url}/out answered 200"]
+    assert shop.wait(lambda: told(shop, fax["id"])) == [f"POST {program.url}/… answered 200"]
     assert len(shop.calls(number)) == 1, "a program dials again by itself"
     assert shop.sink.letters == [], "nobody asked for a report"
     metrics = shop.get("/metrics")[1]
@@ -147,8 +147,8 @@ def test_f41_a_gateway_killed_between_rounds_keeps_the_schedule(shop: House, pro
     (fax,) = shop.faxes(f"+{posted['To']}")
     lines = told(shop, fax["id"])
     assert len(lines) == 10
-    assert all(line.startswith(f"POST {program.url}/out answered 503; again at ") for line in lines[:9])
-    assert lines[9] == f"POST {program.url}/out answered 200"
+    assert all(line.startswith(f"POST {program.url}/… answered 503; again at ") for line in lines[:9])
+    assert lines[9] == f"POST {program.url}/… answered 200"
 
 
 def test_a_gateway_killed_in_a_try_makes_it_again(shop: House, program: Program) -> None:
@@ -177,7 +177,7 @@ def test_what_arrives_is_mailed_and_handed_to_the_program(shop: House, program: 
     assert len(pypdf.PdfReader(io.BytesIO(content)).pages) == 2
     (fax,) = shop.wait(lambda: [one for one in shop.ask("received") if one["state"] == "mailed"])
     assert [one.recipients for one in shop.sink.letters if one.mail["X-Fax-Line"]] == [["office@example.com"]]
-    assert shop.wait(lambda: told(shop, fax["id"])) == [f"POST {program.url}/in answered 200"]
+    assert shop.wait(lambda: told(shop, fax["id"])) == [f"POST {program.url}/… answered 200"]
 
 
 def test_this_house_is_not_called_unless_that_is_allowed(shop: House, program: Program, tmp_path: Path) -> None:

@@ -5,14 +5,19 @@ The far end's journal of the second counts what was really dialled.
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.flows.house import OWN_LINE, House, fresh, letter, pdf
+from tests.flows import test_f31_crash_matrix as steps
+from tests.flows import trapline
+from tests.flows.house import FINAL, OWN_LINE, House, fresh, letter, pdf
+from tests.flows.matrix import STEP, Matrix
+from tests.flows.nodes import Client, Node, Place, until
+from tests.flows.test_f31_crash_matrix import trapped
 
 LOGIN, PASSWORD = "branch@example.com", "a password of the other side"
 
@@ -26,15 +31,23 @@ class Both:
 
     def ready(self) -> None:
         self.far.start()
-        self.near.settings["carrier"]["main"]["guid"] = next(
-            account["guid"] for account in self.far.ask("accounts") if account["name"] == "branch"
-        )
+        name_account(self.near, self.far)
         self.near.start()
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Both]:
     near, far = House(tmp_path / "near"), House(tmp_path / "far")
+    connect(near, far)
+    try:
+        yield Both(near, far)
+    finally:
+        near.close()
+        far.close()
+
+
+def connect(near: House, far: House) -> None:
+    """`near` has the carrier `hellofax`, which is `far`."""
     branch = {"name": "branch", "login": LOGIN, "password": PASSWORD, "countries": ["US", "CA"], "keep_documents": True}
     far.settings["account"] = [branch]
     far.settings["line"] = [{"number": OWN_LINE, "account": "branch", "carrier": "main"}]
@@ -44,11 +57,12 @@ def both(tmp_path: Path) -> Iterator[Both]:
         "kind": "hellofax", "url": f"http://127.0.0.1:{far.http_port}/v1", "login": LOGIN, "password": PASSWORD,
         "set_callbacks": True, "listing_lag": "2s", "guid": "",
     }  # fmt: skip
-    try:
-        yield Both(near, far)
-    finally:
-        near.close()
-        far.close()
+
+
+def name_account(near: House, far: House) -> None:
+    """Tell the one the GUID of its account at the other."""
+    guids = {account["name"]: account["guid"] for account in far.ask("accounts")}
+    near.settings["carrier"]["main"]["guid"] = guids["branch"]
 
 
 @pytest.fixture(autouse=True)
@@ -91,31 +105,59 @@ def test_a_fax_that_arrives_at_the_other_is_mailed_here(both: Both) -> None:
     assert (received["line"], received["carrier"]) == (OWN_LINE, "main")
 
 
-@pytest.mark.timeout(240)
-def test_the_other_is_killed_again_and_again_and_nothing_is_sent_twice(both: Both) -> None:
-    both.far.settings["carrier"]["main"]["call_time"] = "0.3s"
-    both.near.settings["retry"]["carrier_trouble"] = ["1s"] * 60  # as long as the other one needs to come back
-    both.ready()
-    numbers = [fresh() for _ in range(12)]
-    for n, number in enumerate(numbers):
-        both.near.send(letter(f"Fax {n}"), number)
-        if n % 4 == 3:
-            time.sleep(0.15 * (n // 4))  # each time at another step
-            both.far.kill()
-            time.sleep(0.2)
-            both.far.start()
+STEPS = {"accepted, not answered": trapped, **{name: look for name, look in steps.STEPS.items() if name != "telling"}}
+TRAPS = {"accepted, not answered": "accepted", **steps.TRAPS}
+"""Where the other one is killed. It mails nothing: programs are called back, which `ended` and `told` are about."""
 
-    def settled() -> bool:
-        return all(both.near.faxes(number)[0]["state"] in ("delivered", "failed", "held") for number in numbers)
 
-    both.near.wait(settled, 150, "every fax to end")
-    for number in numbers:
-        fax, dialled = both.near.faxes(number)[0], len(both.far.calls(number))
-        assert dialled <= 1, "never twice"
-        assert fax["state"] in ("delivered", "held"), fax
-        # Held: it was killed with the call in its hand, and a list in which it is not proves nothing.
-        assert dialled == 1 if fax["state"] == "delivered" else "may have been sent" in fax["reason"]
-    last = fresh()
-    both.near.send(letter("After all that"), last)
-    assert both.near.fax(last)["state"] == "delivered"
-    assert len(both.far.calls(last)) == 1
+def crash(near: Node, far: Node, step: str) -> tuple[str, Client]:
+    """Faxes through `near` until `far` is at the step, and there it ends; it comes back, and everything settles. The fax the
+    trap was set for, and all of them."""
+    client = Client()
+    chosen, trap = client.write(), TRAPS.get(step, "")
+    if trap:
+        far.stop()
+        far.settings["carrier"]["main"] |= {"trap": trap, "trap_number": chosen, "sign": "SIGKILL"}
+        far.start()
+    look = STEPS[step](far)
+    with client.feeding([near], 4 if trap else 12):
+        assert client.hand_in(near, chosen)
+        until(look, 30, f"the step “{step}”")
+        far.kill()
+    far.settings["carrier"]["main"]["trap"] = ""
+    far.start()
+    near.wait(lambda: {near.faxes(number)[0]["state"] for number in client.taken} <= {*FINAL, "held"}, 60, "all to settle")
+    return chosen, client
+
+
+@pytest.mark.timeout(300)
+def test_the_other_is_killed_at_every_step_and_nothing_is_sent_twice(
+    tmp_path: Path, matrix: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(trapline.install(tmp_path / "site")))
+    here, there = Place(tmp_path / "here", ""), Place(tmp_path / "there", "")
+    near, far = here.node(), there.node()
+    connect(near, far)
+    near.settings["retry"]["carrier_trouble"] = ["1s"] * 60  # as long as the other one needs to come back
+    near.settings["work"] = {"poll": "0.5s"}
+    try:
+        far.start()
+        name_account(near, far)
+        near.start()
+        for step in STEPS:
+            chosen, client = crash(near, far, step)
+            called = Counter(call.number for call in there.calls())
+            faxes = {number: near.faxes(number)[0] for number in client.taken}
+            held = [fax for fax in faxes.values() if fax["state"] == "held"]
+            twice = sum(called[number] > 1 for number in faxes)
+            matrix.cells[STEP, step, "through another, killed"] = f"{len(faxes)} faxes, {len(held)} held, {twice} twice"
+            assert not twice
+            assert {fax["state"] for fax in faxes.values()} <= {"delivered", "held"}
+            assert all(called[number] == 1 for number, fax in faxes.items() if fax["state"] == "delivered")
+            # Held: it was killed with the call in its hand, and a list in which it is not proves nothing.
+            assert all("may have been sent" in fax["reason"] for fax in held)
+            if step in TRAPS:
+                assert faxes[chosen]["state"] == "delivered", "it was stored: a lost answer is found in the list"
+    finally:
+        here.close()
+        there.close()

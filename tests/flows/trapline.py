@@ -10,22 +10,26 @@ import asyncio
 import dataclasses
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from gateway.carriers.base import Capabilities, CarrierConfig, Order, Receipt, Tools
 from gateway.carriers.loopback import Loopback, LoopbackConfig
+from gateway.desk.submit import Desk
 from gateway.errors import CarrierUnavailable
+from gateway.fax import Account, Envelope, Recipient, TransmissionId
 from gateway.spool import steps
+
+Accept = Callable[..., Awaitable[list[TransmissionId]]]
 
 
 class TraplineConfig(LoopbackConfig):
     """Before or after the hand-over of a fax to `trap_number`, or between the last look at the lease and the hand-over,
-    the process sends itself `sign`, once."""
+    or when an API door has stored it and not answered yet, the process sends itself `sign`, once."""
 
-    trap: Literal["", "before", "between", "after"] = ""
+    trap: Literal["", "accepted", "before", "between", "after"] = ""
     trap_number: str = ""
     sign: Literal["SIGKILL", "SIGSTOP"] = "SIGKILL"
     own_clock: bool = False
@@ -42,6 +46,21 @@ class Trapline(Loopback):
     def __init__(self, tools: Tools, config: TraplineConfig) -> None:
         super().__init__(dataclasses.replace(tools, now=_own_time) if config.own_clock else tools, config)
         self._sprung = False
+
+    async def start(self) -> None:
+        await super().start()
+        if self.config.trap == "accepted":
+            setattr(Desk, "submit_call", self._trapped(Desk.submit_call))  # noqa: B010  # a method, put in another's place
+
+    def _trapped(self, submit: Accept) -> Accept:
+        async def submit_call(desk: Desk, account: Account, envelope: Envelope, to: Sequence[Recipient], *more: Any,
+                              **wishes: Any) -> list[TransmissionId]:  # fmt: skip
+            taken = await submit(desk, account, envelope, to, *more, **wishes)
+            if self.config.trap_number in [one.number for one in to]:
+                os.kill(os.getpid(), signal.Signals[self.config.sign])
+            return taken
+
+        return submit_call
 
     async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
         trap = self.config.trap if order.number == self.config.trap_number and not self._sprung else ""

@@ -8,6 +8,7 @@ import email
 import email.policy
 import json
 import sqlite3
+from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.spool import inbounds
+from gateway.spool import accounts, inbounds
 from gateway.spool.inbounds import News
 from gateway.web import hellofax_api
 from gateway.web.guid import guid_of
@@ -253,6 +254,20 @@ async def test_numbers_are_read_with_and_without_country_code_plus_and_punctuati
     assert answer.json()["Transmission"]["To"] == number
     unescaped = await door.send(url=door.path(f"/Transmissions?To={written.replace(' ', '%20')}"), files=FILES)
     assert unescaped.json()["Transmission"]["To"] == number
+
+
+async def test_ten_digits_that_are_a_number_in_two_countries_are_refused(door: Door) -> None:
+    """361 is an area code in Texas, and 36 1 is Budapest."""
+    answer = await door.send(data={"To": "3612345678"}, files=FILES)
+    assert answer.json()["Transmission"]["To"] == "13612345678", "this account may not fax Hungary"
+    with_blank = await door.send(url=door.path("/Transmissions?To=+3612345678"), files=FILES)
+    assert "%2B" in message(with_blank, 400)
+    await door.store.write(accounts.save_account, replace(door.office, countries=("US", "HU")))
+    door.identity.forget()
+    assert "one in HU" in message(await door.send(data={"To": "3612345678"}, files=FILES), 400)
+    for written, number in (("+3612345678", "3612345678"), ("13612345678", "13612345678"), ("0113612345678", "3612345678")):
+        answer = await door.send(data={"To": written}, files=FILES)
+        assert answer.json()["Transmission"]["To"] == number
 
 
 @pytest.mark.parametrize("to", ["555", "nobody", "19005550123", "4930123456789", "٤١٥٥٥٥٠١٢٣"])

@@ -62,7 +62,7 @@ def parts(recorder: Recorder) -> list[EmailMessage]:
 
 async def test_a_sent_fax_is_told_in_the_recorded_form() -> None:
     recorder = Recorder()
-    assert await Notifier(recorder, lambda: AT).sent(ACCOUNT, SENT) == "POST https://program.example/out answered 200"
+    assert await Notifier(recorder, lambda: AT).sent(ACCOUNT, SENT) == "POST https://program.example/… answered 200"
     ((url, body, headers),) = recorder.sent
     assert url == OUT, "the query string is kept"
     assert SIGNATURE not in headers
@@ -110,4 +110,4 @@ def test_the_signature_is_that_of_openssl() -> None:
 async def test_only_200_counts(status: int) -> None:
     with pytest.raises(CallbackNotTaken) as raised:
         await Notifier(Recorder(status), lambda: AT).sent(ACCOUNT, SENT)
-    assert raised.value.text == f"POST https://program.example/out answered {status}", "without the query"
+    assert raised.value.text == f"POST https://program.example/… answered {status}", "without path and query"

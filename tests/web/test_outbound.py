@@ -221,6 +221,6 @@ async def test_the_certificate_is_that_of_the_name_not_of_the_address(tmp_path: 
     assert len(far.requests) == 1
 
 
-def test_what_is_shown_of_a_url_has_no_query() -> None:
-    assert shown("https://program.example:8443/fax?secret=1#x") == "https://program.example:8443/fax"
-    assert shown("https://ann:pw@program.example/fax") == "https://program.example/fax"
+def test_what_is_shown_of_a_url_has_neither_path_nor_query() -> None:
+    assert shown("https://program.example:8443/callback/main/s3cret/in?secret=1#x") == "https://program.example:8443/…"
+    assert shown("https://ann:pw@program.example") == "https://program.example/"

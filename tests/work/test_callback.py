@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from gateway.desk.steer import release_received
+from gateway.errors import NotAdmitted
 from gateway.fax import Account, AccountId, Door, InboundId, InboundState, Line, Recipient, Settings, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.spool import accounts, inbounds, outbox, queries, schema, steps, submissions, transmissions
+from gateway.spool.commit import Transaction
+from gateway.spool.outbox import Owed
+from gateway.spool.steps import Claim
 from gateway.work import callback, tell, tidy
 from tests.carriers.tools import Clock
 from tests.pages.fax_files import pdf
@@ -324,6 +329,102 @@ async def test_a_callback_that_is_given_up_does_not_lose_the_fax(house: House, c
     assert kept.id == fax
     assert kept.document is not None
     assert (await house.documents.get(kept.document)).startswith(b"%PDF")
+
+
+async def test_a_held_fax_is_called_back_again_when_it_is_released(house: House, clock: Clock, program: Program) -> None:
+    await wish(house, inbound_callback=URL, received_mail=False)
+    program.answers = [500] * 24
+    fax = await arrived(house)
+    with pytest.raises(NotAdmitted, match="is fetched"):
+        await release_received(house.store, fax, "ann")
+    while await turn(house, steps.CALLBACK):
+        if again := await due_at(house):
+            clock.forward((again - house.now()).total_seconds())
+    assert await inbound_state(house) is InboundState.HELD
+    program.calls.clear()
+    assert "again" in await release_received(house.store, fax, "ann")
+    await turn(house, steps.RECEIVE)
+    assert await rows(house, outbox.CALLBACK) == [(fax, ACCOUNT.id, outbox.WAITING)]
+    await turn(house, steps.CALLBACK)
+    ((called, document),) = program.calls
+    assert called == fax
+    assert document.startswith(b"%PDF")
+    assert await inbound_state(house) is InboundState.MAILED
+    assert "ann" in [entry.detail for entry in await house.store.read(queries.history, fax)]
+
+
+async def test_only_the_mailbox_that_did_not_take_a_fax_is_mailed_again(house: House, program: Program) -> None:
+    await wish(house)
+    other = "fax@second.example"
+    line = Line(number=LINE, account=ACCOUNT.id, carrier="main", mailbox=(MAILBOX, other))
+    await house.store.write(accounts.save_line, line)
+    house.identity.forget()
+    fax = await arrived(house)
+    await mailed_as(house, {MAILBOX: outbox.SENT, other: outbox.GIVEN_UP})
+    assert await inbound_state(house) is InboundState.HELD
+    await release_received(house.store, fax, "ann")
+    await turn(house, steps.RECEIVE)
+    owed = {to: state for _, to, state in await rows(house, outbox.RECEIVED)}
+    assert owed == {MAILBOX: outbox.SENT, other: outbox.WAITING}
+
+
+async def test_a_released_fax_whose_mailbox_is_gone_is_over(house: House, program: Program) -> None:
+    await wish(house)
+    other = "fax@second.example"
+    line = Line(number=LINE, account=ACCOUNT.id, carrier="main", mailbox=(MAILBOX, other))
+    await house.store.write(accounts.save_line, line)
+    house.identity.forget()
+    fax = await arrived(house)
+    await mailed_as(house, {MAILBOX: outbox.SENT, other: outbox.GIVEN_UP})
+    await house.store.write(accounts.save_line, replace(line, mailbox=(MAILBOX,)))
+    house.identity.forget()
+    await release_received(house.store, fax, "ann")
+    await turn(house, steps.RECEIVE)
+    assert await inbound_state(house) is InboundState.MAILED, "or it would be kept for ever"
+
+
+async def mailed_as(house: House, answers: dict[str, str]) -> None:
+    """The mails about the received fax, as the mail server answered them."""
+    for claim in await house.store.write(steps.claim, steps.MAIL, 9, 60.0, steps.uptime()):
+        owed = await house.store.read(outbox.get, claim.subject)
+        assert owed is not None
+        state = answers[owed.recipient]
+
+        def record(t: Transaction, claim: Claim = claim, owed: Owed = owed, state: str = state) -> None:
+            outbox.settled(t, claim, state, "so")
+            if state == outbox.SENT:
+                inbounds.mailed(t, InboundId(owed.about))
+            else:
+                inbounds.undeliverable(t, InboundId(owed.about), "refused")
+
+        await house.store.write(record)
+
+
+async def test_a_fax_that_was_taken_for_lost_is_taken_when_it_comes(house: House, program: Program) -> None:
+    await wish(house, inbound_callback=URL, received_mail=False)
+    lost = replace(values.news("late"), line=LINE, document=None)
+    assert await house.store.write(inbounds.announced, "main", lost)
+    await turn(house, steps.RECEIVE)
+    assert await inbound_state(house) is InboundState.FAILED
+    document = await house.documents.put(pdf("after all"))
+    came = replace(lost, document=document.sha256)
+    assert await house.store.write(inbounds.announced, "main", came)
+    assert not await house.store.write(inbounds.announced, "main", came), "a repetition"
+    await turn(house, steps.RECEIVE)
+    await turn(house, steps.CALLBACK)
+    assert len(program.calls) == 1
+    assert await inbound_state(house) is InboundState.MAILED
+
+
+async def test_a_document_that_comes_while_the_fax_is_given_up_is_kept(house: House, program: Program) -> None:
+    lost = replace(values.news("late"), line=LINE, document=None)
+    assert await house.store.write(inbounds.announced, "main", lost)
+    (claim,) = await house.store.write(steps.claim, steps.RECEIVE, 9, 60.0, steps.uptime())
+    document = await house.documents.put(pdf("just now"))
+    assert await house.store.write(inbounds.announced, "main", replace(lost, document=document.sha256))
+    assert not await house.store.write(inbounds.ended, claim, InboundState.FAILED, "gone", "lost")
+    await turn(house, steps.RECEIVE)
+    assert await inbound_state(house) is InboundState.FETCHED
 
 
 async def test_without_a_callback_the_wish_for_no_mail_does_not_count(house: House, program: Program) -> None:
