@@ -84,8 +84,11 @@ def setup(level: str, *, full_numbers: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # aiosmtpd writes every line of DATA at debug, httpx whole URLs with secrets at info.
-    for noisy, floor in (("mail.log", logging.WARNING), ("httpx", logging.WARNING), ("httpcore", logging.WARNING)):
-        logging.getLogger(noisy).setLevel(max(floor, root.level))
+    for noisy in ("mail.log", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("python_multipart").setLevel(
+        logging.ERROR
+    )  # warns of each body that makes no sense: whoever posts decides
     for library in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "asyncio", "fontTools"):
         logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
 

@@ -187,3 +187,19 @@ def test_whoever_guesses_passwords_has_to_wait(house: House) -> None:
     assert [page.status for page in answers[:5]] == [401] * 5
     assert answers[-1].status == 429
     assert int(answers[-1].headers["retry-after"]) > 0
+
+
+def test_a_fax_that_a_mailbox_refused_is_mailed_again_when_it_is_released(house: House) -> None:
+    house.sink.refused_recipients = {"office@example.com"}
+    house.start()
+    house.send(letter("To ourselves"), OWN_LINE)
+    (held,) = house.wait(lambda: [fax for fax in house.ask("received") if fax["state"] == "held"], what="the fax to be held")
+    alarm = house.wait(lambda: [one for one in list(house.sink.letters) if "received fax" in one.subject], what="the alarm")[0]
+    assert alarm.recipients == ["operator@example.com"]
+    assert f"faxgate release {held['id']}" in alarm.flat
+    assert "nothing else" in house.cli("cancel", held["id"], check=False).stderr
+    house.sink.refused_recipients = set()
+    assert "mailed and called again" in house.cli("release", held["id"]).stdout
+    house.wait(lambda: house.ask("received")[0]["state"] == "mailed", what="the fax to be mailed")
+    assert [one.recipients for one in house.sink.letters].count(["office@example.com"]) == 1
+    assert "nothing to release" in house.cli("release", held["id"], check=False).stderr

@@ -18,6 +18,7 @@ from gateway.fax import (
     Account,
     AccountId,
     AttemptState,
+    InboundId,
     InboundState,
     Line,
     Recipient,
@@ -543,6 +544,21 @@ class InboundConformance:
         assert await store.write(inbounds.announced, "other", values.news())
         assert await count(store, "inbound") == 2
         assert await store.read(inbounds.by_carrier_ref, "main", ["in-1", "in-2"]) == {"in-1": InboundState.ANNOUNCED}
+
+    async def test_a_received_fax_that_was_lost_is_taken_when_it_comes_and_a_held_one_is_released(self, store: Store) -> None:
+        lost = replace(values.news(), document=None)
+        await store.write(inbounds.announced, "main", lost)
+        (claim,) = await store.write(steps.claim, steps.RECEIVE, 9, 60.0, steps.uptime())
+        assert await store.write(inbounds.ended, claim, InboundState.FAILED, "gone", "lost")
+        assert not await store.write(inbounds.announced, "main", lost)
+        assert await store.write(inbounds.announced, "main", replace(lost, document=Sha256("0" * 64)))
+        (claim,) = await store.write(steps.claim, steps.RECEIVE, 9, 60.0, steps.uptime())
+        fax = InboundId(claim.subject)
+        assert not await store.write(inbounds.released, fax, "ann")
+        assert await store.write(inbounds.ended, claim, InboundState.HELD, "unreadable", "held")
+        assert await store.write(inbounds.released, fax, "ann")
+        (claim,) = await store.write(steps.claim, steps.RECEIVE, 9, 60.0, steps.uptime())
+        assert claim.subject == fax
 
     async def test_fetched_owes_a_mail_to_each_mailbox_and_mailed_waits_for_all(self, store: Store) -> None:
         await store.write(inbounds.announced, "main", values.news())

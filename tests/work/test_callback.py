@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from gateway.carriers.base import Order, Receipt
 from gateway.desk.steer import release_received
-from gateway.errors import NotAdmitted
+from gateway.errors import CarrierUnavailable, NotAdmitted, Outcome
 from gateway.fax import Account, AccountId, Door, InboundId, InboundState, Line, Recipient, Settings, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.spool import accounts, inbounds, outbox, queries, schema, steps, submissions, transmissions
@@ -329,6 +330,33 @@ async def test_a_callback_that_is_given_up_does_not_lose_the_fax(house: House, c
     assert kept.id == fax
     assert kept.document is not None
     assert (await house.documents.get(kept.document)).startswith(b"%PDF")
+
+
+async def away(order: Order) -> Receipt:
+    """No connection."""
+    raise CarrierUnavailable
+
+
+async def test_what_was_never_dialled_is_tried_again_and_a_busy_line_is_the_programs_affair(
+    house: House, clock: Clock, program: Program
+) -> None:
+    house.carrier.behaviour = away
+    (fax,) = await ended(house, clock)
+    assert await ending(house, fax) == (T.DEFERRED, Outcome.CARRIER_TROUBLE)
+    house.carrier.behaviour = house.carrier.takes
+    clock.forward(3600)
+    await house.work()
+    (call,) = house.far.calls
+    call.status = "busy"
+    clock.forward(60)
+    await house.work()
+    assert await ending(house, fax) == (T.FAILED, Outcome.BUSY)
+
+
+async def ending(house: House, fax: str) -> tuple[T, Outcome | None]:
+    case = await house.store.read(queries.case, TransmissionId(fax))
+    assert case is not None
+    return case.transmission.state, case.transmission.outcome
 
 
 async def test_a_held_fax_is_called_back_again_when_it_is_released(house: House, clock: Clock, program: Program) -> None:
