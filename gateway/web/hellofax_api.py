@@ -24,6 +24,7 @@ Limits: the password travels with every call, so the way here must be TLS (a pro
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
@@ -99,8 +100,9 @@ class HelloFaxApi:
         self, config: Config, identity: Identity, desk: Desk, store: Store, lines: Lines, *, throttle: Throttle
     ) -> None:
         self._identity, self._store, self._lines, self._throttle = identity, store, lines, throttle
-        pending = (config.door.hellofax or HelloFaxDoor()).pending
-        self._sends = Sends(identity=identity, desk=desk, store=store, host=config.host, pending=pending)
+        limits = config.door.hellofax or HelloFaxDoor()
+        self._sends = Sends(identity=identity, desk=desk, store=store, host=config.host, pending=limits.pending)
+        self._most_lines, self._buying = limits.lines, asyncio.Lock()
         self._strange = Tally(20, 30.0)  # other accounts' GUIDs, by account
         verbs = Mapping[str, Callable[[_Call], Awaitable[Answer]]]
         self._resources: Sequence[tuple[re.Pattern[str], verbs]] = (
@@ -201,7 +203,10 @@ class HelloFaxApi:
         area = (await call.parameters(scalars=("AreaCode",))).one("AreaCode")
         if not re.fullmatch(r"[2-9][0-9]{2}", area):
             raise Fault(400, "AreaCode is three digits, like 415; AreaCodes lists those on sale.")
-        line = await self._lines.buy(call.account, area)
+        async with self._buying:
+            if len(await self._lines_of(call.account)) >= self._most_lines:
+                raise Fault(403, f"This account may hold {self._most_lines} fax lines: give one back, or ask the operator.")
+            line = await self._lines.buy(call.account, area)
         return {"FaxLine": hellofax.line_object(call.account, line)}
 
     async def _release(self, call: _Call) -> Answer:
