@@ -92,7 +92,7 @@ class HelloFaxDoor(Section):
     pending: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Unfinished faxes of one account; further ones are answered 429."""
     lines: Annotated[int, Field(ge=0, le=10_000)] = 5
-    """Numbers that one account may hold, its declared ones included, when it buys one: the operator pays the carrier for each."""
+    """Numbers that one account may hold, its declared ones included, when it buys one: the operator pays for each."""
 
 
 class Doors(Section):
