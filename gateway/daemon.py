@@ -32,6 +32,7 @@ from gateway.control import Control, ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.lines import Lines
+from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
@@ -343,6 +344,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         documents=documents,
         identity=identity,
         admission=Admission(capabilities_of(config)),
+        prices=Prices(config),
         default_carrier=next(iter(config.carrier)),
     )
 
@@ -378,6 +380,11 @@ def fence_of(config: Config, folder: Path) -> Fence:
 def check(config: Config) -> dict[str, Capabilities]:
     """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
     tls.context(config)
+    if config.rates is not None:
+        try:
+            read_rates(config.rates)
+        except (OSError, ValueError) as error:
+            raise ConfigError(config.file, "rates", str(error)) from error
     if config.templates is not None and not config.templates.is_dir():
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():
