@@ -34,6 +34,8 @@ class Cover:
     """The operator's mail address."""
     message: str = ""
     """Text for the cover page where the mail has none of its own: a posted document, or a call's."""
+    template: str = ""
+    """Which one, by its name in `templates/cover/`; "" = the usual one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from gateway.pages.paper import MARGIN, Paper
 from gateway.templates import Templates, built_in
 
 TEMPLATE = "cover/cover.txt"
+NAMED = ("flowers", "message", "simple")
+"""Others that a caller may ask for."""
 
 _HEADING = 38.0
 _LABEL, _VALUE, _VALUE_LEADING = 10.0, 12.5, 16.0
@@ -44,6 +47,7 @@ class Wording:
     message: str = ""
     continued: str = ""
     footer: list[str] = field(default_factory=list)
+    flowers: bool = False
 
 
 @dataclass(slots=True)
@@ -102,8 +106,9 @@ def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
         name: one_line(getattr(cover, name))
         for name in ("to_name", "to_number", "organisation", "from_name", "from_address", "subject", "reference", "contact")
     }
+    template = f"cover/{cover.template}.txt" if cover.template in NAMED else TEMPLATE
     filled = _templates(templates[0] if templates and templates[0] != built_in() else None).render(
-        TEMPLATE, **values, pages=total, when=cover.date, date=date_in_words(cover.date)
+        template, **values, pages=total, when=cover.date, date=date_in_words(cover.date)
     )
     wording = Wording()
     for line in filter(None, (line.strip() for line in filled.splitlines())):
@@ -112,6 +117,8 @@ def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
         match kind:
             case "heading":
                 wording.heading = rest
+            case "flowers":
+                wording.flowers = True
             case "message":
                 wording.message = rest
             case "continued":
@@ -122,7 +129,7 @@ def words(cover: Cover, total: int, templates: tuple[Path, ...]) -> Wording:
                 label, _, value = rest.partition("|")
                 wording.fields.append((label.strip(), value.strip()))
             case _:
-                raise BadTemplate(f"{TEMPLATE}: a line begins with {kind!r}")
+                raise BadTemplate(f"{template}: a line begins with {kind!r}")
     return wording
 
 
@@ -168,6 +175,8 @@ def _draw_head(canvas: Canvas, paper: Paper, wording: Wording) -> float:
     right = paper.width - MARGIN
     y = _top(paper) - _HEADING * 0.78
     fonts.draw(canvas, MARGIN - 2, y, wording.heading, _HEADING, bold=True)
+    if wording.flowers:
+        _draw_flowers(canvas, right, y)
     y -= 14
     canvas.setLineWidth(2.5)
     canvas.line(MARGIN, y, right, y)
@@ -181,6 +190,17 @@ def _draw_head(canvas: Canvas, paper: Paper, wording: Wording) -> float:
         y -= _ROW_GAP
         canvas.line(MARGIN, y + 2, right, y + 2)
     return _head_bottom(paper, wording)
+
+
+def _draw_flowers(canvas: Canvas, right: float, y: float) -> None:
+    """Three of them, beside the heading: outlines, which a fax machine prints well."""
+    canvas.setLineWidth(1.0)
+    for n in range(3):
+        x = right - 20 - n * 42
+        for petal in range(6):
+            turn = math.pi * petal / 3
+            canvas.circle(x + 9 * math.cos(turn), y + 12 + 9 * math.sin(turn), 6, stroke=1, fill=0)
+        canvas.circle(x, y + 12, 4, stroke=1, fill=1)
 
 
 def _draw_footer(canvas: Canvas, paper: Paper, wording: Wording) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,6 +14,8 @@ from gateway.number import FaxNumber
 from gateway.pages.assemble import Cover, Job
 
 _OF_A_MAIL = CoverPage()
+Asked = Callable[[Headers, Path, Path], Job]
+"""A job that lacks its mail: the headers, the file, and the folder for what is made."""
 
 
 def of_mail(
@@ -61,6 +63,7 @@ def of_mail(
             reference=reference,
             contact=config.mail.from_,
             message=asked.message,
+            template=asked.template,
         ),
         paper=config.paper,
         max_pages=config.pages.max_pages,

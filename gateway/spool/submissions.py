@@ -29,7 +29,7 @@ class Call:
     key: str
     """What makes a repetition recognisable (SHA-256, hex); "" = nothing does."""
     id: TransmissionId | None = None
-    """Chosen before, so that it could be told; None: a new one."""
+    """Chosen before, so that it could be told; a repetition has the same. None: a new one."""
     not_before: datetime | None = None
     """Nothing is done with it before this time."""
     price: int | None = None
@@ -59,8 +59,19 @@ def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) 
     Raises NoCredit, and nothing is stored, where the account cannot pay for all pages that are known.
     """
     made = [(submission, [(call.id or TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
-    earlier = _seen(t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key])
-    return [_accepted(t, submission, calls, earlier) for submission, calls in made]
+    earlier = _seen(
+        t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
+    )
+    return [_accepted(t, submission, calls, {**earlier, **_chosen(t, calls)}) for submission, calls in made]
+
+
+def _chosen(t: Transaction, calls: Sequence[tuple[TransmissionId, Call]]) -> dict[TransmissionId, _Earlier]:
+    """Those whose transmission was chosen before and is there already: they are repetitions, however long ago."""
+    if not (ids := [tx for tx, call in calls if call.id]):
+        return {}
+    of = schema.transmission.c
+    found = t.db.execute(select(of.id, of.submission_id).where(of.id.in_(ids)))
+    return {row.id: _Earlier(row.id, row.submission_id) for row in found}
 
 
 def _accepted(
