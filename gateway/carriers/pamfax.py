@@ -50,6 +50,7 @@ from gateway.carriers.base import (
 )
 from gateway.carriers.pamfax_session import Calls, Key, Session
 from gateway.carriers.pamfax_shapes import (
+    FAILED_PAGES,
     STATUSES,
     UNPAID,
     Container,
@@ -104,6 +105,8 @@ class PamFaxConfig(CarrierConfig):
     """The account's time zone there."""
     price_limit: Annotated[Decimal, Field(gt=0)] | None = None
     """The most that one fax may cost, in the account's currency; a dearer one is held."""
+    postpaid: bool = False
+    """The account there pays afterwards: its credit is no reason to hold a fax."""
     credit_alarm: Annotated[Decimal, Field(gt=0)] | None = None
     """Credit below which the operator is told, in the account's currency."""
     ready_limit: Duration = timedelta(seconds=45)
@@ -194,7 +197,7 @@ class PamFax(Carrier):
         return Receipt(carrier_ref=carrier_ref)
 
     async def _ready(self, session: Session) -> Container:
-        """Wait until the job is ready (7.2: a failed conversion has no word that is known). Raises CarrierUnavailable."""
+        """Wait until it is ready (7.2: of a failed conversion only our own door's word is known). Raises CarrierUnavailable."""
         wait, loop = _FIRST_LOOK, asyncio.get_running_loop()
         until = loop.time() + self.config.ready_limit.total_seconds()
         while True:
@@ -203,6 +206,9 @@ class PamFax(Carrier):
                 return job
             if job.state == UNPAID:
                 raise CarrierRefused(_UNPAID, outcome=Outcome.NO_CREDIT, carrier_code=UNPAID)
+            if job.state == FAILED_PAGES:
+                text = "The carrier cannot make fax pages of the document."
+                raise CarrierRefused(text, outcome=Outcome.DOCUMENT_REFUSED, carrier_code=FAILED_PAGES)
             if loop.time() + wait > until:
                 raise CarrierUnavailable("The carrier did not make the document ready in time.")
             await asyncio.sleep(wait)
@@ -234,7 +240,7 @@ class PamFax(Carrier):
         if self.config.price_limit is not None and cost > self.config.price_limit:
             text = f"The fax would cost {cost:f} {session.currency}, more than price_limit allows."
             raise CarrierRefused(text, outcome=Outcome.NO_CREDIT, carrier_code="price_limit")
-        if session.credit is not None and cost > session.credit:
+        if not self.config.postpaid and session.credit is not None and cost > session.credit:
             raise CarrierRefused(_UNPAID, outcome=Outcome.NO_CREDIT, carrier_code=UNPAID)
 
     def _keep(self, carrier_ref: str, session: Session) -> None:

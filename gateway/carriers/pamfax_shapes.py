@@ -39,6 +39,7 @@ STATUSES: Statuses = {
     "held": (AttemptState.SUBMITTED, None),
 }
 UNPAID = "not_enough_credit"
+FAILED_PAGES = "conversion_failed"  # of a job; our own door's
 #: What a failure's `status_message` may say (8: it gives the reason). The set is not known: these are our own door's. Any
 #: other text leaves the state's own meaning, so a wrong guess is impossible.
 REASONS: Mapping[str, Outcome] = {

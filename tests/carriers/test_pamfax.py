@@ -179,11 +179,21 @@ async def test_what_the_carrier_does_not_say_of_money_stops_nothing(far: PamFaxF
     assert far.taken() == 2
 
 
-async def test_a_job_without_credit_is_told_as_such(far: PamFaxFarEnd) -> None:
-    far.inside["GetFaxState"] = lambda call: {"FaxContainer": {"state": "not_enough_credit"}, "Files": []}
+async def test_the_credit_of_an_account_that_pays_afterwards_holds_nothing(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, postpaid=True) as far:
+        far.credit = "0"
+        await far.adapter.submit(far.order())
+        assert far.taken() == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"), [("not_enough_credit", Outcome.NO_CREDIT), ("conversion_failed", Outcome.DOCUMENT_REFUSED)]
+)
+async def test_a_job_that_will_never_be_ready_says_why(far: PamFaxFarEnd, state: str, outcome: Outcome) -> None:
+    far.inside["GetFaxState"] = lambda call: {"FaxContainer": {"state": state}, "Files": []}
     with pytest.raises(CarrierRefused) as caught:
         await far.adapter.open(far.order())
-    assert caught.value.outcome is Outcome.NO_CREDIT
+    assert (caught.value.outcome, caught.value.carrier_code) == (outcome, state)
 
 
 @pytest.mark.parametrize("code", [*pamfax_codes.CODES, "invented"])
