@@ -22,7 +22,6 @@ from reportlab.pdfgen.canvas import Canvas
 from gateway.cli import main
 from tests.flows.house import REPOSITORY
 
-
 MAIL = b"From: ann@example.com\r\nSubject: x\r\n\r\nhello\r\n"
 
 
