@@ -1,7 +1,7 @@
 """Verbs of the PamFax door: sessions, the faxes that programs put together there, and what accounts say about their faxes.
 
 A job is a JSON record and the documents it needs; they are named by rows, so that nobody takes them away meanwhile. What
-nobody has touched for a day is dropped when its account begins another one.
+nobody has touched for a day is dropped when somebody begins another one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ Body = dict[str, Any]  # JSON
 T = TypeVar("T")
 _KEPT = timedelta(days=1)
 _MOST_NOTES = 100
+_SOME = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +103,9 @@ def end_all(t: Transaction, account: AccountId) -> None:
 
 
 def open_job(t: Transaction, token: str, account: AccountId, job: str, body: Body) -> None:
-    """A new job, which becomes the session's; the account's forgotten ones go."""
-    old = select(pamfax_job.c.id).where(pamfax_job.c.account_id == account, pamfax_job.c.changed_at < t.now - _KEPT)
-    for one in list(t.db.scalars(old)):
+    """A new job, which becomes the session's; some of those that everybody has forgotten go."""
+    old = select(pamfax_job.c.id).where(pamfax_job.c.changed_at < t.now - _KEPT).order_by(pamfax_job.c.changed_at)
+    for one in list(t.db.scalars(old.limit(_SOME).with_for_update(skip_locked=True))):
         _drop(t, one)
     values = {"id": job, "account_id": account, "body": json.dumps(body), "changed_at": t.now}
     t.db.execute(insert(pamfax_job), values)

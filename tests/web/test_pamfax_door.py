@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.carriers import pamfax_wire as wire
+from gateway.spool import retention
 from gateway.web.pamfax.absent import ABSENT, processors, table
-from tests.web.pamfax_door import LOGIN, OTHER, PASSWORD, TO, Door, element, entries, opened, settings
+from tests.web.pamfax_door import LETTER, LINE, LOGIN, OTHER, PASSWORD, TO, Door, element, entries, opened, settings
 
 
 @pytest.fixture
@@ -181,3 +182,29 @@ async def test_nobody_gives_himself_credit_outside_the_sandbox(tmp_path: Path) -
         await door.sign_in()
         assert await door.code("Shopping/AddCreditToSandboxUser", amount="1", reason="x") == "missing_right"
         assert await door.code("Shopping/RedeemCreditVoucher", vouchercode="PCPC0815") == "voucher_invalid"
+
+
+async def test_a_number_is_bought_listed_and_given_back(door: Door) -> None:
+    await door.sign_in()
+    area = entries((await door.call("Shopping/ListFaxInAreacodes", country_code="US", state="CA"))["AreaCodes"])[0]["id"]
+    bought = (await door.call("UserInfo/AssignFaxNumber", areacode_id=area, fullname="Ann"))["FaxInNumber"]["number"]
+    inboxes = entries((await door.call("UserInfo/ListInboxes"))["FaxInNumberList"])
+    assert [inbox["number"] for inbox in inboxes] == [LINE, bought]
+    await door.sign_in(OTHER)
+    assert await door.code("UserInfo/CancelNumber", number=bought) == "number_not_assigned_to_user"
+    await door.sign_in()
+    await door.call("UserInfo/CancelNumber", number=bought)
+    assert await door.code("UserInfo/CancelNumber", number=LINE) == "unable_to_cancel"  # the configuration file has it
+    assert await door.code("UserInfo/AssignFaxNumber", areacode_id="1") == "no_faxin_available"
+
+
+async def test_what_everybody_has_forgotten_lets_go_of_its_files(door: Door) -> None:
+    await door.sign_in()
+    await door.call("FaxJob/Create")
+    await door.call("FaxJob/AddFile", upload=LETTER, filename="letter.pdf")
+    document = (await door.house.documents.put(LETTER["file"][1])).sha256
+    assert await door.house.store.read(retention.needed, [document]) == {document}
+    door.clock.forward(90_000)
+    await door.sign_in()
+    await door.call("FaxJob/Create")
+    assert await door.house.store.read(retention.needed, [document]) == set()

@@ -36,7 +36,7 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
     },
     "UserInfo": {
         DEPRECATED: "AddIdentifier RemoveIdentifier GetUsersAvatar SetOnlineStorageSettings SendMessage ReactivateCredit",
-        MISSING: "AddCover DeleteCover RestoreDefaultCovers AssignFaxNumber CancelNumber CreateUser ConfirmRegistration"
+        MISSING: "AddCover DeleteCover RestoreDefaultCovers CreateUser ConfirmRegistration"
         " DeleteUser GetConfirmationCode SendPasswordResetMessage SetPassword SetNumberAlias RemoveNumberAlias"
         " SetGlobalNotifySettings",
     },

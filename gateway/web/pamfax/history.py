@@ -40,7 +40,8 @@ async def _inbox(house: House, call: Call, some: Sequence[InboundFax]) -> list[d
     return [shapes.inbox_fax(call, fax, {mark.kind for mark in marks if mark.about == fax.id}) for fax in some]
 
 
-def _listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
+def listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
+    """One page of a list, with its place."""
     size, offset = call.page()
     return Listing(entries=entries, entry=entry, attributes={"current_page": offset // size + 1, "items_per_page": size})
 
@@ -50,7 +51,7 @@ def _listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
 async def list_inbox_faxes(house: House, call: Call) -> Members:
     size, offset = call.page()
     found = await house.store.read(records.received, call.account.id, limit=size, offset=offset)
-    return {"InboxFaxes": _listed(call, await _inbox(house, call, found), "InboxFax")}
+    return {"InboxFaxes": listed(call, await _inbox(house, call, found), "InboxFax")}
 
 
 @fax_history.method("ListSentFaxes")
@@ -66,7 +67,7 @@ async def list_outbox_faxes(house: House, call: Call) -> Members:
 async def _sent(house: House, call: Call, states: Sequence[T], entry: str) -> Listing:
     (size, offset), purse = call.page(), await money.of(house, call.account)
     found = await house.store.read(records.sent, call.account.id, states, limit=size, offset=offset)
-    return _listed(call, [shapes.sent_fax(call, fax, purse) for fax in found], entry)
+    return listed(call, [shapes.sent_fax(call, fax, purse) for fax in found], entry)
 
 
 @fax_history.method("ListRecentFaxes")
@@ -82,7 +83,7 @@ async def list_unpaid_faxes(house: House, call: Call) -> Members:
     some = (await house.ledger.unpaid(call.account.id))[offset : offset + size]
     found = await house.store.read(queries.transmissions, some)
     told = [shapes.sent_fax(call, found[one], purse) for one in some if one in found]
-    return {"UnpaidFaxes": _listed(call, told, "UnpaidFax")}
+    return {"UnpaidFaxes": listed(call, told, "UnpaidFax")}
 
 
 @fax_history.method("GetFaxDetails")
@@ -100,7 +101,7 @@ async def list_fax_group(house: House, call: Call) -> Members:
     fax, purse = await faxes.sent(house, call, call.needed("uuid", 64)), await money.of(house, call.account)
     size, offset = call.page()
     some = (await house.store.read(records.group, fax.id))[offset : offset + size]
-    return {"Faxes": _listed(call, [shapes.sent_fax(call, one, purse) for one in some], "Fax")}
+    return {"Faxes": listed(call, [shapes.sent_fax(call, one, purse) for one in some], "Fax")}
 
 
 @fax_history.method("GetInboxFax")
@@ -242,7 +243,7 @@ async def list_trash(house: House, call: Call) -> Members:
             told += [{**one, "direction": "in"} for one in await _inbox(house, call, [fax])]
         elif fax is not None:
             told.append({**shapes.sent_fax(call, fax, purse), "direction": "out"})
-    return {"TrashFaxes": _listed(call, told, "TrashFax")}
+    return {"TrashFaxes": listed(call, told, "TrashFax")}
 
 
 async def _trash(house: House, call: Call) -> list[str]:

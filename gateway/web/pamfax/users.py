@@ -12,12 +12,13 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.carriers.pamfax_wire import Listing
+from gateway.errors import Refused
 from gateway.fax import Line
 from gateway.spool import applications
 from gateway.units import eur
 from gateway.web.pamfax import money, shapes
-from gateway.web.pamfax.call import Call, Fault, Members, Processor
-from gateway.web.pamfax.history import _listed as listed
+from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number
+from gateway.web.pamfax.history import listed
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.jobs import COVERS
 
@@ -46,6 +47,30 @@ def _number(line: Line) -> dict[str, Any]:
         "state": "active",
         "expires": None,
     }
+
+
+@user_info.method("AssignFaxNumber")
+async def assign_fax_number(house: House, call: Call) -> Members:
+    """The area code is the id of its area (Shopping/ListFaxInAreacodes). Bought at the carrier: never repeated blindly."""
+    area = call.needed("areacode_id", 10)
+    if not re.fullmatch(r"[2-9][0-9]{2}", area):
+        raise Fault("no_faxin_available", "There is no such area; Shopping/ListFaxInAreacodes lists them.")
+    try:
+        return {"FaxInNumber": _number(await house.lines.buy(call.account, area))}
+    except Refused as error:
+        raise Fault("no_faxin_available", error.text) from error
+
+
+@user_info.method("CancelNumber")
+async def cancel_number(house: House, call: Call) -> Members:
+    wanted = called_number(call.raw("number", 100), house.config.region).e164
+    if wanted not in [line.number for line in await lines_of(house, call)]:
+        raise Fault("number_not_assigned_to_user", "This account has no such number.")
+    try:
+        await house.lines.release(call.account, wanted)
+    except Refused as error:
+        raise Fault("unable_to_cancel", error.text) from error
+    return {}
 
 
 @user_info.method("HasPlan")
