@@ -92,13 +92,13 @@ class DoorFarEnd(PamFaxFarEnd):
         return found[0].carrier_ref, LINE
 
 
-async def near(house: House, folder: Path, format: str, credit: str = "100") -> AsyncIterator[DoorFarEnd]:
+async def near(house: House, folder: Path, format: str, credit: int = 100) -> AsyncIterator[DoorFarEnd]:
     """An adapter for a new account with credit, which has the line."""
     n = next(_counted)
     name, login = f"office {n}", f"{n}.fax@office.example"
     account = {"name": name, "login": login, "password": PASSWORD, "countries": ["US"], "prepaid": True, "new": True}
     await asyncio.to_thread(house.ask, "account-save", **account)
-    await asyncio.to_thread(house.cli, "account", "credit", name, credit)
+    await asyncio.to_thread(house.ask, "account-credit", name=name, amount=credit * 1_000_000, about=name, note="a test")
     if n > 1:
         await asyncio.to_thread(house.ask, "line-remove", number=LINE)
     await asyncio.to_thread(house.ask, "line-save", number=LINE, account=name)
@@ -137,7 +137,7 @@ class TestOurDoor(HttpCarrierConformance):
 
 @pytest.fixture
 async def json_far(tmp_path: Path, far_house: House) -> AsyncIterator[DoorFarEnd]:
-    async for one in near(far_house, tmp_path, "json", credit="1"):
+    async for one in near(far_house, tmp_path, "json", credit=1):
         yield one
 
 
