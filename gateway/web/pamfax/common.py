@@ -23,9 +23,9 @@ from gateway.spool import pamfax as records
 from gateway.web.pamfax import faxes, jobs, money
 from gateway.web.pamfax.call import Call, Fault, Members, Processor
 from gateway.web.pamfax.countries import countries
+from gateway.web.pamfax.files import TYPES
 from gateway.web.pamfax.history import file
 from gateway.web.pamfax.house import House
-from gateway.web.pamfax.jobs import TYPES
 
 common = Processor("Common")
 _LANGUAGE = {"code": "en-US", "name": "English", "percent_translated": 100}

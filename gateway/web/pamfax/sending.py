@@ -23,7 +23,7 @@ from gateway.fax import Door, Envelope, Recipient, Transmission, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.spool import pamfax as records
-from gateway.web.pamfax import faxes, jobs, money, shapes
+from gateway.web.pamfax import faxes, files, jobs, money, shapes
 from gateway.web.pamfax.call import Call, Fault, Members, called_number, own
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.jobs import SENT, Body, fax_job
@@ -220,6 +220,6 @@ async def clone_fax(house: House, call: Call) -> Members:
     body = jobs.new_body(house)
     await house.store.write(records.open_job, call.session.token, call.account.id, body["id"], body)
     again = replace(call, signed_in=(replace(call.session, state={"job": body["id"]}), call.account))
-    await jobs.attach(house, again, "fax.pdf", await house.documents.get(document))
+    await files.attach(house, again, "fax.pdf", await house.documents.get(document))
     body = await jobs.current(house, again)
     return {"FaxContainer": jobs.container(house, call, body, await money.of(house, call.account))}
