@@ -15,8 +15,9 @@ Source of every fact: the wire reference of this API, by section; what it does n
 - Send at a later time is not used: the gateway has its own queue. Nor is SendLater: a fax that waits for money at the
   carrier and goes out by itself could meet the one that a person has released meanwhile.
 - Times are in the zone of the account there (11); its name is configured.
-- Of a received fax only `uuid`, `file_uuid` and `received` are known (9). Its line is a number in it that is one of ours, or
-  our only line; else the operator gets it. It is marked as read when it is safe here, and known by its uuid.
+- Of a received fax only `uuid`, `file_uuid` and `received` are known (9). `number` is taken for the one that was called: where
+  it is none of our lines the operator gets the fax, where it is missing our only line. It is marked as read when it is safe
+  here, and known by its uuid.
 """
 
 from __future__ import annotations
@@ -305,12 +306,13 @@ class PamFax(Carrier):
         return [self._announcement(fax, lines) for fax in found if fax.file_uuid and fax.uuid not in self._read]
 
     def _announcement(self, fax: Received, lines: set[str]) -> Announcement:
-        numbers = [number for number in map(e164, (fax.number, fax.sender_number, fax.sender)) if number]
-        line = next((number for number in numbers if number in lines), "") or (min(lines) if len(lines) == 1 else "")
+        called = e164(fax.number)
+        if not called and len(lines) == 1:
+            (called,) = lines
         return Announcement(
             carrier_ref=fax.uuid,
-            line=line,
-            caller=next((number for number in reversed(numbers) if number != line), ""),
+            line=called if called in lines else "",
+            caller=e164(fax.sender_number) or e164(fax.sender),
             station_id=printable(fax.sender_name, 40),
             pages=fax.pages,
             complete=fax.complete not in ("0", "false"),

@@ -31,6 +31,7 @@ from tests.carriers.pamfax_far import KEY, PASSWORD, SECRET, USERNAME, Fault, Me
 from tests.carriers.server import Server, answers
 from tests.carriers.tools import LINE, Clock, tools_for
 
+OTHER = "+14155550101"
 SECTION = {"kind": "pamfax", "api_key": KEY, "api_secret": SECRET, "username": USERNAME, "password": PASSWORD}
 
 
@@ -395,19 +396,32 @@ async def test_a_document_is_found_after_a_restart(far: PamFaxFarEnd) -> None:
         await far.adapter.fetch_inbound(ref)
 
 
-async def test_a_fax_is_for_a_line_of_ours_or_for_the_operator(tmp_path: Path) -> None:
-    other = "+14155550101"
-    async with pamfax(tmp_path, lines=(LINE, other)) as far:
-        for members in ({"number": "+493012345678"}, {"number": other, "sender": "Praxis Dr. Weiß"}, {"number": None}):
-            await far.arrive(b"%PDF-1.4")
-            far.inbox[-1] |= {"sender": "", **members}
-        lines = {fax.carrier_ref: (fax.line, fax.caller) for fax in await far.adapter.list_inbound()}
-        assert lines == {"i1": ("", "+493012345678"), "i2": (other, ""), "i3": ("", "")}
+@pytest.mark.parametrize(
+    ("members", "line", "caller"),
+    [
+        ({"number": "1 (415) 555-0101", "sender_number": "+493012345678"}, OTHER, "+493012345678"),
+        ({"number": OTHER, "sender": "Praxis Dr. Weiß"}, OTHER, ""),
+        ({"number": "+14155550199", "sender": LINE}, "", LINE),  # from our line to a number that is not ours
+        ({"number": None}, "", ""),
+    ],
+)
+async def test_a_fax_is_for_the_line_that_was_called_or_for_the_operator(
+    tmp_path: Path, members: Members, line: str, caller: str
+) -> None:
+    async with pamfax(tmp_path, lines=(LINE, OTHER)) as far:
+        await far.arrive(b"%PDF-1.4")
+        far.inbox[0] |= {"sender": "", **members}
+        (fax,) = await far.adapter.list_inbound()
+        assert (fax.line, fax.caller) == (line, caller)
+
+
+@pytest.mark.parametrize(("number", "line"), [(None, LINE), ("+14155550199", "")])
+async def test_a_fax_without_a_called_number_is_for_the_only_line(tmp_path: Path, number: str | None, line: str) -> None:
     async with pamfax(tmp_path) as far:
         await far.arrive(b"%PDF-1.4")
-        far.inbox[0] |= {"number": "+493012345678", "sender": ""}
+        far.inbox[0]["number"] = number
         (fax,) = await far.adapter.list_inbound()
-        assert (fax.line, fax.caller) == (LINE, "+493012345678"), "there is only one"
+        assert fax.line == line
 
 
 async def test_a_fax_that_is_still_being_received_is_waited_for(far: PamFaxFarEnd) -> None:
