@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import phonenumbers
 from pydantic import (
@@ -36,12 +36,25 @@ from gateway.sections import (
     MailOut,
     Pages,
     Presentation,
+    PriceZone,
     RetrySection,
     Section,
     Smtp,
     Work,
 )
-from gateway.units import Beside, Domain, Duration, Text, Zone, secret_in
+from gateway.units import Beside, Domain, Duration, Money, Text, Zone, secret_in
+
+#: Where the file names no prices.
+PRICES = {
+    "1": PriceZone.model_validate(
+        {
+            "fixed": "0.09",
+            "mobile": "0.15",
+            "countries": ["US", "CA", "AT", "BE", "CH", "DE", "DK", "ES", "FR", "GB", "IE", "IT", "LU", "NL", "NO", "SE"],
+        }
+    ),
+    "2": PriceZone.model_validate({"fixed": "0.35"}),
+}
 
 
 class Config(Section):
@@ -81,6 +94,12 @@ class Config(Section):
     carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
     """Any here is TOML as it came; the adapter's own model gives it types. The first carrier is the default one."""
     retry: RetrySection = RetrySection()
+    prices: dict[Annotated[str, Field(pattern=r"^[0-9]{1,3}$")], PriceZone] = Field(default_factory=lambda: dict(PRICES))
+    """What a page costs accounts that pay in advance, by zone. Default: zone 1 "0.09", zone 2, every other country, "0.35"."""
+    currencies: dict[Annotated[str, Field(pattern=r"^[A-Z]{3}$")], Money] = Field(default_factory=dict)
+    """EUR for one unit of other currencies, in which accounts may be told amounts, e.g. USD = "0.92"."""
+    rates: Beside | None = None
+    """A TOML file with the same, which wins and is read again when it has changed."""
     file: str = Field(default="gateway.toml", exclude=True)
     """Where it was read."""
 
@@ -202,6 +221,7 @@ def _check_references(config: Config) -> None:
     if len({line.number for line in config.line}) < len(config.line):
         raise ConfigError(config.file, "line", "two lines have the same number")
     _check_mailboxes(config)
+    _check_prices(config)
     for name, section in config.carrier.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
@@ -220,6 +240,18 @@ def _check_mailboxes(config: Config) -> None:
     for key, mailbox in addresses:
         if mailbox.rpartition("@")[2].lower() in config.domain:
             raise ConfigError(config.file, key, f"{mailbox} is at a domain that is faxed: its mail would come back here")
+
+
+def _check_prices(config: Config) -> None:
+    """Every number is in one zone."""
+    everywhere = [zone for zone, section in config.prices.items() if not section.countries]
+    if len(everywhere) != 1:
+        raise ConfigError(config.file, "prices", "one zone, and only one, has no countries: it is for all others")
+    listed = [country for section in config.prices.values() for country in section.countries]
+    if twice := sorted({country for country in listed if listed.count(country) > 1}):
+        raise ConfigError(config.file, "prices", f"{twice[0]} is in two zones")
+    if any(rate == 0 for rate in config.currencies.values()) or "EUR" in config.currencies:
+        raise ConfigError(config.file, "currencies", "a rate is more than 0, and EUR needs none")
 
 
 def _read_secret(file: str, key: str, path: Path) -> str:

@@ -17,6 +17,7 @@ from gateway import __version__, number
 from gateway.carriers.base import Capabilities
 from gateway.config import Config
 from gateway.desk.identity import Identity
+from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
 from gateway.desk.steer import release_received, steer
 from gateway.desk.submit import Desk
@@ -72,6 +73,8 @@ class Control:
             "accounts": self._accounts,
             "account-save": self._account_save,
             "account-remove": self._account_remove,
+            "account-credit": self._account_credit,
+            "account-ledger": self._account_ledger,
             "lines": self._lines,
             "line-save": self._line_save,
             "line-remove": self._line_remove,
@@ -201,6 +204,7 @@ class Control:
         shown = [asdict(account) for account in await self._identity.all()]
         for account in shown:
             account["password"] = bool(account.pop("password_hash"))
+            del account["digest_hash"]
             account["settings"]["callback_secret"] = bool(account["settings"]["callback_secret"])
         return shown
 
@@ -218,14 +222,29 @@ class Control:
             senders=_texts(request, "senders") or account.senders,
             networks=_texts(request, "networks") or account.networks,
             countries=_texts(request, "countries") or account.countries,
+            prepaid=bool(request.get("prepaid", account.prepaid)),
         )
         self._check_account(account)
         if request.get("password"):
-            account = replace(account, password_hash=await self._identity.hashed(str(request["password"])))
+            account = await self._identity.with_password(
+                account, str(request["password"]), digest=bool(self._config.door.pamfax)
+            )
         if account.login and not account.password_hash:
             raise NotAdmitted("An account that signs in needs a password.")
         await self._identity.save(account)
         return account.id
+
+    async def _account_credit(self, request: Json) -> object:
+        account = await self._account(str(request["name"]))
+        about = str(request.get("about", ""))
+        has = await Ledger(self._store).credit(account.id, int(request["amount"]), str(request["note"]), about=about)
+        return {**asdict(has), "prepaid": account.prepaid}
+
+    async def _account_ledger(self, request: Json) -> object:
+        account = await self._account(str(request["name"]))
+        ledger = Ledger(self._store)
+        entries = await ledger.entries(account.id, int(request.get("limit", 100)))
+        return {**asdict(await ledger.of(account.id)), "entries": [asdict(entry) for entry in entries]}
 
     async def _account_remove(self, request: Json) -> object:
         account = await self._identity.by_name(str(request["name"]))

@@ -26,12 +26,16 @@ import sdnotify
 from gateway import __version__, carriers, metrics
 from gateway.carriers import http
 from gateway.carriers.base import Announcement, Capabilities, Carrier, Event, Tools
+from gateway.carriers.loopback import Loopback
 from gateway.config import Config
 from gateway.control import Control
 from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
+from gateway.desk.applications import Applications
 from gateway.desk.identity import Identity
+from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
+from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
@@ -41,6 +45,7 @@ from gateway.intake.smtp import SmtpDoor
 from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
+from gateway.sections import Http, PamFaxDoor
 from gateway.spool import queries, steps
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
@@ -51,6 +56,10 @@ from gateway.web.callbacks import Callbacks
 from gateway.web.hellofax_api import HelloFaxApi
 from gateway.web.notify import Notifier
 from gateway.web.outbound import Outbound
+from gateway.web.pamfax.house import House
+from gateway.web.pamfax.previews import Previews
+from gateway.web.pamfax_api import PamFaxApi
+from gateway.web.sandbox import SandboxPage
 from gateway.web.site import Site
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
@@ -69,10 +78,10 @@ def _elapsed() -> timedelta:
 
 
 class Service:
-    """One `faxgate serve`."""
+    """One `faxgate serve`. In a sandbox programs may give themselves credit."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, *, sandbox: bool = False) -> None:
+        self.config, self.sandbox = config, sandbox
         self.store = Store(config.spool, config.database, now=utc_now, elapsed=_elapsed)
         self.documents = documents_of(config)
         self.identity = Identity(self.store)
@@ -185,12 +194,52 @@ class Service:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
             ).routes()
+        pamfax = await self._pamfax() if self.config.door.pamfax else None
+        if pamfax:
+            routes += pamfax.routes()
+        network = next((carrier for carrier in self.carriers.values() if isinstance(carrier, Loopback)), None)
+        if self.sandbox and network is not None:
+            routes += SandboxPage(network, self.templates, name=self.config.domain[0]).routes()
         self.web = WebDoor(http, routes, checks=checks, refresh=self._refresh)
         try:
             await self.web.start()
         except OSError as error:
             raise ConfigError(self.config.file, "http.listen", f"{http.listen}: {error.strerror}") from error
         self._stops.append(self.web.stop)
+        if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
+            await self._start_pamfax(pamfax, self.config.door.pamfax)
+
+    async def _pamfax(self) -> PamFaxApi:
+        """The door, and the applications that may call it."""
+        applications = Applications(self.store, spool_key(self.config.spool))
+        await applications.declare(self.config)
+        previews = Previews(store=self.store, documents=self.documents, fence=self.fence)
+        self._stops.append(previews.stop)
+        house = House(
+            config=self.config,
+            identity=self.identity,
+            desk=self.desk,
+            store=self.store,
+            documents=self.documents,
+            lines=self.lines,
+            throttle=self.throttle,
+            prices=Prices(self.config),
+            ledger=Ledger(self.store),
+            templates=self.templates,
+            previews=previews,
+            sandbox=self.sandbox,
+        )
+        return PamFaxApi(house, applications)
+
+    async def _start_pamfax(self, api: PamFaxApi, door: PamFaxDoor) -> None:
+        """The listener where the API stands at the root."""
+        tls = (door.tls_cert, door.tls_key) if door.tls_cert and door.tls_key else None
+        web = WebDoor(Http(listen=str(door.listen), proxies=self.config.http.proxies), api.routes(""), house=False, tls=tls)
+        try:
+            await web.start()
+        except OSError as error:
+            raise ConfigError(self.config.file, "door.pamfax.listen", f"{door.listen}: {error.strerror}") from error
+        self._stops.append(web.stop)
 
     async def _lines(self, carrier: str) -> Sequence[str]:
         return [line.number for line in await self.identity.lines() if line.carrier == carrier]
@@ -309,6 +358,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         documents=documents,
         identity=identity,
         admission=Admission(capabilities_of(config)),
+        prices=Prices(config),
         default_carrier=next(iter(config.carrier)),
     )
 
@@ -344,6 +394,11 @@ def fence_of(config: Config, folder: Path) -> Fence:
 def check(config: Config) -> dict[str, Capabilities]:
     """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
     tls.context(config)
+    if config.rates is not None:
+        try:
+            read_rates(config.rates)
+        except (OSError, ValueError) as error:
+            raise ConfigError(config.file, "rates", str(error)) from error
     if config.templates is not None and not config.templates.is_dir():
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
     if problem := Templates(config.templates).problem():

@@ -61,7 +61,7 @@ async def run(out: Path, *, keep: bool, say: Say) -> None:
     began = time.monotonic()
     await asyncio.to_thread(out.mkdir, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="faxgate-demo-") as spool:
-        settings = settings_for(Path(spool), mail_port=_free_port())
+        settings = settings_for(Path(spool), mail_port=free_port())
         sink = Sink(folder=out, say=say)
         host, port = settings.mail.smarthost.removeprefix("smtp://").split(":")
         listening = await asyncio.get_running_loop().create_server(lambda: SMTP(sink, hostname="sink.example"), host, int(port))
@@ -93,7 +93,7 @@ def settings_for(spool: Path, *, mail_port: int) -> Config:
             "zone": "America/Los_Angeles",
             "spool": str(spool),
             "smtp": {"listen": ["127.0.0.1:0"]},
-            "http": {"listen": f"127.0.0.1:{_free_port()}"},
+            "http": {"listen": f"127.0.0.1:{free_port()}"},
             "mail": {
                 "smarthost": f"smtp://127.0.0.1:{mail_port}",
                 "from": "fax@fax.example.com",
@@ -235,7 +235,8 @@ async def _stay(service: Service, host: str, port: int, say: Say) -> None:
     await stop.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,6 +6,7 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     ├─ ConfigError            wrong configuration: names file and key, stops the start
     ├─ Refused                permanent; carries an SMTP reply and an Outcome
     │  ├─ NotAdmitted             sender, number or limit
+    │  ├─ NoCredit                the account cannot pay for it
     │  ├─ BadAddress              not a fax number
     │  ├─ BadDocument             cannot become pages
     │  ├─ Unsupported             this carrier cannot do what was asked
@@ -89,6 +90,13 @@ class NotAdmitted(Refused):
 
     reply = "550 5.7.1"
     outcome = Outcome.NOT_AUTHORISED
+
+
+class NoCredit(Refused):
+    """The credit of this account does not reach for this fax."""
+
+    reply = "550 5.7.1"
+    outcome = Outcome.NO_CREDIT
 
 
 class BadAddress(Refused):

@@ -144,6 +144,10 @@ class Account:
     guid: str = ""
     """40 hex digits: its name in the HelloFax API. Given when it is stored."""
     settings: Settings = Settings()
+    prepaid: bool = False
+    """It faxes for its credit only (`spool.ledger`)."""
+    digest_hash: str = field(default="", repr=False)
+    """argon2id of the password's MD5, for programs of the PamFax API that send that; "" where they cannot sign in so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +205,8 @@ class CoverPage:
     sender: str = ""
     """From whom; "" = the account."""
     message: str = ""
+    template: str = ""
+    """Which one, by its name in `templates/cover/`; "" = the usual one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +288,12 @@ class Transmission:
     """When it is tried next, while deferred."""
     status: str = ""
     """Enhanced status code of a document that cannot become pages, e.g. "5.6.5"; "" = the usual one of the outcome."""
+    price: int | None = None
+    """Of a page, micro-EUR; None: nobody pays."""
+    held: int | None = None
+    """Set aside for it before the first call, micro-EUR; None: not yet."""
+    cost: int | None = None
+    """What of that it cost, micro-EUR; None before it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

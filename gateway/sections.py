@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.lifecycle import TRAITS, Kind, Retry
-from gateway.units import Beside, Duration, Endpoint, Mail, Size, Text, WebAddress
+from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
 
 def _minutes(*values: int) -> tuple[timedelta, ...]:
@@ -95,10 +95,71 @@ class HelloFaxDoor(Section):
     """Numbers that one account may hold, its declared ones included, when it buys one: the operator pays for each."""
 
 
+class ApplicationSection(Section):
+    """`[[door.pamfax.application]]`: a program that may call the API."""
+
+    key: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+    """What it sends as `apikey`: up to 64 characters without blanks."""
+    secret_file: SecretFile
+    """The secret word, which proves that it is this program."""
+    name: str = ""
+    """For people."""
+    zone: Zone = "UTC"
+    """Times are told in this zone where the account has none of its own."""
+
+
+class PamFaxDoor(Section):
+    """`[door.pamfax]`: the PamFax API is served. It stands at the HTTP listener below `/pamfax`."""
+
+    listen: Endpoint | None = None
+    """An address of its own where the API stands at the root, for programs that cannot be told a path."""
+    tls_cert: Beside | None = None
+    """PEM certificate chain of that address; with `tls_key`."""
+    tls_key: Beside | None = None
+    clear_secret: bool = True
+    """Take the application's secret word itself (`apisecret`) instead of a checksum, as most programs send it."""
+    session: Duration = timedelta(minutes=10)
+    """Somebody who calls nothing for so long has to sign in again."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    """Of accounts that have chosen none."""
+    application: tuple[ApplicationSection, ...] = ()
+    """More can be made by the command line."""
+
+    @model_validator(mode="after")
+    def _together(self) -> PamFaxDoor:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both or neither")
+        if self.tls_cert is not None and self.listen is None:
+            raise ValueError("tls_cert is for an address of its own: set listen")
+        if len({one.key for one in self.application}) < len(self.application):
+            raise ValueError("two applications have the same key")
+        return self
+
+
 class Doors(Section):
     """`[door.NAME]`: the API doors are closed unless they have a section."""
 
     hellofax: HelloFaxDoor | None = None
+    pamfax: PamFaxDoor | None = None
+
+
+class PriceZone(Section):
+    """`[prices.ZONE]`: what a page costs an account that pays in advance."""
+
+    fixed: Money
+    """EUR a page to a fixed line, e.g. "0.09"."""
+    mobile: Money | None = None
+    """To a mobile number. Default: as `fixed`."""
+    countries: tuple[Text, ...] = ()
+    """ISO codes. One zone has none: it is for all others."""
+
+    @field_validator("countries")
+    @classmethod
+    def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for country in value:
+            if country not in phonenumbers.SUPPORTED_REGIONS:
+                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
+        return value
 
 
 class MailOut(Section):
@@ -254,6 +315,8 @@ class AccountSection(Presentation):
     is delivered."""
     redial: bool | None = None
     """Faxes sent through an API door are dialled again by `[retry]`. Default: no, the caller does it."""
+    prepaid: bool = False
+    """It faxes for its credit only, at `[prices]`."""
 
     @field_validator("networks")
     @classmethod

@@ -39,6 +39,20 @@ def _size(value: object) -> int:
     return int(float(match[1]) * _SIZES[match[2]])
 
 
+def micro_eur(value: object) -> int:
+    """Whole micro-EUR of an amount as it is written. Raises ValueError."""
+    match = re.fullmatch(r"([0-9]{1,6})(?:\.([0-9]{1,6}))?", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError('an amount in EUR is written like "0.09" or "12"')
+    return int(match[1]) * 1_000_000 + int((match[2] or "").ljust(6, "0"))
+
+
+def eur(amount: int) -> str:
+    """Micro-EUR for people: cents, and what is less than a cent only where there is any."""
+    whole, rest = divmod(abs(amount), 1_000_000)
+    return f"{'-' if amount < 0 else ''}{whole}.{f'{rest:06}'.rstrip('0').ljust(2, '0')} EUR"
+
+
 def _filled(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("must not be empty")
@@ -98,6 +112,8 @@ def _web_address(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), PlainSerializer(_written)]
 Size = Annotated[int, BeforeValidator(_size)]
+#: Micro-EUR, a whole number; written as EUR.
+Money = Annotated[int, BeforeValidator(micro_eur), PlainSerializer(lambda amount: eur(amount).removesuffix(" EUR"))]
 Text = Annotated[str, BeforeValidator(_filled)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint), BeforeValidator(_filled)]
 #: A relative path starts where the configuration file is, wherever the program was started.

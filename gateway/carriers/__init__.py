@@ -18,6 +18,7 @@ from gateway.faults import validated
 CARRIERS: Mapping[str, str] = {
     "hellofax": "gateway.carriers.hellofax:HelloFax",
     "loopback": "gateway.carriers.loopback:Loopback",
+    "pamfax": "gateway.carriers.pamfax:PamFax",
 }
 GROUP = "gateway.carriers"
 

@@ -238,6 +238,11 @@ class Carrier:
         """The same, of a section that nothing runs on yet."""
         return False
 
+    @property
+    def opens(self) -> bool:
+        """`open` gets an id before anything can be sent: an attempt that has none was certainly not sent."""
+        return type(self).open is not Carrier.open
+
     def __repr__(self) -> str:
         return f"<carrier {self.tools.name} ({self.config.kind})>"  # nothing else: configurations hold secrets
 
@@ -262,6 +267,11 @@ class Carrier:
     async def find(self, reference: str) -> Receipt | None:
         """Look an order up by our reference; None = not there. Raises CarrierUnavailable."""
         raise Unsupported("This carrier cannot look up a fax by reference.")
+
+    async def went_out(self, carrier_ref: str) -> bool:
+        """Whether the fax that `open` got this id for was sent, asked when the answer to `submit` was lost. False: nobody can
+        say. For carriers with an `open`. Raises CarrierUnavailable, CarrierRefused if it knows no such fax."""
+        raise Unsupported("This carrier gives no id before a fax is sent.")
 
     async def listing(self, since: datetime) -> Sequence[Listed]:
         """Outgoing faxes submitted at or after `since`."""
@@ -308,3 +318,7 @@ class Carrier:
     async def price(self, number: str, pages: int) -> str | None:
         """Price of a fax in words, e.g. "0.07 EUR"; None = not known."""
         return None
+
+    async def attention(self) -> str:
+        """What a person should put right at the carrier soon, such as its credit; "" = nothing. Raises CarrierUnavailable."""
+        return ""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, faxes, pages, upkeep
+from gateway.cli import accounts, faxes, pages, sandbox, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -132,5 +132,13 @@ def demo(out: Path, keep: bool) -> None:
         raise Unavailable(f"the demo cannot go on: {error.strerror or error} ({error.filename or 'a port'})") from error
 
 
-for _command in (*faxes.COMMANDS, *upkeep.COMMANDS, *pages.COMMANDS, accounts.account, accounts.line):
+for _command in (
+    *faxes.COMMANDS,
+    *upkeep.COMMANDS,
+    *pages.COMMANDS,
+    accounts.account,
+    accounts.line,
+    sandbox.sandbox,
+    sandbox.inject,
+):
     main.add_command(_command)

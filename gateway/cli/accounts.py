@@ -14,6 +14,7 @@ from gateway import config
 from gateway.cli.terminal import as_json_option, ask, in_file, print_table, reported, screen
 from gateway.control import Json
 from gateway.errors import Refused
+from gateway.units import eur, micro_eur
 
 P = ParamSpec("P")
 
@@ -52,6 +53,7 @@ def _account_options(command: Callable[P, None]) -> Callable[P, None]:
         click.option("--country", "countries", multiple=True, help="May fax there, e.g. US; repeatable."),
         click.option("--network", "networks", multiple=True, help="Its own clients, CIDR; repeatable."),
         click.option("--sender", "senders", multiple=True, help="Mail address or pattern like *@example.com; repeatable."),
+        click.option("--prepaid", is_flag=True, help="It faxes for its credit only."),
         click.option("--login", default="", help="For SMTP AUTH; the password is asked for."),
     ):
         command = option(command)
@@ -70,13 +72,15 @@ def account_add(
     senders: tuple[str, ...],
     networks: tuple[str, ...],
     countries: tuple[str, ...],
+    prepaid: bool,
     file: Path,
     as_json: bool,
 ) -> None:
     """Add an account."""
     settings = config.load(file)
     password = _password() if login else ""
-    request = {"senders": senders, "networks": networks, "countries": countries, "login": login, "password": password}
+    request: Json = {"senders": senders, "networks": networks, "countries": countries, "prepaid": prepaid}
+    request |= {"login": login, "password": password}
     identity = ask(settings, {"verb": "account-save", "new": True, "name": name, **request})
     _done({"account": name, "id": identity}, f"added {name} as {identity}", as_json)
 
@@ -101,6 +105,42 @@ def account_remove(name: str, file: Path, as_json: bool) -> None:
     """Remove an account and its lines. Its faxes stay in the records."""
     identity = ask(config.load(file), {"verb": "account-remove", "name": name})
     _done({"account": name, "id": identity}, f"removed {name}", as_json)
+
+
+@account.command("credit", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("amount")
+@click.option("--about", default="", help="What the payment is called elsewhere; the same one is booked once.")
+@click.option("--note", default="by the operator", show_default=True, help="Why, for the book.")
+@in_file
+@as_json_option
+@reported
+def account_credit(name: str, amount: str, about: str, note: str, file: Path, as_json: bool) -> None:
+    """Book a payment of AMOUNT (EUR, e.g. 25.00; -25.00 takes it back)."""
+    settings = config.load(file)
+    try:
+        micro = -micro_eur(amount[1:]) if amount.startswith("-") else micro_eur(amount)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    has = ask(settings, {"verb": "account-credit", "name": name, "amount": micro, "about": about, "note": note})
+    hint = "" if has["prepaid"] else " (it does not pay in advance: set prepaid)"
+    _done({"account": name, **has}, f"{name} has {eur(has['available'])}{hint}", as_json)
+
+
+@account.command("ledger")
+@click.argument("name")
+@in_file
+@as_json_option
+@reported
+def account_ledger(name: str, file: Path, as_json: bool) -> None:
+    """What an account has, and its book, newest first."""
+    found = ask(config.load(file), {"verb": "account-ledger", "name": name})
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    screen.print(f"{name} has {eur(found['available'])}; {eur(found['held'])} more are set aside for its faxes.", markup=False)
+    if rows := [(one["at"], one["kind"], eur(one["amount"]), one["about"], one["note"]) for one in found["entries"]]:
+        print_table(("when", "what", "amount", "about", "note"), rows)
 
 
 def _done(facts: Json, text: str, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import time
 from collections.abc import Collection, Sequence
@@ -32,6 +33,8 @@ from gateway.units import Mail
 _REMEMBER = 60.0  # seconds a verified password is known
 _FRESH = 2.0  # seconds the list of accounts is used before it is read again
 _MOST = 1000  # remembered passwords
+_ARGON2 = "$argon2id$"
+_MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 class Identity:
@@ -69,19 +72,22 @@ class Identity:
             if secret := config.secret(section, "callback_secret"):
                 settings["callback_secret"] = secret
             self._fixed[section.name] = frozenset(settings)
-            kept = old.password_hash if old and password and await self._matches(old.password_hash, password) else ""
+            kept = old if old and password and await self._matches(old.password_hash, password) else None
+            digest = await self._digest(password, kept) if config.door.pamfax else ""
             declared.append(
                 Account(
                     id=old.id if old else AccountId(new_id("acc")),
                     name=section.name,
                     login=section.login,
-                    password_hash=kept or (await self.hashed(password) if password else ""),
+                    password_hash=kept.password_hash if kept else await self.hashed(password) if password else "",
                     senders=section.senders,
                     networks=section.networks,
                     countries=section.countries,
                     declared=True,
                     guid=old.guid if old else "",
                     settings=replace(old.settings if old else Settings(), **settings),
+                    prepaid=section.prepaid,
+                    digest_hash=digest,
                 )
             )
         ids = {account.name: account.id for account in declared}
@@ -120,19 +126,22 @@ class Identity:
             raise NotAdmitted("This account has been removed.")
         return changed
 
-    async def by_password(self, login: str, password: str) -> Account | None:
-        """The account that signs in so; None = wrong. Raises SpoolUnavailable."""
+    async def by_password(self, login: str, password: str, *, digest: bool = False) -> Account | None:
+        """The account that signs in so; None = wrong. With `digest` the password's MD5 does as well, where the account has
+        a hash of it. Raises SpoolUnavailable."""
         account = next((a for a in await self.all() if a.login and a.login.lower() == login.lower()), None)
         stored = account.password_hash if account and account.password_hash else self._nobody
-        digest = hmac.digest(self._key, _octets(f"{login}\0{password}"), hashlib.sha256)
-        known = self._verified.get(digest)
+        if digest and account and account.digest_hash and _MD5.fullmatch(password):
+            stored, password = account.digest_hash, password.lower()
+        remembered = hmac.digest(self._key, _octets(f"{login}\0{password}"), hashlib.sha256)
+        known = self._verified.get(remembered)
         if account and known and known[0] == stored and known[1] > time.monotonic():
             return account
         if not await self._matches(stored, password) or account is None or stored == self._nobody:
             return None
         if len(self._verified) >= _MOST:
             self._verified.clear()
-        self._verified[digest] = (stored, time.monotonic() + _REMEMBER)
+        self._verified[remembered] = (stored, time.monotonic() + _REMEMBER)
         return account
 
     async def by_network(self, sender: str, client: str) -> Account | None:
@@ -172,9 +181,23 @@ class Identity:
 
     async def hashed(self, password: str) -> str:
         """argon2id of a password; a string that is one already stays."""
-        if password.startswith("$argon2id$"):
+        if password.startswith(_ARGON2):
             return password
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._hasher.hash, _octets(password))
+
+    async def with_password(self, account: Account, password: str, *, digest: bool) -> Account:
+        """The account with another password; with `digest` its MD5 will do, too, where that is asked for."""
+        hashed = await self.hashed(password)
+        return replace(account, password_hash=hashed, digest_hash=await self._digest(password, None) if digest else "")
+
+    async def _digest(self, password: str, known: Account | None) -> str:
+        """argon2id of a password's MD5, which some programs send instead; "" where only a hash of the password is known.
+        That of an account which has this password already is kept."""
+        if not password or password.startswith(_ARGON2):
+            return ""
+        if known and known.digest_hash:
+            return known.digest_hash
+        return await self.hashed(hashlib.md5(_octets(password), usedforsecurity=False).hexdigest())
 
     def forget(self) -> None:
         """Read the accounts anew, and believe no remembered password."""

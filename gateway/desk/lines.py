@@ -32,6 +32,10 @@ class Lines:
         self._identity, self._store, self._carriers = identity, store, carriers
         self._domains = domains  # that are faxed: a mailbox there would come back as a fax
 
+    def sells(self) -> bool:
+        """Whether numbers can be bought from any carrier."""
+        return any(carrier.capabilities.sells for carrier in self._carriers.values())
+
     async def areas(self, state: str, *, carrier: str = "") -> Sequence[str]:
         """Area codes in which a number can be bought, of a state like "CA". Raises Refused, Unavailable.
 

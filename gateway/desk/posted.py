@@ -28,10 +28,13 @@ class File:
     content: bytes = field(repr=False)
 
 
-def mail(files: Sequence[File], *, name: str, address: str, subject: str, at: datetime, message_id: str = "") -> bytes:
+def mail(
+    files: Sequence[File], *, name: str, address: str, subject: str, at: datetime, message_id: str = "", text: str = ""
+) -> bytes:
     """A multipart mail of the files in their order, with CRLF.
 
     name, address  of the account, shown in the header line where no line of ours is
+    text           what a fax says that has no files: it stands on the cover page
     message_id     with one a repeated call is recognised; "" = nothing is a repetition
     """
     made = EmailMessage(policy=SMTP)
@@ -41,6 +44,10 @@ def mail(files: Sequence[File], *, name: str, address: str, subject: str, at: da
     if message_id:
         made["Message-ID"] = message_id
     made.make_mixed(boundary=_BOUNDARY)
+    if text:
+        said = EmailMessage(policy=SMTP)
+        said.set_content(text)
+        made.attach(said)
     for file in files:
         main, _, sub = _type(file).partition("/")
         part = EmailMessage(policy=SMTP)

@@ -61,7 +61,7 @@ async def release_received(store: Store, inbound: InboundId, by: str) -> str:
 async def _again(store: Store, case: Case, by: str) -> str:
     """A fresh transmission of the same submission to the same number."""
     old = case.transmission
-    call = Call(recipients=case.recipients, carrier=old.carrier, caller=old.caller, key="")
+    call = Call(recipients=case.recipients, carrier=old.carrier, caller=old.caller, key="", price=old.price)
     fresh = await store.write(submissions.again, case.submission, call)
     _log.info("%s sent again by %s as %s", old.id, by, fresh, extra={"action": "sent_again", "transmission": fresh})
     return f"sent again as {fresh}"

@@ -13,11 +13,14 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 
 from gateway import log, message, metrics
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
-from gateway.errors import NotAdmitted, TooMany
+from gateway.desk.prices import Prices
+from gateway.errors import NoCredit, NotAdmitted, TooMany
 from gateway.fax import (
     Account,
     AccountId,
@@ -32,11 +35,13 @@ from gateway.fax import (
     new_id,
 )
 from gateway.message import Headers
-from gateway.spool import inbounds, outbox, submissions
+from gateway.number import FaxNumber
+from gateway.spool import inbounds, ledger, outbox, submissions
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.spool.submissions import Call
+from gateway.units import eur
 
 _log = logging.getLogger(__name__)
 _BOUNCED = re.compile(r"bounce\+(in_[0-9a-z]{26})@", re.IGNORECASE)
@@ -47,10 +52,17 @@ class Desk:
     """Takes submissions and mail for the operator."""
 
     def __init__(
-        self, *, store: Store, documents: Documents, identity: Identity, admission: Admission, default_carrier: str
+        self,
+        *,
+        store: Store,
+        documents: Documents,
+        identity: Identity,
+        admission: Admission,
+        prices: Prices,
+        default_carrier: str,
     ) -> None:
         self._store, self._documents = store, documents
-        self._identity, self._admission = identity, admission
+        self._identity, self._admission, self._prices = identity, admission, prices
         self._default_carrier = default_carrier
 
     async def route(self, account: AccountId) -> tuple[str, str]:
@@ -64,6 +76,10 @@ class Desk:
         """May this account fax this number now? Raises Refused or Unavailable with the reply and the reason."""
         carrier, _ = await self.route(account.id)
         self._admission.check(account, recipient, carrier)
+        if (price := self._price(account, recipient.number)) is None:
+            return
+        if (credit := await self._store.read(ledger.of, account.id)).available < price:
+            raise NoCredit(f"A page to this number costs {eur(price)}; this account has {eur(credit.available)} left.")
 
     async def submit(
         self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
@@ -79,7 +95,13 @@ class Desk:
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
         calls = [
-            Call(recipients=group, carrier=carrier, caller=caller, key=_key(submission, number, sub_address))
+            Call(
+                recipients=group,
+                carrier=carrier,
+                caller=caller,
+                key=_key(submission, number, sub_address),
+                price=self._price(account, number),
+            )
             for (number, sub_address), group in _calls(recipients).items()
         ]
         accepted = await self._store.write(submissions.accept, submission, calls)
@@ -96,13 +118,19 @@ class Desk:
         cover: CoverPage,
         caller: str = "",
         most: int | None = None,
+        pages: int | None = None,
+        ids: Mapping[str, TransmissionId] = MappingProxyType({}),
+        not_before: datetime | None = None,
     ) -> list[TransmissionId]:
         """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
 
         caller  our line it is sent from, E.164; "" = the account's first
         most    faxes that the account may have on their way with these; None = any number
+        pages   how many it certainly has: an account that pays in advance then pays now; None = not known yet
+        ids     transmissions that were chosen before, by the number they call
+        not_before  nothing is done with the faxes earlier
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
-        TooMany, SpoolUnavailable.
+        NoCredit, TooMany, SpoolUnavailable.
         """
         carrier, first = await self.route(account.id)
         if caller:
@@ -119,7 +147,16 @@ class Desk:
         submission = replace(submission, cover=cover, redial=account.settings.redial)
         grouped = _calls(recipients)
         calls = [
-            Call(recipients=group, carrier=carrier, caller=caller or first, key=_key(submission, number, sub_address))
+            Call(
+                recipients=group,
+                carrier=carrier,
+                caller=caller or first,
+                key=_key(submission, number, sub_address),
+                price=self._price(account, number),
+                pages=pages,
+                id=ids.get(number),
+                not_before=not_before,
+            )
             for (number, sub_address), group in grouped.items()
         ]
         if most is None:
@@ -131,6 +168,10 @@ class Desk:
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    def _price(self, account: Account, called: str) -> int | None:
+        """Of a page, micro-EUR; None where the account does not pay in advance."""
+        return self._prices.page(FaxNumber(called)).amount if account.prepaid else None
 
     def _submission(
         self, account: Account, envelope: Envelope, headers: Headers, document: Sha256, content_hash: str

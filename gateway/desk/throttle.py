@@ -61,24 +61,28 @@ class Throttle:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._turns = asyncio.Semaphore(2)
 
-    async def by_password(self, client: str, login: str, password: str) -> Account | None:
+    async def by_password(self, client: str, login: str, password: str, *, digest: bool = False) -> Account | None:
         """The account that signs in so; None = wrong. Raises TooMany (how long to wait), SpoolUnavailable.
 
         client  its IP address, "" for a Unix socket
+        digest  the password's MD5 will do, where the account has a hash of that
         """
         network, name = _network(client), login.lower()[:_LONGEST]
         if f"{network} {name}" in self._known:
-            return await self._tried(network, name, login, password, {})
+            return await self._tried(network, name, login, password, {}, digest=digest)
         async with self._turns:
-            return await self._tried(network, name, login, password, {network: self._clients, name: self._logins})
+            others = {network: self._clients, name: self._logins}
+            return await self._tried(network, name, login, password, others, digest=digest)
 
-    async def _tried(self, network: str, name: str, login: str, password: str, others: dict[str, Tally]) -> Account | None:
+    async def _tried(
+        self, network: str, name: str, login: str, password: str, others: dict[str, Tally], *, digest: bool
+    ) -> Account | None:
         pair = f"{network} {name}"
         counts = {pair: self._pairs, **others}
         wait = max(tally.wait(key) for key, tally in counts.items())
         if wait > 0:
             raise TooMany("Too many failed sign-ins: wait, and check login and password.", retry_after=wait)
-        account = await self._identity.by_password(login, password)
+        account = await self._identity.by_password(login, password, digest=digest)
         if account is None:
             for key, tally in counts.items():
                 tally.add(key)

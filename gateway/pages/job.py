@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from gateway.sections import Presentation
 
 _YES, _NO = ("yes", "on", "true", "1"), ("no", "off", "none", "false", "0")
 _OF_A_MAIL = CoverPage()
+Asked = Callable[[Headers, Path, Path], Job]
+"""A job that lacks its mail: the headers, the file, and the folder for what is made."""
 
 
 def of_mail(
@@ -107,7 +109,7 @@ def _cover(cover: Cover, look: Presentation, call: CoverPage, asked: str) -> Cov
     if not call.wanted:
         return None
     if call != _OF_A_MAIL:
-        return replace(cover, template=look.cover)
+        return replace(cover, template=call.template or look.cover)
     if look.cover_policy == "never" or asked in _NO or (not asked and look.cover_policy == "asked"):
         return None
     if not asked:

@@ -109,13 +109,25 @@ def page_pngs(pdf: bytes | Path, *, width: int = 864, most: int = 20) -> list[by
     """Previews of the first `most` pages, `width` pixels wide, as PNG."""
     previews = []
     for page in _pages(pdf):
-        across, down = page.get_size()
-        out = io.BytesIO()
-        _grey(page, width, min(_HIGHEST, max(1, round(width * down / across)))).quantize(48).save(out, "PNG")
-        previews.append(out.getvalue())
+        previews.append(_png(page, width))
         if len(previews) >= most:
             break
     return previews
+
+
+def page_png(pdf: Path, wanted: int, width: int = 864) -> bytes | None:
+    """A preview of one page, from 1, as PNG; None: there is no such page."""
+    for number, page in enumerate(_pages(pdf), 1):
+        if number == wanted:
+            return _png(page, width)
+    return None
+
+
+def _png(page: pypdfium2.PdfPage, width: int) -> bytes:
+    across, down = page.get_size()
+    out = io.BytesIO()
+    _grey(page, width, min(_HIGHEST, max(1, round(width * down / across)))).quantize(48).save(out, "PNG")
+    return out.getvalue()
 
 
 def _pages(pdf: bytes | Path) -> Iterator[pypdfium2.PdfPage]:

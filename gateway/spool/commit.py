@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import SpoolUnavailable
-from gateway.fax import TransmissionId, TransmissionState
+from gateway.fax import AccountId, TransmissionId, TransmissionState
 from gateway.spool import bulk, schema
 
 T = TypeVar("T")
@@ -47,6 +47,10 @@ class Held(NamedTuple):
     number: str
     carrier: str
     state: TransmissionState
+    account: AccountId
+    pages: int
+    price: int | None
+    held: int | None
 
 
 @dataclass(slots=True)

@@ -54,6 +54,8 @@ def account(row: AnyRow) -> Account:
         declared=row.declared,
         guid=row.guid,
         settings=Settings(**json.loads(row.settings)),
+        prepaid=row.prepaid,
+        digest_hash=row.digest_hash,
     )
 
 
@@ -69,6 +71,8 @@ def account_values(account: Account) -> dict[str, Any]:
         "declared": account.declared,
         "guid": account.guid or secrets.token_hex(20),
         "settings": json.dumps(dataclasses.asdict(account.settings)),
+        "prepaid": account.prepaid,
+        "digest_hash": account.digest_hash,
     }
 
 
@@ -217,6 +221,9 @@ def transmission(row: AnyRow) -> Transmission:
         finished_at=of["finished_at"],
         due_at=of["due_at"],
         status=of["status"] or "",
+        price=of["price"],
+        held=of["held"],
+        cost=of["cost"],
     )
 
 

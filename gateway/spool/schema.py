@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     BindParameter,
     Boolean,
     Column,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     bindparam,
+    false,
     func,
     literal,
     select,
@@ -145,6 +147,8 @@ account = Table(
     Column("created_at", Moment, nullable=False),
     Column("guid", String(40), nullable=False, server_default=""),
     Column("settings", Text, nullable=False, server_default="{}"),
+    Column("prepaid", Boolean, nullable=False, server_default=false()),
+    Column("digest_hash", String, nullable=False, server_default=""),  # for clients that send md5(password)
     Index("ix_account_guid", "guid", unique=True),
 )
 
@@ -203,6 +207,10 @@ transmission = Table(
     Column("due_at", Moment),
     Column("status", String(8)),
     Column("shredded_at", Moment),  # when it gave up its documents
+    # Micro-EUR. What a page costs; NULL: nobody pays. What is held for it, from before the first call to the end; what it cost.
+    Column("price", BigInteger),
+    Column("held", BigInteger),
+    Column("cost", BigInteger),
     Index("ix_transmission_newest", "accepted_at", "id"),
     Index("ix_transmission_account", "account_id", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
@@ -382,6 +390,97 @@ discarded = Table(
     Column("at", Moment, nullable=False, index=True),
 )
 
+#: A program signed in at the PamFax door. The token is kept as its SHA-256; `state` is JSON.
+pamfax_session = Table(
+    "pamfax_session",
+    metadata,
+    Column("token", String(64), primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("application", String(64), nullable=False),
+    Column("used_at", Moment, nullable=False, index=True),
+    Column("lifetime", Integer, nullable=False),  # seconds without a call after which it ends
+    Column("state", Text, nullable=False),
+)
+
+#: A fax that a program is putting together, or has put together there. `body` is JSON.
+pamfax_job = Table(
+    "pamfax_job",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("changed_at", Moment, nullable=False, index=True),
+)
+
+#: The documents of such a fax: its files, and its pages once they are made.
+pamfax_file = Table(
+    "pamfax_file",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job_id", String(32), nullable=False, index=True),
+    Column("document", String(64), nullable=False, index=True),
+)
+
+#: What an account said about a fax there: read, in the trash, spam, published, a note.
+pamfax_mark = Table(
+    "pamfax_mark",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    Column("about", String(40), primary_key=True),
+    Column("kind", String(12), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+#: What a prepaid account can still spend, and what is held for its unfinished faxes; micro-EUR. `spool.ledger` alone
+#: writes it, in the transaction of the entry that says why.
+purse = Table(
+    "purse",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    Column("available", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+)
+
+#: Why a purse is what it is; never changed, never removed. The amounts of an account add up to what is available.
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("kind", String(8), nullable=False),  # hold, settle, refund, credit, debit, voucher
+    Column("amount", BigInteger, nullable=False),
+    Column("about", String(64), nullable=False),  # the fax, or whatever was paid for
+    Column("n", Integer, nullable=False),
+    Column("note", Text, nullable=False),
+    UniqueConstraint("kind", "about", "n"),  # nothing is booked twice
+    Index("ix_entry_account", "account_id", "at", "id"),
+)
+
+#: Programs that may call the PamFax API; the secret is needed in clear for checksums, and encrypted with the spool's key.
+application = Table(
+    "application",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("zone", String, nullable=False),
+    Column("declared", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+#: What an account has set in the PamFax API: `body` is JSON, its profile and rights.
+profile = Table(
+    "profile",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    Column("currency", String(3), nullable=False),  # "" = that of the door
+    Column("zone", String, nullable=False),  # "" = that of the application
+    Column("body", Text, nullable=False),
+)
+
 history = Table(
     "history",
     metadata,
@@ -412,6 +511,13 @@ Index("ix_outbox_subject", ABOUT)
 Index("ix_event_received", event.c.received_at)
 Index("ix_submission_document", submission.c.document)
 #: Every column that names a document. A submission that has given its own up has "".
-DOCUMENTS = (submission.c.document, transmission.c.document, inbound.c.document, inbound.c.original, outbox.c.document)
-for _column in DOCUMENTS[1:]:
+DOCUMENTS = (
+    submission.c.document,
+    transmission.c.document,
+    inbound.c.document,
+    inbound.c.original,
+    outbox.c.document,
+    pamfax_file.c.document,
+)
+for _column in DOCUMENTS[1:5]:
     _partial(f"ix_{_column.table.name}_{_column.name}", _column.is_not(None), _column)

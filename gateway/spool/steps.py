@@ -85,9 +85,17 @@ class Claim:
 
 
 def add(
-    t: Transaction, subject: str, kind: str, lane: str, *, account: str = "", band: int = 1, like: Claim | None = None
+    t: Transaction,
+    subject: str,
+    kind: str,
+    lane: str,
+    *,
+    account: str = "",
+    band: int = 1,
+    like: Claim | None = None,
+    not_before: datetime | None = None,
 ) -> None:
-    """A new step, due now. One that is owed for the fax of a claim has that fax's turn."""
+    """A new step, due now or later. One that is owed for the fax of a claim has that fax's turn."""
     age = like.turn(t) if like else t.now
     t.add(
         step,
@@ -95,7 +103,7 @@ def add(
             "subject": subject,
             "kind": kind,
             "lane": lane,
-            "due_at": age,
+            "due_at": not_before or age,
             "age": age,
             "tries": 0,
             "token": None,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select
 
-from gateway.errors import NotAdmitted
+from gateway.errors import NoCredit, NotAdmitted
 from gateway.fax import Recipient, Submission, SubmissionId, TransmissionId, TransmissionState, new_id
-from gateway.spool import rows, schema, steps
+from gateway.spool import ledger, rows, schema, steps
 from gateway.spool.commit import Transaction, together
 
 #: How long a repeated submission is known as such (QUE-07).
@@ -28,6 +28,14 @@ class Call:
     caller: str
     key: str
     """What makes a repetition recognisable (SHA-256, hex); "" = nothing does."""
+    id: TransmissionId | None = None
+    """Chosen before, so that it could be told; a repetition has the same. None: a new one."""
+    not_before: datetime | None = None
+    """Nothing is done with it before this time."""
+    price: int | None = None
+    """Of a page, micro-EUR, for an account that pays in advance; None: nobody pays."""
+    pages: int | None = None
+    """How many it certainly has: what they cost is set aside with the acceptance. None: not known before they are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +54,24 @@ class Accepted:
 
 @together
 def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) -> list[Accepted]:
-    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated."""
-    made = [(submission, [(TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
-    earlier = _seen(t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key])
-    return [_accepted(t, submission, calls, earlier) for submission, calls in made]
+    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated.
+
+    Raises NoCredit, and nothing is stored, where the account cannot pay for all pages that are known.
+    """
+    made = [(submission, [(call.id or TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
+    earlier = _seen(
+        t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
+    )
+    return [_accepted(t, submission, calls, {**earlier, **_chosen(t, calls)}) for submission, calls in made]
+
+
+def _chosen(t: Transaction, calls: Sequence[tuple[TransmissionId, Call]]) -> dict[TransmissionId, _Earlier]:
+    """Those whose transmission was chosen before and is there already: they are repetitions, however long ago."""
+    if not (ids := [tx for tx, call in calls if call.id]):
+        return {}
+    of = schema.transmission.c
+    found = t.db.execute(select(of.id, of.submission_id).where(of.id.in_(ids)))
+    return {row.id: _Earlier(row.id, row.submission_id) for row in found}
 
 
 def _accepted(
@@ -159,6 +181,9 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[tuple[
             "manifest": "",
             "accepted_at": t.now,
             "updated_at": t.now,
+            "due_at": call.not_before,
+            "price": call.price,
+            "held": _set_aside(t, submission, tx, call),
         }
         for tx, call in calls
     ]
@@ -166,6 +191,17 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[tuple[
         t.add(schema.transmission, row)
     for row in recipients:
         t.add(schema.recipient, row)
-    for n, (tx, _) in enumerate(calls, before):
-        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=steps.band(n))
+    for n, (tx, call) in enumerate(calls, before):
+        band = steps.band(n)
+        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=band, not_before=call.not_before)
         t.note(tx, "accepted", submission.envelope.door)
+
+
+def _set_aside(t: Transaction, submission: Submission, fax: TransmissionId, call: Call) -> int | None:
+    """The money that is held for a call from now on; None: none yet. Raises NoCredit."""
+    if call.price is None or call.pages is None:
+        return None
+    amount = call.price * call.pages
+    if not ledger.hold(t, submission.account, fax, amount, 0, f"{call.pages} pages"):
+        raise NoCredit
+    return amount

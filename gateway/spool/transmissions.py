@@ -14,11 +14,12 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from gateway.errors import Outcome
-from gateway.fax import Attempt, AttemptState, Sha256, TransmissionId, TransmissionState
+from gateway.fax import AccountId, Attempt, AttemptState, Sha256, TransmissionId, TransmissionState
 from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, lines, outbox, schema, steering, steps
+from gateway.spool import events, ledger, lines, outbox, schema, steering, steps
 from gateway.spool.commit import Held, Transaction, together
 from gateway.spool.steps import Claim
+from gateway.units import eur
 
 PREPARE, SEND, TRACK, HELD = "prepare", "send", "track", "held"
 
@@ -68,7 +69,7 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
 
     Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, so many calls at
     a time for the carrier and one for the called number, it is also refused while there are so many; the step is then
-    put back, which counts as no try.
+    put back, which counts as no try. What the fax costs is set aside here if it was not before: without credit it is held.
     """
     tried, calling, opened = dict[str, tuple[Held, Attempt]](), list[lines.Wanted](), set[str]()
     for claim, attempt, calls in wanted:
@@ -76,6 +77,9 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
         if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
             continue
         if _trying(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
+            continue
+        if not _paid(t, transmission, attempt.n):
+            _settle(t, claim, transmission, _unpaid(transmission))
             continue
         tried[claim.subject] = (transmission, attempt)
         values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
@@ -211,6 +215,8 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
         return False
     final = state in FINAL
     outcome = following.outcome.value if following.outcome else None
+    if final and transmission.held is not None:
+        _close(t, transmission, transmission.held, following)
     _move(
         t,
         transmission,
@@ -240,8 +246,41 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
 
 
+def _paid(t: Transaction, transmission: Held, n: int) -> bool:
+    """Whether money is set aside for all its pages, or nobody pays. Called before anything can be sent."""
+    if transmission.price is None:
+        return True
+    needed = transmission.price * transmission.pages
+    missing = needed - (transmission.held or 0)
+    if transmission.held is not None and missing <= 0:
+        return True
+    if not ledger.hold(t, transmission.account, transmission.id, missing, n, f"{transmission.pages} pages"):
+        return False
+    t.change(schema.transmission, {"id": transmission.id}, {"held": needed})
+    return True
+
+
+def _unpaid(transmission: Held) -> Next:
+    needed = eur((transmission.price or 0) * transmission.pages)
+    reason = f"The account's credit does not reach for this fax of {transmission.pages} pages, which costs {needed}."
+    alarm = "a fax is held: its account has no credit"
+    return Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason=reason, alarm=alarm)
+
+
+def _close(t: Transaction, transmission: Held, held: int, following: Next) -> None:
+    """What was set aside is spent, or given back."""
+    cost = 0
+    if following.state is TransmissionState.DELIVERED:
+        pages = following.pages_sent or transmission.pages
+        cost = ledger.settle(t, transmission.account, transmission.id, held, transmission.price or 0, pages)
+    else:
+        ledger.refund(t, transmission.account, transmission.id, held)
+    t.change(schema.transmission, {"id": transmission.id}, {"cost": cost})
+
+
 _table = schema.transmission
-_ROWS = select(_table.c.id, _table.c.number, _table.c.carrier, _table.c.state).where(schema.among(_table.c.id, "wanted"))
+_LOOKED_AT = ("id", "number", "carrier", "state", "account_id", "pages", "price", "held")
+_ROWS = select(*(_table.c[name] for name in _LOOKED_AT)).where(schema.among(_table.c.id, "wanted"))
 
 
 def _held_by(t: Transaction, claim: Claim) -> Held | None:
@@ -258,7 +297,13 @@ def _held_by(t: Transaction, claim: Claim) -> Held | None:
 
 def _read(t: Transaction, wanted: Collection[str]) -> dict[str, Held]:
     rows = t.db.execute(_ROWS, {"wanted": list(wanted)}).all()
-    return {row.id: Held(TransmissionId(row.id), row.number, row.carrier, TransmissionState(row.state)) for row in rows}
+    return {row.id: _held(*row) for row in rows}
+
+
+def _held(
+    identity: str, number: str, carrier: str, state: str, account: str, pages: int, price: int | None, held: int | None
+) -> Held:
+    return Held(TransmissionId(identity), number, carrier, TransmissionState(state), AccountId(account), pages, price, held)
 
 
 _attempt = schema.attempt

@@ -53,15 +53,18 @@ class WebDoor:
         *,
         checks: Mapping[str, Check] | None = None,
         refresh: Refresh | None = None,
+        house: bool = True,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
-        house = _House(checks or {}, refresh)
-        starlette = Starlette(routes=[*house.routes(), *routes])
+        """`house`: with health, readiness and metrics. `tls`: PEM files of the certificate chain and its key."""
+        own = _House(checks or {}, refresh).routes() if house else []
+        starlette = Starlette(routes=[*own, *routes])
         starlette.router.redirect_slashes = False  # a redirect would repeat the secret path in an answer
         self._http = http
         app: ASGIApp = starlette
         if http.proxies:
             app = ProxyHeadersMiddleware(app, trusted_hosts=list(http.proxies))  # type: ignore[arg-type, assignment]  # ASGI twice
-        self._server = _Server(_border(app))
+        self._server = _Server(_border(app), tls)
         self._address: tuple[str, int] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -103,10 +106,12 @@ class WebDoor:
 class _Server(uvicorn.Server):
     """uvicorn without its hold on the process: signals belong to the daemon."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tls: tuple[Path, Path] | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                ssl_certfile=tls[0] if tls else None,
+                ssl_keyfile=tls[1] if tls else None,
                 http="h11",
                 ws="none",
                 lifespan="off",

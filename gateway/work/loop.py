@@ -29,6 +29,7 @@ _LONGEST = 300.0  # seconds a failing step is pushed away at most
 _POISON = 12  # tries of one step: after these, about half an hour, an unexpected failure is a person's business
 _LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes
 _COMPARE_EVERY = 86400.0  # seconds between looks at what a carrier says it was given
+_ATTENTION_EVERY = 3600.0  # seconds between looks at what a carrier's account needs
 _STRAY_EVERY = 60.0  # seconds between looks for lanes that nobody works in
 _TIDY_EVERY = 3600.0  # seconds
 _DISCARD_EVERY = 300.0  # seconds
@@ -73,6 +74,10 @@ class Loop:
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
                 (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))
+                for name in self._shop.carriers
+            ),
+            *(
+                (f"looking at the account at {name}", _ATTENTION_EVERY, partial(sweep.attention, self._shop, name))
                 for name in self._shop.carriers
             ),
             *(

@@ -42,6 +42,13 @@ async def sweep(shop: Workshop, name: str) -> None:
         await _lines(shop, name, await shop.carriers[name].own_lines())
 
 
+async def attention(shop: Workshop, name: str) -> None:
+    """Tell the operator, once a day, what a carrier's account needs. Raises what it raises when it cannot be reached."""
+    if text := await shop.carriers[name].attention():
+        about = _about(name, "attention", f"{shop.now():%Y-%m-%d}")
+        await _alarm(shop, [(about, "a carrier's account needs a person", f"{name}: {text}")])
+
+
 async def _faxes(shop: Workshop, name: str, listed: Sequence[Listed]) -> None:
     able, now = shop.carriers[name].capabilities, shop.now()
     by_reference = defaultdict[str, list[Listed]](list)

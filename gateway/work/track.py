@@ -96,6 +96,9 @@ async def _look_up(
     if proof := next((stored.statement.carrier_ref for stored in said if stored.statement.carrier_ref), ""):
         await shop.store.write(transmissions.submitted, claim, attempt, proof, shop.now())
         return
+    if carrier.opens and not attempt.carrier_ref:
+        await _never_sent(shop, claim, case, carrier, attempt)
+        return
     if attempt.state is AttemptState.OPENING:
         text = "The gateway stopped while it handed this fax to the carrier."
         await shop.store.write(transmissions.uncertain, claim, attempt, text, shop.now() + _settled(shop, carrier))
@@ -109,15 +112,22 @@ async def _look_up(
         look_at = shop.now() + shop.config.work.poll
         await shop.store.write(transmissions.submitted, claim, attempt, receipt.carrier_ref, look_at)
     elif carrier.capabilities.absence_proves_unsent:
-        text = "The carrier never got it; nothing was sent."
-        ending = Ending(state=AttemptState.FAILED, outcome=Outcome.CARRIER_TROUBLE, text=text)
-        await finish(shop, claim, case, carrier, attempt, ending, ())
+        await _never_sent(shop, claim, case, carrier, attempt)
     else:
         await _undecided(shop, claim, case, _NOBODY_KNOWS)
 
 
+async def _never_sent(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt) -> None:
+    text = "The carrier never got it; nothing was sent."
+    ending = Ending(state=AttemptState.FAILED, outcome=Outcome.CARRIER_TROUBLE, text=text)
+    await finish(shop, claim, case, carrier, attempt, ending, ())
+
+
 async def _looked_up(shop: Workshop, carrier: Carrier, case: Case, attempt: Attempt) -> Receipt | None:
-    """By our reference; where the carrier does not keep it, by number and time in its list."""
+    """By the id it got before it was sent, or by our reference; where there is neither, by number and time in the list."""
+    if attempt.carrier_ref:
+        sent = await _answered(carrier, carrier.went_out(attempt.carrier_ref))
+        return Receipt(carrier_ref=attempt.carrier_ref) if sent else None
     if carrier.capabilities.finds or not carrier.capabilities.lists:
         return await _answered(carrier, carrier.find(attempt.reference))
     listed = await _answered(carrier, carrier.listing(attempt.opened_at - SKEW))

@@ -24,10 +24,11 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await steered.apply(shop, claim, case, case.wishes)
         return
     state = case.transmission.state
-    if state is T.ACCEPTED:
-        await prepare(shop, claim, case)
-    elif state is T.DEFERRED and (due := case.transmission.due_at) and due > shop.now():
+    due = case.transmission.due_at
+    if state in (T.ACCEPTED, T.DEFERRED) and due and due > shop.now():
         await shop.store.write(steps.put_back, claim, due_at=due)  # a nudge is a reason to look, not to dial early
+    elif state is T.ACCEPTED:
+        await prepare(shop, claim, case)
     elif state in (T.READY, T.DEFERRED):
         await send(shop, claim, case)
     elif state is T.SENDING:

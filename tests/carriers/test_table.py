@@ -88,6 +88,7 @@ async def test_a_carrier_is_born_refusing(tmp_path: Path) -> None:
         for call in (
             bare.poll("x"),
             bare.find("x"),
+            bare.went_out("x"),
             bare.cancel("x"),
             bare.listing(tools.now()),
             bare.list_inbound(),

@@ -12,6 +12,7 @@ from gateway.carriers.base import Capabilities
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
+from gateway.desk.prices import Prices
 from gateway.desk.submit import Desk
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -76,4 +77,11 @@ async def identity(store: Store) -> AsyncIterator[Identity]:
 @pytest.fixture
 def desk(store: Store, documents: Documents, identity: Identity) -> Desk:
     able = {"main": Capabilities(sub_addresses=True), "other": Capabilities()}
-    return Desk(store=store, documents=documents, identity=identity, admission=Admission(able), default_carrier="main")
+    return Desk(
+        store=store,
+        documents=documents,
+        identity=identity,
+        admission=Admission(able),
+        prices=Prices(configured()),
+        default_carrier="main",
+    )

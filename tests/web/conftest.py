@@ -18,6 +18,7 @@ from gateway.config import Config, parse
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.lines import Lines
+from gateway.desk.prices import Prices
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
 from gateway.fax import Account
@@ -112,6 +113,7 @@ async def opened(folder: Path, config: Config) -> AsyncIterator[Door]:
         documents=documents,
         identity=identity,
         admission=Admission({"main": Capabilities()}),
+        prices=Prices(config),
         default_carrier="main",
     )
     async with httpx.AsyncClient() as http:

@@ -1,0 +1,269 @@
+"""Verbs of the PamFax door: sessions, the faxes that programs put together there, and what accounts say about their faxes.
+
+A job is a JSON record and the documents it needs; they are named by rows, so that nobody takes them away meanwhile. What
+nobody has touched for a day is dropped when somebody begins another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
+
+from gateway.fax import AccountId, Sha256, Transmission, TransmissionId, TransmissionState
+from gateway.spool import rows, steps
+from gateway.spool.commit import Transaction
+from gateway.spool.schema import (
+    discarded,
+    inbound,
+    moment,
+    pamfax_file,
+    pamfax_job,
+    pamfax_mark,
+    pamfax_session,
+    step,
+    transmission,
+)
+
+Body = dict[str, Any]  # JSON
+T = TypeVar("T")
+_KEPT = timedelta(days=1)
+_MOST_NOTES = 100
+_SOME = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A program that has signed in."""
+
+    token: str
+    """SHA-256 of what the program holds, hex."""
+    account: AccountId
+    application: str
+    """The key it came with."""
+    state: Body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What an account said about a fax."""
+
+    about: str
+    kind: str
+    n: int
+    at: datetime
+    text: str
+
+
+def begin(t: Transaction, session: Session, lifetime: int) -> None:
+    """A new session, that ends `lifetime` seconds after its last call. Those that are long over go."""
+    t.db.execute(delete(pamfax_session).where(pamfax_session.c.used_at < t.now - _KEPT))
+    t.db.execute(
+        insert(pamfax_session),
+        {
+            "token": session.token,
+            "account_id": session.account,
+            "application": session.application,
+            "used_at": t.now,
+            "lifetime": lifetime,
+            "state": json.dumps(session.state),
+        },
+    )
+
+
+def use(t: Transaction, token: str) -> Session | None:
+    """The session, if it has not ended; it goes on from now."""
+    row = t.db.execute(select(pamfax_session).where(pamfax_session.c.token == token)).first()
+    if row is None or row.used_at + timedelta(seconds=row.lifetime) <= t.now:
+        return None
+    t.db.execute(update(pamfax_session).where(pamfax_session.c.token == token).values(used_at=t.now))
+    return Session(token=row.token, account=row.account_id, application=row.application, state=json.loads(row.state))
+
+
+def change_session(t: Transaction, token: str, changes: Mapping[str, Any]) -> None:
+    """Change some of what a session knows."""
+    one = pamfax_session.c.token == token
+    row = t.db.execute(select(pamfax_session.c.state).where(one).with_for_update()).first()
+    if row is not None:
+        t.db.execute(update(pamfax_session).where(one).values(state=json.dumps({**json.loads(row.state), **changes})))
+
+
+def end(t: Transaction, token: str) -> None:
+    """It has signed out."""
+    t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token))
+
+
+def end_all(t: Transaction, account: AccountId) -> None:
+    """Its password has changed."""
+    t.db.execute(delete(pamfax_session).where(pamfax_session.c.account_id == account))
+
+
+def open_job(t: Transaction, token: str, account: AccountId, job: str, body: Body) -> None:
+    """A new job, which becomes the session's; some of those that everybody has forgotten go."""
+    old = select(pamfax_job.c.id).where(pamfax_job.c.changed_at < t.now - _KEPT).order_by(pamfax_job.c.changed_at)
+    for one in list(t.db.scalars(old.limit(_SOME).with_for_update(skip_locked=True))):
+        _drop(t, one)
+    values = {"id": job, "account_id": account, "body": json.dumps(body), "changed_at": t.now}
+    t.db.execute(insert(pamfax_job), values)
+    change_session(t, token, {"job": job})
+
+
+def job(db: Connection, identity: str, account: AccountId) -> Body | None:
+    """One job of an account."""
+    one = (pamfax_job.c.id == identity, pamfax_job.c.account_id == account)
+    body = db.scalar(select(pamfax_job.c.body).where(*one))
+    return None if body is None else dict(json.loads(body))
+
+
+def change_job(
+    t: Transaction, identity: str, change: Callable[[Body], T], documents: Mapping[str, Sha256] | None = None
+) -> T | None:
+    """What `change` does to the record, whoever changes it at the same time; its answer. None: there is no such job.
+
+    documents  that it needs from now on, by ids of theirs; those of its ids that the record no longer has under
+               `documents` are let go of
+    """
+    row = t.db.execute(select(pamfax_job.c.body).where(pamfax_job.c.id == identity).with_for_update()).first()
+    if row is None:
+        return None
+    body = json.loads(row.body)
+    answer = change(body)
+    values = {"body": json.dumps(body), "changed_at": t.now}
+    t.db.execute(update(pamfax_job).where(pamfax_job.c.id == identity).values(**values))
+    for name, document in (documents or {}).items():
+        t.db.execute(insert(pamfax_file), {"id": name, "job_id": identity, "document": document})
+    _let_go(t, identity, body.get("documents", ()))
+    return answer
+
+
+def files(db: Connection, job: str) -> dict[str, Sha256]:
+    """The documents of a job, by their ids."""
+    found = db.execute(select(pamfax_file.c.id, pamfax_file.c.document).where(pamfax_file.c.job_id == job))
+    return {row.id: Sha256(row.document) for row in found}
+
+
+def mark(t: Transaction, account: AccountId, about: str, kind: str, text: str = "") -> bool:
+    """Say something about a fax, once. False: it was said before."""
+    if _marked(t.db, account, about, kind):
+        return False
+    _insert_mark(t, account, about, kind, 0, text)
+    return True
+
+
+def unmark(t: Transaction, account: AccountId, about: str, kind: str) -> bool:
+    """Take it back. False: it was not said."""
+    of = pamfax_mark.c
+    return t.db.execute(delete(pamfax_mark).where(of.account_id == account, of.about == about, of.kind == kind)).rowcount > 0
+
+
+def note(t: Transaction, account: AccountId, about: str, text: str) -> bool:
+    """Add a note to a fax. False: it has a hundred."""
+    earlier = _marked(t.db, account, about, "note")
+    if len(earlier) >= _MOST_NOTES:
+        return False
+    _insert_mark(t, account, about, "note", max(earlier, default=0) + 1, text)
+    return True
+
+
+def marks(db: Connection, account: AccountId, *, kinds: Sequence[str] = (), about: Sequence[str] = ()) -> list[Mark]:
+    """What an account said, oldest first: of some kinds, about some faxes; "" or nothing = all."""
+    of = pamfax_mark.c
+    query = select(pamfax_mark).where(of.account_id == account).order_by(of.at, of.n)
+    if kinds:
+        query = query.where(of.kind.in_(kinds))
+    if about:
+        query = query.where(of.about.in_(about))
+    return [Mark(about=row.about, kind=row.kind, n=row.n, at=row.at, text=row.text) for row in db.execute(query)]
+
+
+def sent(
+    db: Connection, account: AccountId, states: Collection[TransmissionState], *, limit: int, offset: int = 0
+) -> list[Transmission]:
+    """An account's faxes in some states that are not in its trash, newest first."""
+    of = transmission.c
+    query = (
+        select(transmission)
+        .where(of.account_id == account, of.state.in_([state.value for state in states]), of.id.not_in(_gone(account)))
+        .order_by(of.accepted_at.desc(), of.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return [rows.transmission(row) for row in db.execute(query)]
+
+
+def received(db: Connection, account: AccountId, *, limit: int, offset: int = 0) -> list[Any]:
+    """What arrived for an account and is not in its trash, newest first: `InboundFax`es."""
+    of = inbound.c
+    query = (
+        select(inbound)
+        .where(of.account_id == account, of.id.not_in(_gone(account)))
+        .order_by(of.announced_at.desc(), of.id.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    return [rows.inbound(row) for row in db.execute(query)]
+
+
+def group(db: Connection, transmission_id: TransmissionId) -> list[Transmission]:
+    """A fax and those that went out with it, in their order."""
+    of = transmission.c
+    same = select(of.submission_id).where(of.id == transmission_id).scalar_subquery()
+    return [rows.transmission(row) for row in db.execute(select(transmission).where(of.submission_id == same).order_by(of.id))]
+
+
+def changed(db: Connection, account: AccountId, place: str, limit: int) -> list[Transmission]:
+    """An account's faxes that changed after a `place` ("TIME" or "TIME ID"), those that changed first first."""
+    of = transmission.c
+    at, _, last = place.partition(" ")
+    query = (
+        select(transmission)
+        .where(of.account_id == account, tuple_(of.updated_at, of.id) > tuple_(moment(datetime.fromisoformat(at)), last))
+        .order_by(of.updated_at, of.id)
+        .limit(limit)
+    )
+    return [rows.transmission(row) for row in db.execute(query)]
+
+
+def delay(t: Transaction, fax: TransmissionId, until: datetime) -> bool:
+    """A fax that waits for its time goes out at another one. False: it does not wait for one any more."""
+    of = transmission.c
+    waiting = (of.id == fax, of.state == TransmissionState.ACCEPTED.value, of.due_at > t.now)
+    if not t.db.execute(update(transmission).where(*waiting).values(due_at=until, updated_at=t.now)).rowcount:
+        return False
+    t.db.execute(update(step).where(step.c.subject == fax, step.c.token.is_(None)).values(due_at=until))
+    t.woken.add(steps.CONVERT)
+    return True
+
+
+def _gone(account: AccountId) -> Any:
+    """Ids of what is in the trash, or out of it for good. Any: a subquery."""
+    of = pamfax_mark.c
+    return select(of.about).where(of.account_id == account, of.kind.in_(("trash", "removed")))
+
+
+def _marked(db: Connection, account: AccountId, about: str, kind: str) -> list[int]:
+    of = pamfax_mark.c
+    return list(db.scalars(select(of.n).where(of.account_id == account, of.about == about, of.kind == kind)))
+
+
+def _insert_mark(t: Transaction, account: AccountId, about: str, kind: str, n: int, text: str) -> None:
+    values = {"account_id": account, "about": about, "kind": kind, "n": n, "at": t.now, "text": text}
+    t.db.execute(insert(pamfax_mark), values)
+
+
+def _drop(t: Transaction, identity: str) -> None:
+    t.db.execute(delete(pamfax_job).where(pamfax_job.c.id == identity))
+    _let_go(t, identity, ())
+
+
+def _let_go(t: Transaction, identity: str, kept: Collection[str]) -> None:
+    """The documents of a job that it no longer needs leave the shelf soon."""
+    of = pamfax_file.c
+    for row in t.db.execute(select(of.id, of.document).where(of.job_id == identity)).all():
+        if row.id not in kept:
+            t.db.execute(delete(pamfax_file).where(of.id == row.id))
+            t.insert_new(discarded, [{"sha256": row.document, "at": t.now}], own="sha256")

@@ -1,0 +1,50 @@
+"""An account's faxes by the uuids that programs have. What belongs to another account is as unknown as what never was."""
+
+from __future__ import annotations
+
+from gateway.fax import InboundFax, Sha256, Transmission
+from gateway.spool import inbounds, pamfax, queries
+from gateway.web.pamfax.call import Call, Fault
+from gateway.web.pamfax.house import House
+
+
+async def find(house: House, call: Call, uuid: str) -> Transmission | InboundFax | None:
+    """A sent or received fax of the account."""
+    sent = await house.store.read_one(queries.transmissions, f"tx_{uuid}")
+    received = None if sent else await house.store.read(inbounds.get, f"in_{uuid}")
+    fax = sent or received
+    if fax is None or fax.account != call.account.id:
+        return None
+    gone = await house.store.read(pamfax.marks, call.account.id, kinds=("removed",), about=(fax.id,))
+    return None if gone else fax
+
+
+async def any_fax(house: House, call: Call, uuid: str) -> Transmission | InboundFax:
+    """The same. Raises Fault where there is none."""
+    if (fax := await find(house, call, uuid)) is None:
+        raise Fault("fax_not_found", "There is no such fax.")
+    return fax
+
+
+async def sent(house: House, call: Call, uuid: str) -> Transmission:
+    """A sent fax. Raises Fault."""
+    fax = await any_fax(house, call, uuid)
+    if not isinstance(fax, Transmission):
+        raise Fault("fax_not_found", "There is no such sent fax.")
+    return fax
+
+
+async def received(house: House, call: Call, uuid: str) -> InboundFax:
+    """A received fax. Raises Fault."""
+    fax = await any_fax(house, call, uuid)
+    if not isinstance(fax, InboundFax):
+        raise Fault("fax_not_found", "There is no such received fax.")
+    return fax
+
+
+async def document(house: House, call: Call, uuid: str) -> Sha256:
+    """The pages of a fax. Raises Fault."""
+    fax = await any_fax(house, call, uuid)
+    if fax.document is None:
+        raise Fault("file_not_found", "The pages of this fax are not kept here, or not made yet.")
+    return fax.document

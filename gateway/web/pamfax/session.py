@@ -1,0 +1,168 @@
+"""Session: sign in, stay signed in, hear what changed. Section 6.1 of reference/pamfax.md.
+
+What the public material leaves open, and what was chosen:
+
+- A session ends ten minutes after its last call, or after `timetolifeminutes`, at most a day.
+- A login identifier is a one-time token for VerifyFromIdentifier; it ends after `timetolifeminutes`, at most a day.
+- A wrong login and a wrong password are both `user_not_found`; who fails too often hears `too_many_requests`.
+- ListChanges answers the list `Changes`: `uuid`, `type`, `state`, `updated`, each change once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.carriers.pamfax_wire import Listing
+from gateway.fax import Account
+from gateway.fax import TransmissionState as T
+from gateway.spool import pamfax as records
+from gateway.spool.pamfax import Session
+from gateway.web.pamfax import money, shapes
+from gateway.web.pamfax.call import Call, Fault, Members, Processor
+from gateway.web.pamfax.house import House
+
+session = Processor("Session")
+_LONGEST = 86_400  # seconds
+_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_RIGHTS = ("see_credit", "buy_credit", "buy_number", "transfer_credit", "receive_messages")
+IDENTIFIER = "identifier"
+_CHANGED: Mapping[str, frozenset[T]] = {
+    "faxsending": frozenset({T.SENDING}),
+    "faxsucceeded": frozenset({T.DELIVERED}),
+    "faxfailed": frozenset({T.FAILED, T.CANCELLED}),
+    "faxretrying": frozenset({T.DEFERRED}),
+}
+_MOST = 100  # changes in one answer
+_log = logging.getLogger(__name__)
+
+
+def hashed(token: str) -> str:
+    """As tokens are kept."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+@session.method("VerifyUser", user=False)
+async def verify_user(house: House, call: Call) -> Members:
+    username, password = call.raw("username", 200).strip(), call.raw("password", 1000)
+    account = await _by_password(house, call, username, password)
+    if account is None:
+        _log.warning(
+            "wrong login or password at the PamFax door from %s", call.client, extra={"action": "pamfax_sign_in_failed"}
+        )
+        raise Fault("user_not_found", "User name or password is wrong.")
+    return await signed_in(house, call, account)
+
+
+async def _by_password(house: House, call: Call, username: str, password: str) -> Account | None:
+    login = username
+    for account in await house.identity.all():  # some programs send the user name's MD5
+        if account.login and hashlib.md5(account.login.encode(), usedforsecurity=False).hexdigest() == username.lower():
+            login = account.login
+    return await house.throttle.by_password(call.client, login, password, digest=True) if login and password else None
+
+
+async def signed_in(house: House, call: Call, account: Account) -> Members:
+    """A new session for an account, and what VerifyUser answers."""
+    token = "".join(secrets.choice(_DIGITS) for _ in range(32))
+    lifetime = min(60 * call.count("timetolifeminutes", 0), _LONGEST) or int(house.door.session.total_seconds())
+    fresh = Session(token=hashed(token), account=account.id, application=call.application, state={})
+    await house.store.write(records.begin, fresh, lifetime)
+    call = replace(call, zone=await house.zone_of(account, call.zone), signed_in=(fresh, account))
+    return {
+        **await _user(house, call),
+        "UserToken": {"token": token},
+        "UserRights": [{"name": name, "allowed": int(name != "transfer_credit")} for name in _RIGHTS],
+    }
+
+
+async def _user(house: House, call: Call) -> dict[str, Any]:
+    purse = await money.of(house, call.account)
+    return {
+        "User": await shapes.user(house, call, purse),
+        "Currency": {"code": purse.currency, "raw_symbol": money.symbol(purse.currency)},
+    }
+
+
+@session.method("CreateLoginIdentifier")
+async def create_login_identifier(house: House, call: Call) -> Members:
+    identifier = secrets.token_hex(16)
+    minutes = min(max(1, call.count("timetolifeminutes", 60)), _LONGEST // 60)
+    one = Session(
+        token=hashed(f"{IDENTIFIER} {identifier}"),
+        account=call.account.id,
+        application=call.application,
+        state={IDENTIFIER: True},
+    )
+    await house.store.write(records.begin, one, 60 * minutes)
+    return {"UserIdentifier": {"identifier": identifier}}
+
+
+@session.method("VerifyFromIdentifier", user=False)
+async def verify_from_identifier(house: House, call: Call) -> Members:
+    token = hashed(f"{IDENTIFIER} {call.raw('identifier', 100).strip()}")
+    found = await house.store.write(records.use, token)
+    account = await house.identity.by_id(found.account) if found and found.application == call.application else None
+    if account is None:
+        raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
+    await house.store.write(records.end, token)
+    return await signed_in(house, call, account)
+
+
+@session.method("RemoveLoginIdentifier")
+async def remove_login_identifier(house: House, call: Call) -> Members:
+    await house.store.write(records.end, hashed(f"{IDENTIFIER} {call.needed('identifier', 100)}"))
+    return {}
+
+
+@session.method("KeepAlive")
+@session.method("Ping")
+async def keep_alive(_house: House, call: Call) -> Members:
+    assert call.session  # that it was used was written down before
+    return {}
+
+
+@session.method("Logout")
+async def logout(house: House, call: Call) -> Members:
+    await house.store.write(records.end, call.session.token)
+    return {}
+
+
+@session.method("ReloadUser")
+async def reload_user(house: House, call: Call) -> Members:
+    return await _user(house, call)
+
+
+@session.method("RegisterListener")
+async def register_listener(house: House, call: Call) -> Members:
+    wanted = set(call.texts("listener_types"))
+    if unknown := wanted - {"faxall", *_CHANGED}:
+        raise Fault("bad_property", f"There is no listener {sorted(unknown)[0][:40]}; there are faxall, {', '.join(_CHANGED)}.")
+    types = set(_CHANGED) if "faxall" in wanted else wanted
+    if call.flag("append"):
+        types |= set(call.session.state.get("listener", ()))
+    changes = {"listener": sorted(types), "listened": call.session.state.get("listened") or house.store.now().isoformat()}
+    await house.store.write(records.change_session, call.session.token, changes)
+    return {}
+
+
+@session.method("ListChanges")
+async def list_changes(house: House, call: Call) -> Members:
+    types, since = call.session.state.get("listener", ()), call.session.state.get("listened", "")
+    if not types:
+        return {"Changes": []}
+    found = await house.store.read(records.changed, call.account.id, since, _MOST)
+    told = [
+        {"uuid": fax.id[3:], "type": kind, "state": shapes.state(fax, call.now), "updated": call.told(fax.updated_at)}
+        for fax in found
+        for kind in types
+        if fax.state in _CHANGED[kind]
+    ]
+    if found:
+        place = {"listened": f"{found[-1].updated_at.isoformat()} {found[-1].id}"}
+        await house.store.write(records.change_session, call.session.token, place)
+    return {"Changes": Listing(entries=told, entry="Change")}

@@ -1,0 +1,187 @@
+"""What the PamFax API says about a user, a fax and a received fax. Sections 7.2 and 8 of reference/pamfax.md.
+
+What the public material leaves open, and what was chosen:
+
+- A uuid is our id without its prefix: 26 letters and digits. A fax's document has the fax's uuid.
+- In progress: `queued`, `sending`, `retrying`, `delayed`, `held`. `status_code` is 0, or 1 for what has failed.
+- A received fax: `sender`, `number` (our line), `pages`, `state`, `read`, `is_spam`, `received`, `complete`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import phonenumbers
+from phonenumbers import PhoneNumberType, geocoder
+
+from gateway.errors import Outcome
+from gateway.fax import InboundFax, Transmission
+from gateway.fax import TransmissionState as T
+from gateway.lifecycle import FINAL
+from gateway.number import FaxNumber
+from gateway.report.facts import SHORT
+from gateway.web.pamfax.call import Call
+from gateway.web.pamfax.house import House
+from gateway.web.pamfax.money import Purse
+
+_STATES = {
+    T.ACCEPTED: "queued",
+    T.READY: "queued",
+    T.SENDING: "sending",
+    T.DEFERRED: "retrying",
+    T.HELD: "held",
+    T.DELIVERED: "success",
+    T.FAILED: "failure",
+    T.CANCELLED: "cancelled",
+}
+_KINDS = {
+    PhoneNumberType.MOBILE: "MOBILE",
+    PhoneNumberType.TOLL_FREE: "FREE",
+    PhoneNumberType.VOIP: "VOIP",
+    PhoneNumberType.PERSONAL_NUMBER: "PERSONAL",
+}
+
+
+def state(fax: Transmission, now: datetime) -> str:
+    waits = fax.state is T.ACCEPTED and fax.due_at is not None and fax.due_at > now
+    return "delayed" if waits else _STATES[fax.state]
+
+
+async def user(_house: House, call: Call, purse: Purse) -> dict[str, Any]:
+    account = call.account
+    address = account.login if "@" in account.login else ""
+    return {
+        "uuid": account.guid[:32],
+        "username": account.login,
+        "created": None,
+        "credit": purse.credit,
+        "free_credit": 0,
+        "inactive_credit": 0,
+        "reactivated_credit": 0,
+        "email": address,
+        "confirmed": int(bool(address)),
+        "region": purse.region,
+        "is_member": 0,
+        "cm_availible": 0,
+        "name": account.name,
+    }
+
+
+def number_facts(number: str) -> dict[str, Any]:
+    """What is known of a fax number in E.164: all of it texts, "" where it is not."""
+    fax, parsed = FaxNumber(number), phonenumbers.parse(number)
+    national = phonenumbers.national_significant_number(parsed)
+    place = geocoder.description_for_number(parsed, "en")
+    return {
+        "number": number,
+        "formatted_number": fax.readable,
+        "number_type": _KINDS.get(phonenumbers.number_type(parsed), "FIXED"),
+        "country_code": fax.country,
+        "country_prefix": str(parsed.country_code),
+        "area_code": national[: phonenumbers.length_of_geographical_area_code(parsed)],
+        "city": place,
+        "description": place,
+    }
+
+
+def recipient(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+    """A fax on its way: `FaxRecipient`."""
+    facts = number_facts(fax.number)
+    return {
+        "uuid": fax.id[3:],
+        "number": fax.number,
+        "formatted_number": facts["formatted_number"],
+        "name": "",
+        "country": facts["country_code"],
+        "area_code": facts["area_code"],
+        "number_type": facts["number_type"],
+        "description": facts["description"],
+        "price_per_page": purse.shown(fax.price),
+        "price": purse.shown(fax.held),
+        "pages": fax.pages or None,
+        "currency": purse.currency,
+        "currency_rate": purse.rate,
+        "state": state(fax, call.now),
+        "status_code": 0,
+        "status_message": _message(fax),
+        "duration": 0,
+        "sent": None,
+        "completed": None,
+        "transmission_report": "",
+        "created": call.told(fax.accepted_at),
+        "updated": call.told(fax.updated_at),
+    }
+
+
+def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+    """A fax that has ended: `FaxHistoryModel`."""
+    facts, delivered = number_facts(fax.number), fax.state is T.DELIVERED
+    sent = fax.pages_sent or (fax.pages if delivered else 0)
+    return {
+        "uuid": fax.id[3:],
+        "state": state(fax, call.now),
+        "status_code": 0 if delivered else 1,
+        "status_message": _message(fax),
+        "number": fax.number,
+        "formatted_number": facts["formatted_number"],
+        "name": "",
+        "country": facts["country_code"],
+        "country_prefix": facts["country_prefix"],
+        "area_code": facts["area_code"],
+        "number_type": facts["number_type"],
+        "description": facts["description"],
+        "pages": fax.pages,
+        "pages_sent": sent,
+        "price": purse.shown(fax.cost),
+        "price_per_page": purse.shown(fax.price),
+        "cost": purse.shown(fax.cost),
+        "currency": purse.currency,
+        "refunded": 0,
+        "sender_name": None,
+        "sender_fax": fax.caller or None,
+        "created": call.told(fax.accepted_at),
+        "sent": call.told(fax.finished_at) if delivered else None,
+        "completed": call.told(fax.finished_at),
+        "cancelled": call.told(fax.finished_at) if fax.state is T.CANCELLED else None,
+        "files_present": int(fax.document is not None),
+        "file_uuid": fax.id[3:] if fax.document else None,
+        "outfile_uuid": fax.id[3:] if fax.document else None,
+        "transmission_report": "",
+    }
+
+
+def sent_fax(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+    """A fax as it stands in a list."""
+    return history(call, fax, purse) if fax.state in FINAL else recipient(call, fax, purse)
+
+
+def inbox_fax(call: Call, fax: InboundFax, said: Collection[str]) -> dict[str, Any]:
+    """A received fax. `said` are the kinds of mark it has."""
+    return {
+        "uuid": fax.id[3:],
+        "file_uuid": fax.id[3:] if fax.document else None,
+        "number": fax.line,
+        "sender": fax.caller or fax.station_id,
+        "sender_number": fax.caller,
+        "sender_name": fax.station_id,
+        "pages": fax.pages,
+        "state": "success" if fax.document else "receiving",
+        "complete": int(fax.complete),
+        "read": int("read" in said),
+        "is_spam": int("spam" in said),
+        "published": int("published" in said),
+        "received": call.told(fax.received_at),
+        "created": call.told(fax.received_at),
+    }
+
+
+def _message(fax: Transmission) -> str:
+    """The reason in words; the operator's own troubles stay his."""
+    if fax.state is T.DELIVERED:
+        return "ok"
+    if fax.outcome in (None, Outcome.DELIVERED):
+        return ""
+    words = SHORT[fax.outcome]
+    return f"{words}: {fax.reason}" if fax.outcome is Outcome.DOCUMENT_REFUSED and fax.reason else words

@@ -1,0 +1,188 @@
+"""The PamFax API, served: the programs written for it run against this gateway. Wire reference: reference/pamfax.md.
+
+`/pamfax/PROCESSOR/METHOD`, and `/PROCESSOR/METHOD` on a listener of its own; GET and POST, query and body merged (the body
+wins), doubled and trailing slashes, names in any case. The processors are in `pamfax`. What the public material leaves open,
+and what was chosen:
+
+- Everything is HTTP 200 with a `result`, but what is no call: 405 for a method, 408 and 413 for a body, 503 while the spool
+  is down. `404` is the code of a processor or method that does not exist, `500` of a fault of ours.
+- A key that is unknown, a checksum that is wrong and a secret that is wrong are all `403`. `apicheck` wins over `apisecret`.
+- A token that is missing is `no_user_logged_in`, one that has ended `session_not_found`.
+- `apioutputformat` is taken leniently: what ends in JSON is JSON.
+
+Limits: a body is at most 31.5 MB and comes within two minutes; the secret word in clear is as good as TLS is.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
+
+from gateway.carriers import pamfax_wire as wire
+from gateway.carriers.pamfax_wire import Answer
+from gateway.desk.applications import Application, Applications
+from gateway.desk.throttle import Tally
+from gateway.errors import GatewayError, NoCredit, Refused, SpoolUnavailable, TooMany, Unavailable
+from gateway.fax import Account
+from gateway.spool import pamfax as records
+from gateway.spool.pamfax import Session
+from gateway.web import form
+from gateway.web.pamfax.absent import processors
+from gateway.web.pamfax.call import Call, Fault, Method
+from gateway.web.pamfax.house import House
+from gateway.web.pamfax.session import IDENTIFIER, hashed
+
+PREFIX = "/pamfax"
+_MAX_BODY = 31_500_000  # bytes: 30 MB of a file and its wrapping
+_BODY_TIME = 120.0  # seconds
+_UNREAD = 1_000_000  # bytes of a stranger's body that are read so that he sees the answer
+_ROOT = "Error"  # of an answer to a call of no processor
+_log = logging.getLogger(__name__)
+
+
+class PamFaxApi:
+    """The door."""
+
+    def __init__(self, house: House, applications: Applications) -> None:
+        self._house, self._applications = house, applications
+        self._processors = processors()
+        self._strangers = Tally(20, 10.0)  # wrong keys and secrets, by client
+
+    def routes(self, prefix: str = PREFIX) -> list[BaseRoute]:
+        """For `WebDoor`; "" puts the API at the root."""
+        return [Mount(prefix, self._serve)]
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._answered(request)
+        await response(scope, receive, send)
+
+    async def _answered(self, request: Request) -> Response:
+        pieces = [piece for piece in _below(request).split("/") if piece]
+        root = self._processors[pieces[0].lower()].name if pieces and pieces[0].lower() in self._processors else _ROOT
+        if request.method not in ("GET", "HEAD", "POST"):
+            return Response(status_code=405, headers={"allow": "GET, POST"})
+        json = _wants_json(dict(request.query_params))
+        try:
+            items = await form.read(request, max_body=_MAX_BODY, body_time=_BODY_TIME)
+        except form.Fault as fault:
+            if fault.status != 408:
+                await form.drain(request, _UNREAD)
+            told = _response(root, Answer(code=str(fault.status), message=fault.text), json)
+            told.status_code = fault.status if fault.status in (408, 413) else 200
+            return told
+        try:
+            arguments = wire.arguments((name, value) for name, value in items if isinstance(value, str))
+            json = _wants_json(arguments)
+            uploads = {name.lower(): value for name, value in items if isinstance(value, UploadFile)}
+            made = await self._called(request, pieces, arguments, uploads)
+            return made if isinstance(made, Response) else _response(root, Answer(members=made), json)
+        except ValueError as error:
+            return _response(root, Answer(code="bad_property", message=str(error)), json)
+        except Fault as fault_:
+            return _response(root, Answer(code=fault_.code, message=fault_.text), json)
+        except SpoolUnavailable as error:
+            told = _response(root, Answer(code="500", message=error.text), json)
+            told.status_code = 503
+            return told
+        except GatewayError as error:
+            return _response(root, Answer(code=_code(error), message=error.text), json)
+        finally:
+            form.close(items)
+
+    async def _called(
+        self, request: Request, pieces: Sequence[str], arguments: Mapping[str, Any], uploads: Mapping[str, UploadFile]
+    ) -> Mapping[str, Any] | Response:
+        client = request.client.host if request.client else ""
+        lowered = {name.lower(): value for name, value in arguments.items()}
+        application = await self._application(client, arguments, lowered)
+        method = self._method(pieces)
+        signed_in = await self._signed_in(lowered, application) if method.user or lowered.get("usertoken") else None
+        zone = ZoneInfo(application.zone)
+        if signed_in is not None:
+            zone = await self._house.zone_of(signed_in[1], zone)
+        call = Call(
+            arguments=lowered,
+            uploads=uploads,
+            client=client,
+            application=application.key,
+            now=self._house.store.now(),
+            zone=zone,
+            signed_in=signed_in,
+        )
+        return await method.handler(self._house, call)
+
+    def _method(self, pieces: Sequence[str]) -> Method:
+        processor = self._processors.get(pieces[0].lower()) if len(pieces) == 2 else None
+        method = processor.methods.get(pieces[1].lower()) if processor else None
+        if method is not None:
+            return method
+        raise Fault("404", "There is no such method; a call is PROCESSOR/METHOD.")
+
+    async def _application(self, client: str, arguments: Mapping[str, Any], lowered: Mapping[str, Any]) -> Application:
+        """Who calls. Raises Fault, and after too many failures TooMany."""
+        if (wait := self._strangers.wait(client)) > 0:
+            raise TooMany("Too many calls with a wrong key or secret: wait, and check both.", retry_after=wait)
+        key, check, secret = (_text(lowered, name) for name in ("apikey", "apicheck", "apisecret"))
+        application = await self._applications.find(key) if key else None
+        expected = application.secret if application else ""
+        if check:
+            proved = hmac.compare_digest(check.lower().encode(), wire.apicheck(arguments, expected).encode())
+        else:
+            proved = self._house.door.clear_secret and hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
+        if application is None or not proved:
+            self._strangers.add(client)
+            _log.warning("wrong key or secret at the PamFax door from %s", client, extra={"action": "pamfax_call_refused"})
+            raise Fault("403", "apikey, or the proof beside it (apicheck or apisecret), is missing or wrong.")
+        return application
+
+    async def _signed_in(self, lowered: Mapping[str, Any], application: Application) -> tuple[Session, Account]:
+        """Whose token it is. Raises Fault."""
+        if not (token := _text(lowered, "usertoken")):
+            raise Fault("no_user_logged_in", "Sign in with Session/VerifyUser first.")
+        session = await self._house.store.write(records.use, hashed(token))
+        account = await self._house.identity.by_id(session.account) if session else None
+        if session is None or account is None or session.application != application.key or session.state.get(IDENTIFIER):
+            raise Fault("session_not_found", "This session has ended: sign in again.")
+        return session, account
+
+
+def _below(request: Request) -> str:
+    """The path after the prefix, decoded."""
+    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+
+
+def _text(arguments: Mapping[str, Any], name: str) -> str:
+    value = arguments.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _wants_json(arguments: Mapping[str, Any]) -> bool:
+    named = {name.lower(): value for name, value in arguments.items()}
+    return bool(re.search(r"json\s*$", _text(named, "apioutputformat"), re.IGNORECASE))
+
+
+def _code(error: GatewayError) -> str:
+    if isinstance(error, TooMany):
+        return "too_many_requests"
+    if isinstance(error, NoCredit):
+        return "not_enough_credit"
+    if isinstance(error, Refused):
+        return "missing_right"
+    return "generation_failed" if isinstance(error, Unavailable) else "500"
+
+
+def _response(root: str, answer: Answer, json: bool) -> Response:
+    content = wire.dumps_json(answer) if json else wire.dumps_xml(root, answer)
+    kind = "application/json; charset=utf-8" if json else "text/xml; charset=utf-8"
+    return Response(content, headers={"content-type": kind, "cache-control": "no-store"})
