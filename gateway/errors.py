@@ -13,7 +13,8 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  └─ CarrierRefused          the carrier said no and we know why
     ├─ Unavailable            temporary; certainly not sent; try again later
     │  ├─ CarrierUnavailable      connect failed; may carry retry_after
-    │  │  └─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
+    │  │  ├─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
+    │  │  └─ SessionEnded            signed out there: signing in again mends it
     │  ├─ CallbackNotTaken        a program that we call did not answer 200
     │  ├─ ConverterUnavailable    child process died, out of space
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
@@ -156,6 +157,10 @@ class CarrierBusy(CarrierUnavailable):
 
 class CallbackNotTaken(Unavailable):
     """The program that was to be called did not take the callback."""
+
+
+class SessionEnded(CarrierUnavailable):
+    """The session with the carrier has ended."""
 
 
 class ConverterUnavailable(Unavailable):

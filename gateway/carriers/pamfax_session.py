@@ -22,7 +22,15 @@ from gateway.carriers.base import Tools
 from gateway.carriers.pamfax_codes import CODES
 from gateway.carriers.pamfax_shapes import Currency, Token, User, one
 from gateway.carriers.pamfax_wire import Answer, apicheck, pairs, parse
-from gateway.errors import CarrierBusy, CarrierRefused, CarrierUnavailable, CarrierUncertain, GatewayError, Outcome
+from gateway.errors import (
+    CarrierBusy,
+    CarrierRefused,
+    CarrierUnavailable,
+    CarrierUncertain,
+    GatewayError,
+    Outcome,
+    SessionEnded,
+)
 from gateway.log import printable
 
 R = TypeVar("R")
@@ -36,10 +44,6 @@ _NOT_YET = frozenset({"fax_not_ready", "creating_preview", "no_fax"})
 #: Codes that say: there is no such fax, or no such file (5; `not_found` is seen in a client, without a number).
 _GONE = frozenset({"fax_not_found", "fax_removed", "file_not_found", "not_found", "404"})
 _STILL = 60.0  # seconds a session may have been silent before it is asked whether it lives
-
-
-class SessionEnded(CarrierUnavailable):
-    """The session with the carrier has ended."""
 
 
 @dataclass(slots=True, kw_only=True)
