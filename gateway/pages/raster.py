@@ -72,6 +72,8 @@ def _ink(grey: Grey, page: pypdfium2.PdfPage, facts: survey.Survey, *, fine: boo
     """Where the page is black."""
     if facts.plain:
         return grey < binarise.PLAIN
+    if facts.pictures and not np.count_nonzero(grey - np.uint8(1) < 254):  # black and white in our very dots: printed before
+        return grey < binarise.PLAIN
     return binarise.ink(grey, in_dots(facts.pictures, page.get_size(), (grey.shape[1], grey.shape[0])), fine=fine)
 
 

@@ -43,6 +43,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
     near.settings["carrier"]["main"] = {
         "kind": "hellofax", "url": f"http://127.0.0.1:{far.http_port}/v1", "login": LOGIN, "password": PASSWORD,
         "set_callbacks": True, "listing_lag": "2s", "guid": "",
+        "document": "pdf",  # the far one prints it as we would, and its header line moves the page
     }  # fmt: skip
     try:
         yield Both(near, far)
