@@ -182,6 +182,8 @@ def _about(cores: Mask) -> tuple[slice, slice]:
 
 def _filled(cells: Mask) -> Mask:
     """With its holes: what the area encloses."""
+    if cells.all():
+        return cells
     labels, _ = windows.parts(np.pad(~cells, 1, constant_values=True))
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
 
