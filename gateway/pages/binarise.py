@@ -40,7 +40,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     for area in found.light_on_dark:
         behind = fills.behind(grey[area.place], cell)
         lights = sharp[area.place] - (behind if fine else np.minimum(behind, sharp[area.place]))
-        contrast[area.place] = np.where(area.mask, lights, contrast[area.place])
+        np.copyto(contrast[area.place], lights, where=area.mask)
     black = _strokes(contrast, cell, _floors(cells, cell, pictures), _SHARE[fine])
     fills.draw(black, grey, found, fine=fine)
     for left, top, right, bottom in pictures:
