@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import httpx
 
 _log = logging.getLogger(__name__)
+
+#: What is handed over: "pdf" as it was laid out; "fax-pdf", a PDF of the pages in black and white at 204 by 196 dots an inch,
+#: MMR; "tiff", the same pages as TIFF of profile F with MMR.
+DocumentForm = Literal["pdf", "fax-pdf", "tiff"]
 
 #: A literal and complete status table: each word of the carrier, and what it means in ours.
 Statuses = Mapping[str, tuple[AttemptState, Outcome | None]]
@@ -51,6 +55,8 @@ class CarrierConfig(BaseModel):
     """The adapter: a name from `carriers.CARRIERS`, or of an entry point in the group `gateway.carriers`."""
     calls: Annotated[int, Field(ge=1, le=10_000)] = 8
     """Calls at a time, over all nodes: faxes that were handed over and have no result yet."""
+    document: DocumentForm | None = None
+    """What the carrier is given. Default: what its adapter says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,8 @@ class Capabilities:
     sub_addresses: bool = False
     writes_header: bool = False
     """The carrier prints the fax header line; ours is off."""
+    document: DocumentForm = "pdf"
+    """What the carrier is given: "pdf" where its own conversion is trusted with tones and colours."""
     redials: bool = False
     """The carrier redials by itself and cannot be told not to: we do not."""
     final_results: bool = True
@@ -98,7 +106,9 @@ class Order:
     caller: str = ""
     """Our line, E.164, or ""."""
     document: Path
-    """PDF, cover page included."""
+    """PDF, or TIFF where the carrier is given that; cover page included."""
+    content_type: str = "application/pdf"
+    """Of the document: that, or `image/tiff`."""
     pages: int
     subject: str = ""
     cover: CoverPage | None = None
@@ -227,6 +237,11 @@ class Carrier:
     def __init__(self, tools: Tools, config: CarrierConfig) -> None:
         self.tools = tools
         self.config = config
+
+    @property
+    def document(self) -> DocumentForm:
+        """What it is given: by configuration, else by what the adapter says."""
+        return self.config.document or self.capabilities.document
 
     @property
     def makes_cover(self) -> bool:

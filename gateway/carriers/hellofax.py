@@ -18,6 +18,8 @@ Source of every fact: the wire reference of this API, by section; what it does n
   still lists half an hour after that, and what never came here, is announced as lost.
 - The list's own member name, page size and order are not known (8): the first list of objects is taken, `NextPageUri`
   followed, never off the carrier's own origin. Pages that were newest first all the way are not read on past `since`.
+- How a document becomes fax pages there is not said (5): tones and colours may come out as noise. It is given a PDF of our
+  black-and-white pages: the worst that can become of those is another grid of dots. Of TIFF nothing is said: not by default.
 """
 
 from __future__ import annotations
@@ -77,6 +79,7 @@ _LOST = (
     "A received fax was not posted here within 17 hours, and this API cannot download it. "
     "Look at the documents screen of the account on the carrier's web site."
 )
+_ENDINGS = {"application/pdf": "pdf", "image/tiff": "tif"}
 _PAGE_SIZE = 100
 _MOST_PAGES = 200
 _LAST_RETRY = timedelta(hours=17)  # 16.5 hours (9.4), and what the last round takes
@@ -141,6 +144,7 @@ class HelloFax(Carrier):
         listing_lag=60.0,  # not known; by configuration
         receives=True,
         sells=True,
+        document="fax-pdf",
         writes_header=True,  # the sending number is printed on the pages (5)
         max_pages=200,
         max_bytes=29_900_000,  # of 30 MB for the whole request
@@ -189,7 +193,7 @@ class HelloFax(Carrier):
             in_time=order.in_time,
             auth=self._account.auth,
             data=self._fields(order),
-            files=[("file", ("fax.pdf", document, "application/pdf"))],
+            files=[("file", (f"fax.{_ENDINGS[order.content_type]}", document, order.content_type))],
         )
         return Receipt(carrier_ref=sent.fax.guid)
 

@@ -195,8 +195,9 @@ class Loopback(Carrier):
             document = await asyncio.to_thread(order.document.read_bytes)
         except OSError as error:
             raise CarrierUnavailable("The document cannot be read.") from error
-        if b"%PDF-" not in document[:1024] or order.pages < 1:
-            raise CarrierRefused("The network takes PDF only.", outcome=Outcome.DOCUMENT_REFUSED, carrier_code="not a PDF")
+        if not (_is_tiff(document) or b"%PDF-" in document[:1024]) or order.pages < 1:
+            text = "The network takes PDF and TIFF only."
+            raise CarrierRefused(text, outcome=Outcome.DOCUMENT_REFUSED, carrier_code="no document")
         call = await network.take(order, document, ours=order.number in lines)
         if order.number.endswith(ANSWER_LOST) and not call.arrives:
             raise CarrierUncertain
@@ -303,7 +304,7 @@ class Loopback(Carrier):
 
     async def fetch_inbound(self, carrier_ref: str) -> bytes:
         fax, document = await (await self._reached()).document(carrier_ref)
-        if not fax.printed:
+        if not fax.printed or _is_tiff(document):  # a TIFF is the printed pages
             return document
         try:
             return await self.tools.rasterise(document)
@@ -372,6 +373,10 @@ def _announcement(fax: Received) -> Announcement:
         received_at=fax.received_at,
         raw=fax.model_dump_json().encode(),
     )
+
+
+def _is_tiff(document: bytes) -> bool:
+    return document.startswith((b"II*\0", b"MM\0*"))
 
 
 def _own_secret(path: Path) -> bytes:

@@ -6,7 +6,7 @@ the libraries that make pages are imported inside the fence only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class Job:
     content_type: str
     """`message/rfc822`, or the type of a single posted file."""
     out: Path
-    """A folder that exists; `fax.pdf` is written into it."""
+    """A folder that exists; the fax is written into it."""
     cover: Cover | None
     """None: without a cover page."""
     paper: str
@@ -77,6 +77,8 @@ class Job:
     page, or "never"."""
     cut_quotes: bool = False
     """Leave the quoted history and notes about confidentiality out of the message."""
+    printed: bool = False
+    """The pages in black and white, as the far end prints them, and not as they were laid out."""
     familiar: frozenset[str] = frozenset()
     """SHA-256 of inline pictures that stand in most mails of this sender: logos, left out."""
 
@@ -134,6 +136,12 @@ def make(job: Job) -> Made:
     Raises BadDocument with the part's title in `part` and in the text: 554 5.6.0 nothing to fax, 5.6.1 cannot become
     pages, 5.6.5 broken or locked, 5.3.4 too many pages or pixels, 5.7.5 encrypted.
     """
-    from gateway.pages import binding
+    from gateway.pages import binding, child, printed
 
-    return binding.bind(job)
+    made = binding.bind(job)
+    if not job.printed:
+        return made
+    child.note("")
+    pages = job.out / "printed.pdf"
+    printed.as_printed(made.pdf, pages)
+    return replace(made, pdf=pages)

@@ -9,6 +9,7 @@ Never error diffusion: it grows past the bitmap itself on the line.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     for area in found.light_on_dark:
         behind = fills.behind(grey[area.place], cell)
         lights = sharp[area.place] - (behind if fine else np.minimum(behind, sharp[area.place]))
-        contrast[area.place] = np.where(area.mask, lights, contrast[area.place])
+        np.copyto(contrast[area.place], lights, where=area.mask)
     black = _strokes(contrast, cell, _floors(cells, cell, pictures), _SHARE[fine])
     fills.draw(black, grey, found, fine=fine)
     for left, top, right, bottom in pictures:
@@ -65,12 +66,21 @@ def _floors(cells: Grey, cell: Cell, pictures: Sequence[Area]) -> Grey:
 def _strokes(contrast: Grey, cell: Cell, floors: Grey | np.uint8, share: float) -> Mask:
     """Where the contrast is more than a share of the strongest one nearby, and than the floor."""
     strongest = windows.lightest(windows.lightest_in_cells(contrast, cell), _NEAR, _NEAR)
-    shares = np.array([round(share * tone) for tone in range(256)], dtype=np.uint8)
-    limits = np.maximum(shares[strongest], floors)
+    limits = np.maximum(_shares(share)[strongest], floors)
     tall, wide = contrast.shape
-    spread = limits.repeat(cell[1], axis=1).repeat(cell[0], axis=0)[:tall, :wide]
-    black: Mask = contrast > spread
+    rows = limits.repeat(cell[1], axis=1)[:, :wide]
+    black: Mask = np.empty(contrast.shape, dtype=bool)
+    whole = tall - tall % cell[0]  # all lines of a cell are compared with one row; the last cells may be lower
+    in_cells = (whole // cell[0], cell[0], wide)
+    np.greater(contrast[:whole].reshape(in_cells), rows[: in_cells[0], None], out=black[:whole].reshape(in_cells))
+    np.greater(contrast[whole:], rows[-1], out=black[whole:])
     return black
+
+
+@functools.cache
+def _shares(share: float) -> Grey:
+    """A share of each tone."""
+    return np.array([round(share * tone) for tone in range(256)], dtype=np.uint8)
 
 
 def _sharpened(grey: Grey) -> Grey:

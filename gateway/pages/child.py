@@ -176,6 +176,7 @@ def _do(link: socket.socket, seconds: float, memory: int) -> NoReturn:
         confine.die_with_parent()
         function, arguments = pickle.loads(_receive(link))  # noqa: S301 - from the gateway, not from the document
         confine.limit(memory, seconds)
+        confine.keep_memory()
         _own_files_only(arguments)
         _job = link
         send(link, b"R", pickle.dumps(_call(function, arguments), protocol=5))

@@ -52,6 +52,8 @@ _LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
 _X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
 _LARGEST_FILE = 512 * 1024 * 1024
 _OPEN_FILES = 64
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # options of mallopt
+_KEPT = 1 << 28  # bytes
 
 
 def no_network() -> str:
@@ -77,6 +79,15 @@ def give_back_memory() -> None:
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def keep_memory() -> None:
+    """Let the C library keep what is freed: pages are drawn one after another in pieces of megabytes, and to get each from the
+    system again costs a twentieth of the work. Where it has no such call, nothing happens."""
+    option = getattr(_libc(), "mallopt", None)
+    if option is not None:
+        for threshold in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            option(threshold, _KEPT)
 
 
 def limit(memory: int, seconds: float) -> None:

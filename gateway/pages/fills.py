@@ -156,18 +156,34 @@ def draw(black: Mask, grey: Grey, fills: Fills, *, fine: bool) -> None:
 
 def _areas(cores: Mask, low: Grey) -> list[tuple[slice, slice, Mask]]:
     """Areas in cells: grounds that hang together over the words on them, but not over paper, with what they enclose."""
-    bridged = windows.closed(cores.view(np.uint8), _BRIDGE, _BRIDGE).view(bool) & (low < _TONED)
+    about = _about(cores)
+    near = np.ascontiguousarray(cores[about])
+    bridged = windows.closed(near.view(np.uint8), _BRIDGE, _BRIDGE).view(bool) & (low[about] < _TONED)
     labels, places = windows.parts(bridged)
     found = []
-    for number, (rows, columns) in enumerate(places, 1):
-        cells = _filled(labels[rows, columns] == number)
+    for number, place in enumerate(places, 1):
+        cells = _filled(labels[place] == number)
         if np.count_nonzero(cells) >= _LEAST:
+            rows, columns = (
+                slice(one.start + whole.start, one.stop + whole.start) for one, whole in zip(place, about, strict=True)
+            )
             found.append((rows, columns, cells))
     return sorted(found, key=lambda area: (area[0].start, area[1].start, area[0].stop, area[1].stop))
 
 
+def _about(cores: Mask) -> tuple[slice, slice]:
+    """The part of a page that holds all of them, with so much around it that bridges come out as on the whole page."""
+    rows, columns = (np.flatnonzero(cores.any(axis=axis)) for axis in (1, 0))
+    return (
+        slice(max(0, int(rows[0]) - _BRIDGE), int(rows[-1]) + _BRIDGE + 1),
+        slice(max(0, int(columns[0]) - _BRIDGE), int(columns[-1]) + _BRIDGE + 1),
+    )
+
+
 def _filled(cells: Mask) -> Mask:
     """With its holes: what the area encloses."""
+    if cells.all():
+        return cells
     labels, _ = windows.parts(np.pad(~cells, 1, constant_values=True))
     return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
 

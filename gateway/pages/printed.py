@@ -28,6 +28,16 @@ def as_printed(source: Path, out: Path) -> int:
     return len(writer.pages)
 
 
+def as_tiff(source: Path, out: Path) -> int:
+    """The same pages as a TIFF of profile F with MMR. What `as_printed` wrote keeps every dot.
+
+    Returns the number of pages. Raises BadDocument.
+    """
+    bitmaps = [page.bitmap for page in raster.fax_pages(source)]
+    out.write_bytes(wire.profile_f(bitmaps))
+    return len(bitmaps)
+
+
 def render(order: Print) -> tuple[Measure, ...]:
     """Write everything into the folder; the TIFF is of profile S, which any fax program reads. Raises BadDocument."""
     writer = PdfWriter()

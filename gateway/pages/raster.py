@@ -8,6 +8,7 @@ most faxes are, needs no more than a threshold.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,12 +47,15 @@ class FaxPage:
 
 def fax_pages(pdf: bytes | Path, *, fine: bool | None = True) -> Iterator[FaxPage]:
     """One page after another. `fine` None: each in standard resolution, unless that would harm it. Raises BadDocument."""
+    sheet = _sheet(0)
     for page in _pages(pdf):
         width, height = page.get_size()
         facts = survey.of(page)
         finely = facts.small if fine is None else fine
         lines = _lines(width, height, fine=finely)
-        with _tones(page, (WIDTH, lines)) as grey:
+        if len(sheet) != WIDTH * lines:
+            sheet = _sheet(WIDTH * lines)
+        with _tones(page, (WIDTH, lines), sheet) as grey:
             rows = np.packbits(_ink(grey, page, facts, fine=finely), axis=1).tobytes()
         yield FaxPage(Bitmap(WIDTH, lines, 196 if finely else 98, rows), width, height)
 
@@ -63,6 +67,16 @@ def drawn_twice(page: pypdfium2.PdfPage, facts: survey.Survey) -> tuple[Grey, Ma
         return grey.copy(), _ink(grey, page, facts, fine=True)
 
 
+def _sheet(size: int) -> ctypes.Array[ctypes.c_ubyte]:
+    """Memory to draw on: fresh memory for every page costs as much as a part of the drawing."""
+    return (ctypes.c_ubyte * size)()
+
+
+def _has_tones(grey: Grey) -> bool:
+    """Whether anything is neither black nor white."""
+    return bool(np.any(grey - np.uint8(1) < 254))  # 0 becomes 255
+
+
 def _lines(width: float, height: float, *, fine: bool) -> int:
     """How many lines a page of this size in points has; what is wider than letter paper is made narrower."""
     return min(_HIGHEST, max(1, round(height * _LINES_PER_POINT[fine] * min(1.0, 612.0 / width))))
@@ -72,13 +86,15 @@ def _ink(grey: Grey, page: pypdfium2.PdfPage, facts: survey.Survey, *, fine: boo
     """Where the page is black."""
     if facts.plain:
         return grey < binarise.PLAIN
+    if facts.pictures and not (_has_tones(grey[::32]) or _has_tones(grey)):  # printed before, in our very dots
+        return grey < binarise.PLAIN
     return binarise.ink(grey, in_dots(facts.pictures, page.get_size(), (grey.shape[1], grey.shape[0])), fine=fine)
 
 
 @contextlib.contextmanager
-def _tones(page: pypdfium2.PdfPage, size: tuple[int, int]) -> Iterator[Grey]:
-    """The page drawn; its memory ends with the context."""
-    with _drawn(page, *size) as bitmap:
+def _tones(page: pypdfium2.PdfPage, size: tuple[int, int], sheet: ctypes.Array[ctypes.c_ubyte] | None = None) -> Iterator[Grey]:
+    """The page drawn; its memory ends with the context, or is the sheet's, which has just this size."""
+    with _drawn(page, *size, sheet) as bitmap:
         yield np.ascontiguousarray(bitmap.to_numpy().reshape(size[1], bitmap.stride)[:, : size[0]])
 
 
@@ -153,8 +169,10 @@ def _grey(page: pypdfium2.PdfPage, width: int, height: int) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _drawn(page: pypdfium2.PdfPage, width: int, height: int) -> Iterator[pypdfium2.PdfBitmap]:
-    bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_Gray)
+def _drawn(
+    page: pypdfium2.PdfPage, width: int, height: int, sheet: ctypes.Array[ctypes.c_ubyte] | None = None
+) -> Iterator[pypdfium2.PdfBitmap]:
+    bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_Gray, buffer=sheet)
     try:
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
         pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_PRINTING)

@@ -63,7 +63,7 @@ def _is_paper(ground: Grey, contrast: Grey) -> bool:
 def _toned(picture: Image.Image) -> Image.Image:
     """Where one picture is a photograph, as a mask."""
     flat = _flat_tones(picture)
-    if flat.histogram()[255] > _WHOLE * picture.width * picture.height:
+    if np.count_nonzero(np.asarray(flat)) > _WHOLE * picture.width * picture.height:
         return Image.new("L", picture.size, 255)
     small = (max(1, picture.width // _LOOK), max(1, picture.height // _LOOK))
     dense = flat.resize(small, Image.Resampling.BOX).point([255 if tone > 255 * _SHARE else 0 for tone in range(256)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pypdfium2
@@ -40,19 +41,41 @@ def of(page: pypdfium2.PdfPage) -> Survey:
     pictures = []
     seen = 0
     plain = not pdfium.FPDFPage_GetAnnotCount(page)
-    for thing in itertools.islice(page.get_objects(max_depth=_DEEP), _MANY):
+    for kind, thing in itertools.islice(_things(page.raw), _MANY):
         seen += 1
-        if thing.type == _PICTURE:
+        if kind == _PICTURE:
             plain, small = False, True
-            pictures.append(thing.get_bounds())
-        elif thing.type == _WORDS:
-            plain = plain and _is_black(thing.raw, words=True)
-            small = small or _is_small(thing.raw)
-        elif thing.type == _PATH:
-            plain = plain and _is_black(thing.raw, words=False)
-        elif thing.type != _FORM:
+            pictures.append(_bounds(thing))
+        elif kind == _WORDS:
+            plain = plain and _is_black(thing, words=True)
+            small = small or _is_small(thing)
+        elif kind == _PATH:
+            plain = plain and _is_black(thing, words=False)
+        elif kind != _FORM:
             plain = False
     return Survey(plain and 0 < seen < _MANY, small or seen == _MANY, tuple(pictures))
+
+
+def _things(holder: object, depth: int = 0) -> Iterator[tuple[int, object]]:
+    """Kind and handle of every object on a page, or within a form of this depth."""
+    count, get = (
+        (pdfium.FPDFFormObj_CountObjects, pdfium.FPDFFormObj_GetObject)
+        if depth
+        else (pdfium.FPDFPage_CountObjects, pdfium.FPDFPage_GetObject)
+    )
+    for n in range(count(holder)):
+        thing = get(holder, n)
+        kind = pdfium.FPDFPageObj_GetType(thing)
+        yield kind, thing
+        if kind == _FORM and depth + 1 < _DEEP:
+            yield from _things(thing, depth + 1)
+
+
+def _bounds(thing: object) -> tuple[float, float, float, float]:
+    left, bottom, right, top = (ctypes.c_float() for _ in range(4))
+    if not pdfium.FPDFPageObj_GetBounds(thing, left, bottom, right, top):
+        raise pypdfium2.PdfiumError("a picture without a place")
+    return left.value, bottom.value, right.value, top.value
 
 
 def _is_black(thing: object, *, words: bool) -> bool:

@@ -37,17 +37,22 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
                 made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, mail, folder))
                 assert isinstance(made, Made)
                 document = await shop.documents.put_file(made.pdf)
-    except BadDocument as error:
-        await _refuse(shop, claim, error.text, error.reply.partition(" ")[2])
-        return
-    except ConverterUnavailable as error:
-        await _not_converted(shop, claim, case, error)
+    except (BadDocument, ConverterUnavailable) as error:
+        await not_made(shop, claim, case, error)
         return
     shop.familiar.remember(case.submission.envelope.sender, case.submission.id, made.inline)
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
     await shop.store.write(transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest)
+
+
+async def not_made(shop: Workshop, claim: Claim, case: Case, error: BadDocument | ConverterUnavailable) -> None:
+    """The pages, or their form for the carrier, could not be made: end the fax or put it back."""
+    if isinstance(error, BadDocument):
+        await _refuse(shop, claim, error.text, error.reply.partition(" ")[2])
+    else:
+        await _not_converted(shop, claim, case, error)
 
 
 async def _not_converted(shop: Workshop, claim: Claim, case: Case, error: ConverterUnavailable) -> None:
@@ -73,7 +78,7 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
     account = next((one.name for one in await shop.identity.all() if one.id == submission.account), "")
-    return job.of_mail(
+    asked = job.of_mail(
         shop.config,
         headers(await shop.documents.head(submission.document, _HEADERS)),
         case.recipients[0],
@@ -90,3 +95,4 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         account=account,
         familiar=shop.familiar.of(submission.envelope.sender, submission.id),
     )
+    return replace(asked, printed=carrier is not None and carrier.document != "pdf")

@@ -15,14 +15,24 @@ from pathlib import Path
 
 from gateway import log, metrics
 from gateway.carriers.base import Carrier, Event, Order
-from gateway.errors import CarrierBusy, CarrierUncertain, GatewayError, Outcome, Refused, Unavailable, Uncertain
+from gateway.errors import (
+    BadDocument,
+    CarrierBusy,
+    CarrierUncertain,
+    ConverterUnavailable,
+    GatewayError,
+    Outcome,
+    Refused,
+    Unavailable,
+    Uncertain,
+)
 from gateway.fax import Attempt, AttemptId, AttemptState, CoverPage, new_id
 from gateway.fax import TransmissionState as T
 from gateway.spool import steps, transmissions
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Ending, Next
-from gateway.work import conclude
+from gateway.work import conclude, prepare
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -44,7 +54,21 @@ async def send(shop: Workshop, claim: Claim, case: Case) -> None:
         return
     assert transmission.document is not None  # ready means: the pages are made
     async with shop.documents.local(transmission.document) as document:
-        await _attempt_call(shop, claim, case, carrier, document)
+        if carrier.document == "tiff":
+            await _as_tiff(shop, claim, case, carrier, document)
+        else:
+            await _attempt_call(shop, claim, case, carrier, document)
+
+
+async def _as_tiff(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, document: Path) -> None:
+    """With the pages in the carrier's form, which is made before anything is written down about an attempt."""
+    with shop.documents.scratch() as folder:
+        try:
+            await shop.fence.run("gateway.pages.printed:as_tiff", document, folder / "fax.tif")
+        except (BadDocument, ConverterUnavailable) as error:
+            await prepare.not_made(shop, claim, case, error)
+            return
+        await _attempt_call(shop, claim, case, carrier, folder / "fax.tif")
 
 
 async def _attempt_call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, document: Path) -> None:
@@ -70,6 +94,7 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         sub_address=case.transmission.sub_address,
         caller=case.transmission.caller,
         document=document,
+        content_type="image/tiff" if carrier.document == "tiff" else "application/pdf",
         pages=case.transmission.pages,
         subject=case.submission.subject,
         cover=_cover(case) if carrier.makes_cover else None,

@@ -97,6 +97,17 @@ async def test_a_sub_address_is_not_dropped_silently(far: HelloFaxFarEnd) -> Non
     assert far.taken() == 0
 
 
+async def test_it_is_given_black_and_white_pages_and_what_the_operator_sets_instead(tmp_path: Path) -> None:
+    async with hellofax(tmp_path) as far:
+        assert far.adapter.document == "fax-pdf"
+    async with hellofax(tmp_path, document="tiff") as far:
+        assert far.adapter.document == "tiff"
+        await far.adapter.submit(replace(far.order(), content_type="image/tiff"))
+        body = far.server.seen[-1].body
+        assert b'filename="fax.tif"' in body
+        assert b"Content-Type: image/tiff" in body
+
+
 async def test_their_cover_page_gets_its_parameters_and_ours_none(tmp_path: Path) -> None:
     async with hellofax(tmp_path, cover="theirs") as far:
         assert far.adapter.makes_cover

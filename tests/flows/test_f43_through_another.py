@@ -56,6 +56,7 @@ def connect(near: House, far: House) -> None:
     near.settings["carrier"]["main"] = {
         "kind": "hellofax", "url": f"http://127.0.0.1:{far.http_port}/v1", "login": LOGIN, "password": PASSWORD,
         "set_callbacks": True, "listing_lag": "2s", "guid": "",
+        "document": "pdf",  # the far one prints it as we would, and its header line moves the page
     }  # fmt: skip
 
 

@@ -6,11 +6,14 @@ import io
 import random
 import struct
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageSequence
+from reportlab.lib.pagesizes import A4, LETTER
+from reportlab.pdfgen.canvas import Canvas
 
-from gateway.pages import wire
+from gateway.pages import printed, raster, wire
 from gateway.pages.wire import Bitmap
 
 
@@ -118,3 +121,21 @@ def test_seconds_are_those_of_the_fastest_modem() -> None:
 def test_a_page_without_lines_is_not_coded() -> None:
     with pytest.raises(ValueError, match="without lines"):
         wire.mmr(Bitmap(1728, 0, 196, b""))
+
+
+@pytest.mark.parametrize("paper", [LETTER, A4])
+def test_img_02_pages_that_were_printed_once_keep_every_dot_when_printed_again(
+    tmp_path: Path, paper: tuple[float, float]
+) -> None:
+    canvas = Canvas(str(tmp_path / "a.pdf"), pagesize=paper, invariant=True)
+    for grey in (0.4, 0.7):
+        canvas.setFillGray(grey)
+        canvas.rect(60.3, 300.7, 200, 90, fill=1, stroke=0)
+        canvas.drawString(72, 700, "Grey words, and a ground")
+        canvas.showPage()
+    canvas.save()
+    first = [page.bitmap for page in raster.fax_pages(tmp_path / "a.pdf")]
+    assert printed.as_printed(tmp_path / "a.pdf", tmp_path / "b.pdf") == 2
+    assert [page.bitmap for page in raster.fax_pages(tmp_path / "b.pdf")] == first
+    assert printed.as_tiff(tmp_path / "b.pdf", tmp_path / "b.tif") == 2
+    assert (tmp_path / "b.tif").read_bytes() == wire.profile_f(first)
