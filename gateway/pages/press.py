@@ -118,7 +118,7 @@ class Press:
         )
         if laid is not None:
             return self._fitted(laid, part.title, done, _NOT_FETCHED if _REMOTE.search(part.content) else "")
-        printed = self._text(part, done, "its layout is too large or too deep: only its words are printed")
+        printed = self._text(part, done, "its layout does not fit on paper: only its words are printed")
         for one in part.pictures:
             real = sniff.kind(one.content)
             if real in sniff.PICTURES:

@@ -37,6 +37,23 @@ def html_mail(html: str) -> EmailMessage:
     return mail
 
 
+@pytest.mark.parametrize("style", ["float: left; width: 90%", "display: inline-block", "position: absolute", "height: 200px"])
+def test_a_layout_that_loses_words_at_the_end_of_the_paper_gives_way_to_the_words(style: str) -> None:
+    lines = "".join(f"<p>Paragraph {n} of a long letter</p>" for n in range(100))
+    assert markup.to_pages(f'<p>x</p><div style="{style}">{lines}</div>', "message", LETTER, limit=50) is None
+
+
+def test_what_styles_hide_is_no_reason_to_give_up_a_layout() -> None:
+    hidden = "<style>.preheader { display: none }</style><span class=preheader>Open in your browser</span>"
+    assert laid(f"{hidden}<table><tr><td>words</td></tr></table>").pages == 1
+
+
+def test_a_mail_is_laid_out_as_its_author_saw_it_on_the_screen() -> None:
+    source = "<style>@media print { .letter { display: none } }</style><div class=letter>words of the letter</div>"
+    with pypdfium2.PdfDocument(laid(source).pdf) as document:
+        assert "words of the letter" in document[0].get_textpage().get_text_range()
+
+
 @pytest.fixture
 def tracker() -> Iterator[tuple[str, list[str]]]:
     """A web server that nobody should ask, and what it was asked."""
