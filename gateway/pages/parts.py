@@ -106,11 +106,13 @@ class _Judge:
         self.chosen: list[Chosen] = []
         self.skipped: list[ManifestEntry] = []
         self.pictures: dict[str, message.Part] = {}  #: by Content-ID
+        self.referred: set[str] = set()  #: Content-IDs that its HTML speaks of
         self.has_words = False
 
     def mail(self, mail: message.Message) -> Judgement:
-        leaves = (part for part in mail.root.walk() if part.content_id and part.content_type.startswith("image/"))
-        self.pictures = {part.content_id: part for part in leaves}
+        leaves = list(mail.root.walk())
+        self.referred = {name for leaf in leaves if leaf.content_type == "text/html" for name in _shown_names(leaf.content)}
+        self.pictures = {leaf.content_id: leaf for leaf in leaves if leaf.content_id and self.is_picture(leaf)}
         self.tally.inline |= {digest(part.content) for part in self.pictures.values()}
         self.part(mail.root)
         self.leave_out_shown()
@@ -120,6 +122,12 @@ class _Judge:
                 0, Chosen(position=position, title="attached mail", content_type="text/plain", kind="text", content=content)
             )
         return Judgement(tuple(self.chosen), tuple(self.skipped), frozenset(self.tally.inline))
+
+    def is_picture(self, leaf: message.Part) -> bool:
+        """Whether it is one by its type, or by its bytes where the text shows it."""
+        if leaf.content_type.startswith("image/"):
+            return True
+        return leaf.content_id in self.referred and sniff.kind(leaf.content) in sniff.PICTURES
 
     def part(self, part: message.Part) -> None:
         kind = part.content_type
@@ -144,6 +152,8 @@ class _Judge:
             self.inside(self.where(part), part.title, part.inner)
         elif kind.startswith("message/"):  # external-body, partial, delivery-status: nothing is fetched or put together
             raise BadDocument(f"{part.title}: {kind} cannot be faxed", part=part.title, reply=UNSUPPORTED)
+        elif kind.startswith("image/") and part.content_id in self.referred:
+            self.inline_picture(part)  # beside the text and not in one "related" with it, as some servers rebuild mails
         else:
             self.leaf(part)
         self.check_count()

@@ -333,3 +333,15 @@ def test_history_is_cut_only_where_the_account_asks(tmp_path: Path) -> None:
     mail = make.mail("Yes.\n\nOn Mon, 1 Jan 2026 at 10:00, Ann wrote:\n> old words\n")
     assert "old words" in make.texts(make.fax(tmp_path, mail).pdf)[0]
     assert "old words" not in make.texts(make.fax(tmp_path, mail, cut_quotes=True).pdf)[0]
+
+
+def test_a_mail_that_is_passed_on_stays_whole_and_what_is_cut_is_said(tmp_path: Path) -> None:
+    words = "Please fax this.\n\n---------- Forwarded message ---------\nFrom: Bob\n\n12 boxes of gloves\n"
+    for subject, whole in (("Fwd: order", True), ("order", False)):
+        mail = make.mail(words)
+        del mail["Subject"]
+        mail["Subject"] = subject
+        made = make.fax(tmp_path, mail, cut_quotes=True)
+        assert ("12 boxes" in "".join(make.texts(made.pdf))) is whole
+        assert (made.manifest[0].note == "") is whole
+        assert whole or "quoted history" in made.manifest[0].note

@@ -69,6 +69,36 @@ def test_a_calendar_file_beside_the_text_does_not_take_its_place() -> None:
     assert [part.kind for part in judge(mail).chosen] == ["text"]
 
 
+def beside(content_type: str, picture: bytes, html: str) -> bytes:
+    """A mail whose picture stands beside its text, and not in one "related" with it."""
+    return (
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: text/html\n\n" + html.encode() + b"\n--a\n"
+        b"Content-Type: " + content_type.encode() + b"; name=p.png\nContent-ID: <p>\nContent-Disposition: inline\n"
+        b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(picture) + b"--a--\n"
+    )
+
+
+def test_a_logo_beside_the_text_that_shows_it_is_left_out_too() -> None:
+    judged = judge(beside("image/png", make.picture(size=(180, 60)), "<p>words <img src='cid:p'>"))
+    assert [part.kind for part in judged.chosen] == ["html"]
+    assert [entry.note for entry in judged.skipped] == ["a small picture of 180 by 60 pixels, like the logo of a signature"]
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream"])
+def test_a_picture_beside_the_text_that_shows_it_stays_in_it(content_type: str) -> None:
+    mail = message.parse(beside(content_type, make.picture(size=(900, 700)), "<table><tr><td>words <img src='cid:p'></table>"))
+    judged = parts.judge(mail, layout=True)
+    assert [(part.kind, len(part.pictures)) for part in judged.chosen] == [("html", 1)]
+    assert [entry.note for entry in judged.skipped] == ["shown in the message"]
+
+
+def test_a_form_that_a_sender_faxes_to_many_is_no_logo() -> None:
+    form = make.picture(size=(800, 1000))
+    mail = message.parse(beside("image/png", form, "<p>words <img src='cid:p'>"))
+    judged = parts.judge(mail, familiar=frozenset({parts.digest(form)}))
+    assert [part.kind for part in judged.chosen] == ["html", "png"]
+
+
 def test_what_programs_add_by_themselves_is_explained_and_refuses_nothing() -> None:
     mail = make.mail("words", ("application/pdf", make.pdf("x"), "x.pdf"), ("text/plain", b"\r\n", "ATT00001.txt"))
     mail.add_attachment(b"\x00\x05\x16\x07", "application", "applefile", filename="x.pdf")
