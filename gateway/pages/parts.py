@@ -342,7 +342,7 @@ class _Judge:
         for n, file in enumerate(letter.files, 2):
             name = message.decoded(file.name)[:200] or f"file {n - 1}"
             inner.file(f"{position}/{n}", f"{title}: {name}", "application/octet-stream", name, file.content)
-        self.take(inner, title, "Outlook's wrapping of the same message")
+        self.take(inner, title, "Outlook's wrapping of the same message" if self.has_words else "")
 
     def take(self, inner: _Judge, title: str, otherwise: str = "") -> None:
         """What was found in a file; a file with nothing in it is refused, or explained."""

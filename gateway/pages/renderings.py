@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -27,14 +28,19 @@ def compare(branches: Sequence[Part]) -> tuple[list[bool], list[bool]]:
 
 
 def _words(branch: Part) -> frozenset[str]:
-    """What it says, without the addresses of links: a text writes them down and HTML does not."""
-    said: list[str] = []
-    for leaf in branch.walk():
-        if leaf.content_type == "text/html" and leaf.disposition != "attachment":
-            said.append(html.to_text(text.decode(leaf.content, leaf.charset or html.charset(leaf.content))))
-        elif leaf.content_type == "text/plain" and leaf.disposition != "attachment":
-            said.append(text.decode(leaf.content, leaf.charset))
-    return frozenset(_WORD.findall(_LINK.sub(" ", "\n".join(said)).lower()))
+    texts = (leaf for leaf in branch.walk() if leaf.content_type in ("text/plain", "text/html"))
+    return frozenset().union(*(_said(leaf) for leaf in texts if leaf.disposition != "attachment"))
+
+
+@functools.lru_cache(maxsize=100)
+def _said(leaf: Part) -> frozenset[str]:
+    """Its words, without the addresses of links: a text writes them down and HTML does not. Asked for at every level of
+    renderings within renderings."""
+    if leaf.content_type == "text/html":
+        words = html.to_text(text.decode(leaf.content, leaf.charset or html.charset(leaf.content)))
+    else:
+        words = text.decode(leaf.content, leaf.charset)
+    return frozenset(_WORD.findall(_LINK.sub(" ", words).lower()))
 
 
 def _draws(branch: Part) -> bool:
