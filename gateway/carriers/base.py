@@ -117,6 +117,11 @@ class Order:
     """Whether it may still go out. Asked right before the step that cannot be taken back: a process that was frozen in
     between must not send what another node has looked up meanwhile. False: raise CarrierUnavailable."""
 
+    @property
+    def file_name(self) -> str:
+        """What the document is called where a carrier wants a name."""
+        return "fax.tif" if self.content_type == "image/tiff" else "fax.pdf"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:

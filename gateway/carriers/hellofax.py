@@ -79,7 +79,6 @@ _LOST = (
     "A received fax was not posted here within 17 hours, and this API cannot download it. "
     "Look at the documents screen of the account on the carrier's web site."
 )
-_ENDINGS = {"application/pdf": "pdf", "image/tiff": "tif"}
 _PAGE_SIZE = 100
 _MOST_PAGES = 200
 _LAST_RETRY = timedelta(hours=17)  # 16.5 hours (9.4), and what the last round takes
@@ -193,7 +192,7 @@ class HelloFax(Carrier):
             in_time=order.in_time,
             auth=self._account.auth,
             data=self._fields(order),
-            files=[("file", (f"fax.{_ENDINGS[order.content_type]}", document, order.content_type))],
+            files=[("file", (order.file_name, document, order.content_type))],
         )
         return Receipt(carrier_ref=sent.fax.guid)
 

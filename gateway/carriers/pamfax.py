@@ -182,7 +182,7 @@ class PamFax(Carrier):
         if order.caller:
             await on(session, "FaxJob/SetSenderDetails", _nothing, number=order.caller)
         await on(session, "FaxJob/AddRecipient", _nothing, number=order.number)
-        await self._calls.add_file(session, document)
+        await self._calls.add_file(session, document, order.file_name, order.content_type)
         ready = await self._ready(session)
         carrier_ref = await self._is_ours(session, order, document)
         await self._is_paid(session, order, ready)

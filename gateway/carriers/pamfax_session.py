@@ -93,11 +93,11 @@ class Calls:
         session.used_at = _loop_time()
         return found
 
-    async def add_file(self, session: Session, content: bytes) -> None:
+    async def add_file(self, session: Session, content: bytes, name: str, content_type: str) -> None:
         """`FaxJob/AddFile` with what the carrier is to check. Raises CarrierRefused, CarrierUnavailable."""
-        name, digest = "fax.pdf", hashlib.md5(content, usedforsecurity=False).hexdigest()
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
         arguments = {"filename": name, "origin": "", "file_size": len(content), "file_contentmd5": digest}
-        files: dict[str, http.File] = {"file": (name, content, "application/pdf")}
+        files: dict[str, http.File] = {"file": (name, content, content_type)}
         await self._call("FaxJob/AddFile", arguments, session.token, _nothing, _of_job, files=files)
         session.used_at = _loop_time()
 

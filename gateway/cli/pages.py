@@ -127,7 +127,7 @@ def render(source: Path, out: Path, resolution: str, file: Path, as_json: bool) 
         for n, (lines, density, mmr, mh) in enumerate(measures, 1)
     ]
     total = {"mmr_seconds": _seconds(sum(m[2] for m in measures)), "mh_seconds": _seconds(sum(m[3] for m in measures))}
-    notes = [entry.note for entry in made.manifest if entry.note]
+    notes = [f"{entry.title}: {entry.note}" for entry in made.manifest if entry.note]
     if as_json:
         click.echo(json.dumps({"out": str(out), "pages": pages, "total": total, "notes": notes}, indent=2))
         return

@@ -10,7 +10,7 @@ from pypdf import PdfReader, PdfWriter
 
 from gateway import message
 from gateway.errors import BadDocument
-from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, wording
+from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, quotes, wording
 from gateway.pages.assemble import Job, Made
 from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
@@ -29,7 +29,7 @@ class _Section:
 def bind(job: Job) -> Made:
     """Make the fax that `job` describes. See `assemble.make` for the errors."""
     child.note("the mail" if job.content_type == "message/rfc822" else job.title)
-    printer = Press(PAPERS[job.paper], bool(job.header), job.max_pages, job.cut_quotes)
+    printer = Press(PAPERS[job.paper], bool(job.header), job.max_pages, job.cut_quotes and not _is_forward(job))
     judgement, posted_text = _judged(job, printer)
     chosen = list(judgement.chosen)
     body = next((part for part in chosen if part.is_body and not _has_own_pages(part, printer, job)), None)
@@ -61,6 +61,10 @@ def bind(job: Job) -> Made:
     manifest = sorted([*(_warned(entry, target) for entry in printed_entries), *judgement.skipped], key=_order)
     child.note("")
     return Made(pdf=target, pages=done, manifest=tuple(manifest), inline=judgement.pictures)
+
+
+def _is_forward(job: Job) -> bool:
+    return job.content_type == "message/rfc822" and quotes.is_forward(message.headers(job.source.read_bytes()).subject)
 
 
 def _has_own_pages(body: Chosen, printer: Press, job: Job) -> bool:

@@ -11,6 +11,10 @@ from gateway.pages.manifest import BROKEN, UNSUPPORTED
 _UNKNOWN_TYPES = frozenset(
     {
         "application/octet-stream",
+        "application/octetstream",
+        "application/x-octet-stream",
+        "application/unknown",
+        "application/binary",
         "application/force-download",
         "application/download",
         "application/x-download",

@@ -20,7 +20,7 @@ from gateway.pages.windows import Grey, Mask
 
 _TINY = 4.5  # points; at fine resolution an x is then six lines high
 _SEEN = 12  # tones between words and ground that a reader of the file notices
-_LEAST_INK, _MOST_INK = 0.01, 0.75  # shares of the place of words
+_LEAST_INK, _MOST_INK = 0.01, 0.97  # shares of the place of words, which may be white on black
 _MANY = 4000
 _SHOWN, _LENGTH = 3, 40  # examples, and letters of each
 _HIDDEN = (pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium.FPDF_TEXTRENDERMODE_CLIP)

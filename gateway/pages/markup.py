@@ -2,7 +2,8 @@
 
 Only pictures of the mail itself (`cid:`) and those written into the HTML (`data:`) are shown. The paper is ours whatever
 the mail says about pages; what is wider than the paper is laid out on wider sheets and scaled down as a whole. Layouts
-that take too long or too much depth give None: the caller then sets the words alone (`html.to_text`).
+that take too long or too much depth, or put words beside the paper, give None: the caller then sets the words alone
+(`html.to_text`). It is laid out as for a screen, which is where its author looked at it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import functools
 import html
 import io
 import logging
+import re
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 from urllib.parse import unquote
 
 import fontpkg
@@ -27,6 +31,7 @@ from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import FatalURLFetchingError, URLFetcher, URLFetcherResponse
 
 from gateway.errors import BadDocument
+from gateway.pages.html import to_text
 from gateway.pages.image import MOST_PIXELS, PILLOW_ERRORS
 from gateway.pages.paper import Paper
 from gateway.pages.parts import TOO_MUCH
@@ -38,8 +43,10 @@ _MOST_ELEMENTS = 30_000
 _MOST_CELLS = 1000  # spanned by one cell
 _DEEPEST = 150
 _PATIENCE = 12.0  # seconds of processor time for one layout
+_ENDLESS = 1_000_000.0  # points; the height of a sheet that holds everything
 _MARGIN = 42.0  # points; more than the strip of the header line
 _WIDEST = 2.5  # times our paper
+_WORD = re.compile(r"\w+")
 _MISSING = "glyph rendered for Unicode string"
 #: What WeasyPrint was seen to raise on markup it does not expect.
 _FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, TypeError, ValueError)
@@ -112,7 +119,8 @@ def to_pages(
     pictures: Mapping[str, tuple[str, bytes]] | None = None,
     preface: str = "",
 ) -> Laid | None:
-    """Lay out HTML, with other HTML in front; `pictures` are type and content by Content-ID. None: too large, deep, slow.
+    """Lay out HTML, with other HTML in front; `pictures` are type and content by Content-ID. None: too large, deep, slow,
+    or words would fall off the sheets.
 
     Raises BadDocument: a picture with too many pixels.
     """
@@ -123,6 +131,8 @@ def to_pages(
     try:
         with _patience(), missing.watched():
             document, wider = _fitted(preface + source, fetcher, paper)
+            if len(document.pages) <= limit and _loses_words(document, preface + source, fetcher, paper):
+                return None
             if len(document.pages) > limit:
                 return Laid(b"", len(document.pages), wider, (), 0)
             pdf = document.write_pdf()
@@ -162,7 +172,7 @@ def _laid(source: str, fetcher: _Fetcher, paper: Paper, scale: float) -> weasypr
     margin = f"{_MARGIN * scale:.2f}pt"
     page = f"@page {{ size: {width:.2f}pt {height:.2f}pt !important; margin: {margin} !important }}"
     styles = [weasyprint.CSS(string=_STYLE + page, url_fetcher=fetcher, font_config=typefaces())]
-    document = weasyprint.HTML(string=source, url_fetcher=fetcher, base_url=None)
+    document = weasyprint.HTML(string=source, url_fetcher=fetcher, base_url=None, media_type="screen")
     return document.render(stylesheets=styles, presentational_hints=True, font_config=typefaces())
 
 
@@ -170,10 +180,41 @@ def _right_edge(page: weasyprint.Page) -> float:
     """Where the rightmost text or picture of a page ends, in CSS pixels."""
     kinds = (weasyprint.formatting_structure.boxes.TextBox, weasyprint.formatting_structure.boxes.ReplacedBox)
     edge = 0.0
-    for box in page._page_box.descendants():
+    for box in page._page_box.descendants(placeholders=True):
         if isinstance(box, kinds) and isinstance(box.width, float | int):
             edge = max(edge, float(box.position_x) + float(box.width))
     return edge
+
+
+def _loses_words(document: weasyprint.Document, source: str, fetcher: _Fetcher, paper: Paper) -> bool:
+    """Whether words are beside the sheets, or gone: what floats or has a fixed height does not go on overleaf.
+
+    What the document says is asked of the reader of words first; styles hide some of that, so that before a layout is
+    given up it is compared with one on a sheet without an end.
+    """
+    if any(_is_beside(box, page) for page in document.pages for box in _texts(page)):
+        return True
+    shown = _words(document)
+    if not Counter(_WORD.findall(to_text(source).lower())) - shown:
+        return False
+    scale = document.pages[0].width * 0.75 / paper.width
+    return bool(_words(_laid(source, fetcher, Paper(paper.width, _ENDLESS), scale)) - shown)
+
+
+def _words(document: weasyprint.Document) -> Counter[str]:
+    return Counter(_WORD.findall(" ".join(box.text for page in document.pages for box in _texts(page)).lower()))
+
+
+def _texts(page: weasyprint.Page) -> Iterator[Any]:
+    """The pieces of text on a page."""
+    kind = weasyprint.formatting_structure.boxes.TextBox
+    return (box for box in page._page_box.descendants(placeholders=True) if isinstance(box, kind) and box.text.strip())
+
+
+def _is_beside(box: Any, page: weasyprint.Page) -> bool:
+    """Whether it stands below or right of the sheet."""
+    below = float(box.position_y) + float(box.height) > page.height
+    return bool(below or float(box.position_x) + float(box.width) > page.width)
 
 
 @functools.cache

@@ -46,6 +46,7 @@ _MOST_PARTS = 1000  # of a mail with the mails in it; each of them stands in the
 _DEEPEST = 5  # a forwarded mail in a forwarded mail in an archive in …
 _TRACKING_PIXELS = 8  # a picture no wider and higher than this shows nothing
 _LOGO = 40_000  # pixels of an inline picture that may be a logo: if it is much wider than high, or an icon
+_BANNER = 400_000  # pixels; a larger one that comes again and again is a form or a scan that is sent to many
 _ICON = 48  # pixels, the longer side
 _MOST_UNPACKED = 400_000_000  # bytes, of all files within files of one mail
 _SIGNATURES = frozenset(
@@ -57,6 +58,7 @@ _NOT_DOCUMENTS = {
     "text/vcard": "a visiting card",
     "text/x-vcard": "a visiting card",
     "text/directory": "a visiting card",
+    "application/applefile": "what a Mac knows about the file beside it",
 }
 #: HTML that says more than its words: tables, drawings, what is struck out or raised, pictures written into it.
 _SAYS_MORE = re.compile(
@@ -104,10 +106,13 @@ class _Judge:
         self.chosen: list[Chosen] = []
         self.skipped: list[ManifestEntry] = []
         self.pictures: dict[str, message.Part] = {}  #: by Content-ID
+        self.referred: set[str] = set()  #: Content-IDs that its HTML speaks of
+        self.has_words = False
 
     def mail(self, mail: message.Message) -> Judgement:
-        leaves = (part for part in mail.root.walk() if part.content_id and part.content_type.startswith("image/"))
-        self.pictures = {part.content_id: part for part in leaves}
+        leaves = list(mail.root.walk())
+        self.referred = {name for leaf in leaves if leaf.content_type == "text/html" for name in _shown_names(leaf.content)}
+        self.pictures = {leaf.content_id: leaf for leaf in leaves if leaf.content_id and self.is_picture(leaf)}
         self.tally.inline |= {digest(part.content) for part in self.pictures.values()}
         self.part(mail.root)
         self.leave_out_shown()
@@ -117,6 +122,12 @@ class _Judge:
                 0, Chosen(position=position, title="attached mail", content_type="text/plain", kind="text", content=content)
             )
         return Judgement(tuple(self.chosen), tuple(self.skipped), frozenset(self.tally.inline))
+
+    def is_picture(self, leaf: message.Part) -> bool:
+        """Whether it is one by its type, or by its bytes where the text shows it."""
+        if leaf.content_type.startswith("image/"):
+            return True
+        return leaf.content_id in self.referred and sniff.kind(leaf.content) in sniff.PICTURES
 
     def part(self, part: message.Part) -> None:
         kind = part.content_type
@@ -141,38 +152,52 @@ class _Judge:
             self.inside(self.where(part), part.title, part.inner)
         elif kind.startswith("message/"):  # external-body, partial, delivery-status: nothing is fetched or put together
             raise BadDocument(f"{part.title}: {kind} cannot be faxed", part=part.title, reply=UNSUPPORTED)
+        elif kind.startswith("image/") and part.content_id in self.referred:
+            self.inline_picture(part)  # beside the text and not in one "related" with it, as some servers rebuild mails
         else:
             self.leaf(part)
         self.check_count()
 
     def alternative(self, part: message.Part) -> None:
         """One rendering of several (CNT-07): the last one we can print that says the most."""
-        best = max(reversed(part.children), key=self.worth, default=None)  # the last one where several are equally good
+        from gateway.pages import renderings  # reads HTML
+
+        says_enough, is_complete = renderings.compare(part.children)
+
+        def worth(n: int) -> tuple[bool, int, bool]:
+            return says_enough[n], self.worth(part.children[n], is_complete=is_complete[n]), is_complete[n]
+
+        best = max(reversed(range(len(part.children))), key=worth, default=None)  # the last where several are equally good
         others: list[message.Part] = []
-        for child in part.children:
-            if child is best:
+        for n, child in enumerate(part.children):
+            if n == best:
                 self.part(child)
                 continue
             for leaf in _leaves(child):
                 if leaf.content_type.startswith("image/"):
                     self.inline_picture(leaf)  # shown only in the other rendering, but shown
+                elif _is_file(leaf):
+                    self.part(leaf)
                 else:
                     others.append(leaf)
         if others:
             more = f" ({len(others)} of them)" if len(others) > 1 else ""
             self.skip(others[0], f"another rendering of the same text{more}")
 
-    def worth(self, branch: message.Part) -> int:
-        """How good one rendering is. A branch that carries files beats everything: else they would be dropped."""
+    def worth(self, branch: message.Part, *, is_complete: bool) -> int:
+        """How good one rendering is. One with files beats the others: they stand at their place between its words. Plain
+        text is read more easily than the words of HTML, if it says all of them."""
         leaves = list(_leaves(branch))
         if any(_is_file(leaf) for leaf in leaves):
-            return 5
+            return 6
         if any(leaf.content_type == "text/html" and self.says_more(leaf.content) for leaf in leaves):
+            return 5
+        kinds_of_text = {leaf.content_type for leaf in leaves if leaf.content.strip()}
+        if "text/plain" in kinds_of_text and is_complete:
             return 4
-        text = {leaf.content_type for leaf in leaves if leaf.content.strip()}
-        if "text/plain" in text:
+        if "text/html" in kinds_of_text:
             return 3
-        if "text/html" in text:
+        if "text/plain" in kinds_of_text:
             return 2
         return 1 if any(leaf.content_type.startswith(("image/", "text/", "application/pdf")) for leaf in leaves) else 0
 
@@ -207,7 +232,7 @@ class _Judge:
             return f"a picture of {size[0]} by {size[1]} pixels shows nothing"
         if part.disposition == "attachment":
             return ""
-        if digest(part.content) in self.tally.familiar:
+        if digest(part.content) in self.tally.familiar and not (size and size[0] * size[1] > _BANNER):
             return "a picture that stands in most mails of this sender"
         if size and (max(size) <= _ICON or (size[0] * size[1] <= _LOGO and size[0] >= 2 * size[1])):
             return f"a small picture of {size[0]} by {size[1]} pixels, like the logo of a signature"
@@ -232,8 +257,9 @@ class _Judge:
         content = part.content
         if part.is_cut:
             raise BadDocument(f"{part.title} is broken: its end is missing", part=part.title, reply=BROKEN)
-        is_body = part.content_type in ("text/plain", "text/html") and part.disposition != "attachment" and not part.name
-        if not content.strip() and is_body:
+        is_text = part.content_type in ("text/plain", "text/html")
+        is_body = is_text and part.disposition != "attachment" and not part.name
+        if not content.strip() and is_text:  # Exchange appends blank ATT00001.txt by itself
             self.skip(part, "empty")
         elif is_body:
             self.body(self.where(part), part.title, part.content_type, content, part.charset)
@@ -251,7 +277,7 @@ class _Judge:
             pictures=self.shown(content) if is_laid_out else (),
             preface=self.preface,
         )
-        self.preface = ""
+        self.preface, self.has_words = "", True
 
     def shown(self, source: bytes) -> tuple[Shown, ...]:
         found = [self.pictures[name] for name in dict.fromkeys(_shown_names(source)) if name in self.pictures]
@@ -302,7 +328,7 @@ class _Judge:
         """What Outlook wraps: its files, and its words where the mail has none beside them."""
         inner = _Judge(self.tally, f"{position}/", depth=self.depth + 1)
         letter = tnef.read(content, title)
-        if not any(part.is_body for part in self.chosen) and not self.prefix:
+        if not self.has_words:
             words = (
                 ("text/plain", "text", letter.text.encode()),
                 ("text/html", "html", letter.html),
@@ -312,11 +338,11 @@ class _Judge:
             if best is not None:
                 charset = "utf-8" if best[1] == "text" else ""
                 inner.choose(f"{position}/1", f"{title}: message", *best, charset)
-                inner.chosen[-1] = replace(inner.chosen[-1], is_body=best[1] != "rtf")
+                inner.chosen[-1] = replace(inner.chosen[-1], is_body=best[1] != "rtf" and not self.prefix)
         for n, file in enumerate(letter.files, 2):
             name = message.decoded(file.name)[:200] or f"file {n - 1}"
             inner.file(f"{position}/{n}", f"{title}: {name}", "application/octet-stream", name, file.content)
-        self.take(inner, title, "Outlook's wrapping of the same message")
+        self.take(inner, title, "Outlook's wrapping of the same message" if self.has_words else "")
 
     def take(self, inner: _Judge, title: str, otherwise: str = "") -> None:
         """What was found in a file; a file with nothing in it is refused, or explained."""
@@ -367,7 +393,7 @@ def _leaves(part: message.Part) -> Iterator[message.Part]:
 
 
 def _is_file(leaf: message.Part) -> bool:
-    if leaf.content_type.startswith("text/") or leaf.content_type in _SIGNATURES:
+    if leaf.content_type.startswith("text/") or leaf.content_type in _SIGNATURES or leaf.content_type in _NOT_DOCUMENTS:
         return leaf.disposition == "attachment"
     return leaf.disposition == "attachment" or not (leaf.content_type.startswith("image/") and leaf.content_id)
 

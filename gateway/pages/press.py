@@ -19,6 +19,8 @@ from gateway.pages.manifest import BROKEN, MISSING, TOO_MUCH, UNSUPPORTED, Chose
 from gateway.pages.paper import Paper
 
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
+_AS_TEXT = "HTML printed as text"
+_CUT = "quoted history and notes about confidentiality are left out, by the account's settings"
 _NOT_FETCHED = "pictures that are not in the mail are not fetched"
 _SOME = 20  # replacement marks that are no reason to refuse a text
 _TOO_LONG_TEXT = 4_000_000  # characters of one text; some thousand pages
@@ -67,7 +69,7 @@ class Press:
 
     def words(self, part: Chosen) -> tuple[str, str]:
         """The words of a text as they are printed, and a note."""
-        return _words(part, self.cut_quotes)
+        return _words(part, self.cut_quotes, _AS_TEXT)
 
     def check(self, words: str, title: str) -> None:
         """Refuse at once what cannot fit, setting it would take minutes; and what would be a page of replacement marks."""
@@ -109,7 +111,7 @@ class Press:
         setter = markup()
         pictures = {one.content_id: (one.content_type, one.content) for one in part.pictures}
         source = text.decode(part.content, part.charset or html.charset(part.content))
-        source = quotes.cut_html(source) if self.cut_quotes and part.is_body else source
+        source, cut = _cut_html(source, part, self.cut_quotes)
         preface = f"<pre>{_escaped(part.preface)}</pre>" if part.preface else ""
         laid = (
             setter.to_pages(source, part.title, self.paper, limit=self.max_pages - done, pictures=pictures, preface=preface)
@@ -117,8 +119,8 @@ class Press:
             else None
         )
         if laid is not None:
-            return self._fitted(laid, part.title, done, _NOT_FETCHED if _REMOTE.search(part.content) else "")
-        printed = self._text(part, done, "its layout is too large or too deep: only its words are printed")
+            return self._fitted(laid, part.title, done, _joint(cut, _NOT_FETCHED if _REMOTE.search(part.content) else ""))
+        printed = self._text(part, done, "its layout does not fit on paper: only its words are printed")
         for one in part.pictures:
             real = sniff.kind(one.content)
             if real in sniff.PICTURES:
@@ -126,8 +128,8 @@ class Press:
                 printed = Printed(_joined(printed.pdf, more.pdf), printed.pages + more.pages, printed.note)
         return printed
 
-    def _text(self, part: Chosen, done: int, about: str = "") -> Printed:
-        words, note = self.words(part)
+    def _text(self, part: Chosen, done: int, about: str = _AS_TEXT) -> Printed:
+        words, note = _words(part, self.cut_quotes, about)
         self.check(words, part.title)
         shown = fonts.printable(words)
         setter = markup()
@@ -136,11 +138,11 @@ class Press:
             if laid is not None:
                 if laid.missing and _is_mostly_marks("".join(fonts.REPLACEMENT if c in laid.missing else c for c in words)):
                     raise _no_typeface(part.title)
-                return self._fitted(laid, part.title, done, about)
+                return self._fitted(laid, part.title, done, note)
         if _is_mostly_marks(shown.text):
             raise _no_typeface(part.title)
         made = text.to_pdf(shown.text, self.paper)
-        return Printed(made, _count(made), "; ".join(filter(None, (about or note, shown.note))))
+        return Printed(made, _count(made), _joint(note, shown.note))
 
     def _fitted(self, laid: object, title: str, done: int, note: str = "") -> Printed:
         """A layout on our paper, scaled down where its sheets are larger."""
@@ -149,7 +151,7 @@ class Press:
         assert isinstance(laid, Laid)
         if done + laid.pages > self.max_pages:
             raise pdf.too_long(self.max_pages, title)
-        note = "; ".join(filter(None, (note, fonts.Printable("", laid.missing).note)))
+        note = _joint(note, fonts.Printable("", laid.missing).note)
         return self._pdf(laid.pdf, title, done, note) if laid.is_scaled else Printed(laid.pdf, laid.pages, note)
 
 
@@ -164,17 +166,25 @@ def markup() -> ModuleType | None:
 
 
 @functools.cache
-def _words(part: Chosen, cut_quotes: bool) -> tuple[str, str]:
+def _words(part: Chosen, cut_quotes: bool, about_html: str) -> tuple[str, str]:
     """Asked for twice: is it empty, and what is it."""
     if part.kind != "html":
         words = text.decode(part.content, part.charset)
-        return part.preface + (quotes.cut_text(words) if cut_quotes and part.is_body else words), ""
-    source = text.decode(part.content, part.charset or html.charset(part.content))
-    source = quotes.cut_html(source) if cut_quotes and part.is_body else source
-    note = "HTML printed as text"
-    if _REMOTE.search(part.content):
-        note += f"; {_NOT_FETCHED}"
-    return part.preface + html.to_text(source), note
+        kept = quotes.cut_text(words) if cut_quotes and part.is_body else words
+        return part.preface + kept, "" if kept.split() == words.split() else _CUT
+    source, cut = _cut_html(text.decode(part.content, part.charset or html.charset(part.content)), part, cut_quotes)
+    not_fetched = _NOT_FETCHED if _REMOTE.search(part.content) else ""
+    return part.preface + html.to_text(source), _joint(about_html, cut, not_fetched)
+
+
+def _cut_html(source: str, part: Chosen, cut_quotes: bool) -> tuple[str, str]:
+    """What is left of a message, and a note where that is less."""
+    kept = quotes.cut_html(source) if cut_quotes and part.is_body else source
+    return kept, "" if kept == source else _CUT
+
+
+def _joint(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _marked_up(part: Chosen, words: str, setter: ModuleType) -> str:

@@ -1,6 +1,7 @@
 """What a reply drags behind it: the quoted history, and the paragraph about confidential mails. Cut where the account asks.
 
-A mail that has no words of its own before the history (a forward) stays whole: the history is then what it is about.
+A mail that has no words of its own before the history stays whole, and so does one that is forwarded (`is_forward`): the
+history is then what it is about.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ _DIVIDER = re.compile(
     r"|oorspronkelijk bericht|forwarded message|weitergeleitete nachricht)\s*-{2,}\s*$",
     re.IGNORECASE,
 )
+_FORWARD = re.compile(r"\s*(fwd?|wg|tr|rv|i|enc|doorst|inoltra?)\s*:", re.IGNORECASE)
 _INTRODUCTION = re.compile(
     r"^(on\b.{5,300}\bwrote|am\b.{5,300}\bschrieb\b.{0,200}|le\b.{5,300}\ba écrit|el\b.{5,300}\bescribió"
     r"|il\b.{5,300}\bha scritto|op\b.{5,300}\bschreef\b.{0,200})\s*:\s*$",
@@ -45,6 +47,11 @@ _BEGINS = (
     "//*[@id='divRplyFwdMsg']",
     "//div[contains(@style, 'border-top:solid #E1E1E1') or contains(@style, 'border-top:solid #B5C4DF')]",
 )
+
+
+def is_forward(subject: str) -> bool:
+    """Whether a mail passes another one on, as mail programs of our languages mark it."""
+    return _FORWARD.match(subject) is not None
 
 
 def cut_text(words: str) -> str:

@@ -71,8 +71,14 @@ def _attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
         value = content[at + 9 : at + 9 + length]
         if len(value) < length:
             raise EOFError
+        if content[at + 9 + length : at + 11 + length] not in (_checksum(value), b"", b"\0\0"):
+            raise ValueError("an attribute is damaged")  # its length may be wrong, and what follows would be lost
         yield number, value
         at += 9 + length + 2  # and the checksum
+
+
+def _checksum(value: bytes) -> bytes:
+    return struct.pack("<H", sum(value) & 0xFFFF)
 
 
 def _read_mail(letter: Letter, value: bytes, codec: str) -> None:

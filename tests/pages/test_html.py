@@ -37,6 +37,23 @@ def html_mail(html: str) -> EmailMessage:
     return mail
 
 
+@pytest.mark.parametrize("style", ["float: left; width: 90%", "display: inline-block", "position: absolute", "height: 200px"])
+def test_a_layout_that_loses_words_at_the_end_of_the_paper_gives_way_to_the_words(style: str) -> None:
+    lines = "".join(f"<p>Paragraph {n} of a long letter</p>" for n in range(100))
+    assert markup.to_pages(f'<p>x</p><div style="{style}">{lines}</div>', "message", LETTER, limit=50) is None
+
+
+def test_what_styles_hide_is_no_reason_to_give_up_a_layout() -> None:
+    hidden = "<style>.preheader { display: none }</style><span class=preheader>Open in your browser</span>"
+    assert laid(f"{hidden}<table><tr><td>words</td></tr></table>").pages == 1
+
+
+def test_a_mail_is_laid_out_as_its_author_saw_it_on_the_screen() -> None:
+    source = "<style>@media print { .letter { display: none } }</style><div class=letter>words of the letter</div>"
+    with pypdfium2.PdfDocument(laid(source).pdf) as document:
+        assert "words of the letter" in document[0].get_textpage().get_text_range()
+
+
 @pytest.fixture
 def tracker() -> Iterator[tuple[str, list[str]]]:
     """A web server that nobody should ask, and what it was asked."""
@@ -316,3 +333,15 @@ def test_history_is_cut_only_where_the_account_asks(tmp_path: Path) -> None:
     mail = make.mail("Yes.\n\nOn Mon, 1 Jan 2026 at 10:00, Ann wrote:\n> old words\n")
     assert "old words" in make.texts(make.fax(tmp_path, mail).pdf)[0]
     assert "old words" not in make.texts(make.fax(tmp_path, mail, cut_quotes=True).pdf)[0]
+
+
+def test_a_mail_that_is_passed_on_stays_whole_and_what_is_cut_is_said(tmp_path: Path) -> None:
+    words = "Please fax this.\n\n---------- Forwarded message ---------\nFrom: Bob\n\n12 boxes of gloves\n"
+    for subject, whole in (("Fwd: order", True), ("order", False)):
+        mail = make.mail(words)
+        del mail["Subject"]
+        mail["Subject"] = subject
+        made = make.fax(tmp_path, mail, cut_quotes=True)
+        assert ("12 boxes" in "".join(make.texts(made.pdf))) is whole
+        assert (made.manifest[0].note == "") is whole
+        assert whole or "quoted history" in made.manifest[0].note

@@ -33,11 +33,78 @@ def alternative(plain: str, html: str) -> EmailMessage:
 
 
 def test_cnt_07_an_alternative_gives_one_rendering() -> None:
-    judged = judge(alternative("plain words", "<p>marked words</p>"))
+    judged = judge(alternative("plain words", "<p>plain <b>words</b></p>"))
     assert [part.kind for part in judged.chosen] == ["text"]
     assert [(entry.content_type, entry.note) for entry in judged.skipped] == [
         ("text/html", "another rendering of the same text")
     ]
+
+
+@pytest.mark.parametrize("excuse", ["Your mail program cannot show this message.", "See the HTML part."])
+def test_cnt_07_html_is_taken_where_the_plain_text_lacks_its_words(excuse: str) -> None:
+    judged = judge(alternative(excuse, "<p>Please deliver 500 tablets to room 12 today.</p>"))
+    assert [part.kind for part in judged.chosen] == ["html"]
+
+
+def test_cnt_07_plain_text_is_taken_where_the_html_is_an_empty_frame() -> None:
+    mail = alternative("The words of the mail are here.", "<table><tr><td></td></tr></table>")
+    judged = parts.judge(message.parse(mail.as_bytes()), layout=True)
+    assert [part.kind for part in judged.chosen] == ["text"]
+
+
+def test_files_in_several_renderings_are_all_printed() -> None:
+    mail = (
+        b"Content-Type: multipart/alternative; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nwords\n"
+        b"--b\nContent-Type: application/pdf; name=x.pdf\n\n" + make.pdf("x") + b"\n--b--\n--a\n"
+        b"Content-Type: application/pdf; name=y.pdf\n\n" + make.pdf("y") + b"\n--a--\n"
+    )
+    assert [part.title for part in judge(mail).chosen] == ["message text", "x.pdf", "y.pdf"]
+
+
+def test_a_calendar_file_beside_the_text_does_not_take_its_place() -> None:
+    mail = (
+        b"Content-Type: multipart/alternative; boundary=a\n\n--a\n\nwords\n--a\n"
+        b"Content-Type: application/ics; name=invite.ics\n\nBEGIN:VCALENDAR\n--a--\n"
+    )
+    assert [part.kind for part in judge(mail).chosen] == ["text"]
+
+
+def beside(content_type: str, picture: bytes, html: str) -> bytes:
+    """A mail whose picture stands beside its text, and not in one "related" with it."""
+    return (
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: text/html\n\n" + html.encode() + b"\n--a\n"
+        b"Content-Type: " + content_type.encode() + b"; name=p.png\nContent-ID: <p>\nContent-Disposition: inline\n"
+        b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(picture) + b"--a--\n"
+    )
+
+
+def test_a_logo_beside_the_text_that_shows_it_is_left_out_too() -> None:
+    judged = judge(beside("image/png", make.picture(size=(180, 60)), "<p>words <img src='cid:p'>"))
+    assert [part.kind for part in judged.chosen] == ["html"]
+    assert [entry.note for entry in judged.skipped] == ["a small picture of 180 by 60 pixels, like the logo of a signature"]
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream"])
+def test_a_picture_beside_the_text_that_shows_it_stays_in_it(content_type: str) -> None:
+    mail = message.parse(beside(content_type, make.picture(size=(900, 700)), "<table><tr><td>words <img src='cid:p'></table>"))
+    judged = parts.judge(mail, layout=True)
+    assert [(part.kind, len(part.pictures)) for part in judged.chosen] == [("html", 1)]
+    assert [entry.note for entry in judged.skipped] == ["shown in the message"]
+
+
+def test_a_form_that_a_sender_faxes_to_many_is_no_logo() -> None:
+    form = make.picture(size=(800, 1000))
+    mail = message.parse(beside("image/png", form, "<p>words <img src='cid:p'>"))
+    judged = parts.judge(mail, familiar=frozenset({parts.digest(form)}))
+    assert [part.kind for part in judged.chosen] == ["html", "png"]
+
+
+def test_what_programs_add_by_themselves_is_explained_and_refuses_nothing() -> None:
+    mail = make.mail("words", ("application/pdf", make.pdf("x"), "x.pdf"), ("text/plain", b"\r\n", "ATT00001.txt"))
+    mail.add_attachment(b"\x00\x05\x16\x07", "application", "applefile", filename="x.pdf")
+    judged = judge(mail)
+    assert [part.kind for part in judged.chosen] == ["text", "pdf"]
+    assert [entry.note for entry in judged.skipped] == ["empty", "what a Mac knows about the file beside it, not a document"]
 
 
 def test_cnt_07_html_is_taken_where_the_plain_text_is_empty() -> None:
@@ -263,7 +330,7 @@ def test_cnt_07_html_that_says_more_than_its_words_is_laid_out_once(html: str) -
 
 
 def test_html_of_mere_words_gives_way_to_the_plain_text() -> None:
-    judged = laid_out(alternative("plain words", "<p style='color: red'><b>marked</b> words <a href=x>here</a>"))
+    judged = laid_out(alternative("marked words here", "<p style='color: red'><b>marked</b> words <a href=x>here</a>"))
     assert [part.kind for part in judged.chosen] == ["text"]
 
 
@@ -300,7 +367,7 @@ def test_a_picture_of_most_mails_of_a_sender_is_left_out() -> None:
 
 
 def test_many_renderings_of_a_text_make_one_line_in_the_manifest() -> None:
-    mail = alternative("plain", "<p>rich</p>")
+    mail = alternative("plain", "<p>plain</p>")
     mail.add_alternative("x", subtype="x-watch-html")
     mail.add_alternative("BEGIN:VCALENDAR", subtype="calendar")
     judged = judge(mail)
@@ -376,6 +443,13 @@ def test_winmail_gives_its_files_and_its_words_only_where_the_mail_has_none() ->
     judged = judge(alone)
     assert [(part.kind, part.is_body) for part in judged.chosen] == [("text", True), ("pdf", False), ("text", False)]
     assert judged.chosen[0].content == b"wrapped words"
+
+
+def test_a_winmail_in_an_attached_mail_keeps_its_words() -> None:
+    inner = b"Subject: inner\nContent-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: base64\n\n"
+    inner += base64.encodebytes(make.winmail("wrapped words", ("a.pdf", make.pdf("x"))))
+    judged = judge(make.mail("see the mail", ("application/octet-stream", inner, "old.eml")))
+    assert [part.content for part in judged.chosen if b"wrapped" in part.content] == [b"wrapped words"]
 
 
 def test_a_winmail_with_nothing_but_the_message_is_explained() -> None:

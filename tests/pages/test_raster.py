@@ -148,6 +148,20 @@ def test_words_that_can_be_read_give_no_warning(name: str, tmp_path: Path) -> No
     assert legible.warnings(tmp_path / "a.pdf", 1, 1) == ""
 
 
+def test_white_words_on_black_can_be_read_and_words_as_dark_as_their_ground_cannot(tmp_path: Path) -> None:
+    def page(canvas: Canvas) -> None:
+        canvas.rect(36, 36, 540, 720, fill=1)
+        canvas.setFillGray(1)
+        canvas.drawString(72, 600, "WHITE ON BLACK words")
+        canvas.setFillGray(0.1)
+        canvas.drawString(72, 500, "nearly black words")
+
+    (tmp_path / "a.pdf").write_bytes(drawn(page))
+    said = legible.warnings(tmp_path / "a.pdf", 1, 1)
+    assert "WHITE" not in said
+    assert "nearly black words" in said
+
+
 def test_hidden_words_are_no_loss(tmp_path: Path) -> None:
     def page(canvas: Canvas) -> None:
         text = canvas.beginText(72, 600)
