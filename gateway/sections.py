@@ -123,7 +123,7 @@ class PamFaxDoor(Section):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
     """Of accounts that have chosen none."""
     application: tuple[ApplicationSection, ...] = ()
-    """More can be made by the command line."""
+    """Programs that may call it."""
 
     @model_validator(mode="after")
     def _together(self) -> PamFaxDoor:
