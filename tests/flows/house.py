@@ -294,6 +294,11 @@ class House:
         finally:
             database.close()
 
+    def faults(self) -> str:
+        """The log from its first traceback on, with the lines before it; empty when there is none."""
+        before, found, after = self.log.read_text().partition("Traceback")
+        return before[-500:] + found + after[:5000] if found else ""
+
     def letters(self, n: int, patience: float = 30.0) -> list[Letter]:
         """Wait for n mails at the sink."""
         self.wait(lambda: len(self.sink.letters) >= n, patience, f"{n} mails")
