@@ -2,13 +2,15 @@
 #
 # Python packages come from wherever pip is configured to take them (pip.conf, PIP_INDEX_URL and so on), in the versions
 # of the lock files, checked by hash. Where those versions are not to be had: `make demo PINNED=no`.
-# Another Python: `make demo PYTHON=python3.12`. Some tests only: `make test TESTS="tests/web -x"`.
+# Another Python: `make demo PYTHON=python3.12`. Some tests only: `make test TESTS="tests/web -x"`. In one process, or in
+# more: `make test AT_ONCE=0`.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PINNED := yes
 PYTHON :=
 TESTS :=
+AT_ONCE := 2
 UPGRADE :=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Errors only: pip is chatty about the sources it is configured with.
@@ -34,7 +36,7 @@ test: $(VENV)/.faxgate-test
 	step "ruff check" $(BIN)/ruff check .; \
 	step "mypy" $(BIN)/mypy; \
 	step "lint-imports" $(BIN)/lint-imports; \
-	step "pytest" $(BIN)/python -m pytest $(TESTS); \
+	step "pytest" $(BIN)/python -m pytest -n $(AT_ONCE) $(TESTS); \
 	if [ -n "$$failed" ]; then echo "make test: failed: $${failed#, }"; exit 1; fi
 
 # Run it with the oldest Python that is supported: what it needs is enough for the newer ones.

@@ -27,7 +27,8 @@ import psutil
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.flows.house import DOMAIN, SENDER, House, free_port, letter
+from tests.flows.house import DOMAIN, SENDER, House, letter
+from tests.ports import free_port
 
 
 class OneFileAMail:

@@ -12,13 +12,15 @@ import ipaddress
 import os
 import re
 import shutil
-import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import ports
+from tests.flows import matrix
 
 PACKAGES = Path(__file__).with_name("debian-packages.txt")
 _REASON = "needs the program "
@@ -54,9 +56,7 @@ def program() -> Callable[[str], str]:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -86,7 +86,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _show_matrix(reporter: pytest.TerminalReporter) -> None:
+    """The crash matrix, also where it is green."""
+    reports = [*reporter.stats.get("passed", []), *reporter.stats.get("failed", [])]
+    entries = [said for report in reports for name, said in report.user_properties if name == matrix.PROPERTY]
+    if entries:
+        reporter.section("crash matrix, calls counted at the far end", sep="-")
+        reporter.write_line(matrix.text(entries))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    _show_matrix(terminalreporter)
     reasons = _skipped(terminalreporter)
     if not reasons:
         return

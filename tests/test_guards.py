@@ -48,7 +48,7 @@ def suite(tmp_path: Path) -> Path:
 
 
 def run(suite: Path, ci: str) -> tuple[int, str]:
-    environment = {**os.environ, "CI": ci, "PYTEST_ADDOPTS": ""}
+    environment = {**os.environ, "CI": ci, "PYTEST_ADDOPTS": "", "PYTHONPATH": str(HERE.parent)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(suite)],
         env=environment, cwd=suite, capture_output=True, text=True, timeout=60,

@@ -1,7 +1,6 @@
-"""Houses: one gateway a test, and one that many tests share. Stopped whatever happens. And the crash matrix of a run."""
+"""Houses: one gateway a test, and one that many tests share. Stopped whatever happens. And the crash matrix."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,12 +30,7 @@ def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         made.close()
 
 
-@pytest.fixture(scope="session")
-def matrix(request: pytest.FixtureRequest) -> Iterator[Matrix]:
+@pytest.fixture
+def matrix(record_property: Callable[[str, object], None]) -> Matrix:
     """Printed at the end of the run, also where it is green."""
-    made = Matrix()
-    yield made
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    assert capture is not None
-    with capture.global_and_fixture_disabled():
-        sys.stdout.write(f"\n\nThe crash matrix, calls counted at the far end\n\n{made.text()}\n")
+    return Matrix(record_property)

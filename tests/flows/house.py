@@ -35,6 +35,7 @@ from reportlab.pdfgen.canvas import Canvas
 from gateway import control_socket
 from gateway.carriers.loopback import Call, calls
 from gateway.cli import main
+from tests.ports import free_port
 
 T = TypeVar("T")
 DOMAIN = "fax.example.com"
@@ -121,12 +122,6 @@ class Sink:
         if self.controller is not None:
             self.controller.stop()
             self.controller = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 #: Waits end when what is waited for is there; on a machine with other work that takes longer.

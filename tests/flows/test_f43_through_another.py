@@ -151,7 +151,7 @@ def test_the_other_is_killed_at_every_step_and_nothing_is_sent_twice(
             faxes = {number: near.faxes(number)[0] for number in client.taken}
             held = [fax for fax in faxes.values() if fax["state"] == "held"]
             twice = sum(called[number] > 1 for number in faxes)
-            matrix.cells[STEP, step, "through another, killed"] = f"{len(faxes)} faxes, {len(held)} held, {twice} twice"
+            matrix.note(STEP, step, "through another, killed", f"{len(faxes)} faxes, {len(held)} held, {twice} twice")
             assert not twice
             assert {fax["state"] for fax in faxes.values()} <= {"delivered", "held"}
             assert all(called[number] == 1 for number, fax in faxes.items() if fax["state"] == "delivered")

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.flows.certificate import self_signed
-from tests.flows.house import House, free_port, fresh, pdf
+from tests.flows.house import House, fresh, pdf
+from tests.ports import free_port
 
 LOGIN, PASSWORD, KEY, SECRET = "office@example.com", "correct horse", "demo-key", "swordfish"
 JSON = "API_FORMAT_JSON"

@@ -12,6 +12,8 @@ from typing import Any
 
 import boto3
 
+from tests.ports import free_port
+
 KEY, SECRET = "access", "secret-of-the-bucket"
 
 
@@ -22,16 +24,10 @@ def client(endpoint: str) -> Any:
     )
 
 
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """Its endpoint."""
-    number = port()
+    number = free_port()
     running = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(number)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

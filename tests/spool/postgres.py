@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
+
+from tests.ports import free_port
 
 #: Debian's folder; the newest version.
 PROGRAMS = "/usr/lib/postgresql/*/bin/postgres"
@@ -38,9 +39,7 @@ class Server:
         self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         if self._user is not None:
             shutil.chown(folder, self._user)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._running: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql://faxgate@127.0.0.1:{self._port}"
         """Without a database's name."""

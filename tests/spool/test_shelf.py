@@ -18,6 +18,7 @@ from gateway.fax import Sha256
 from gateway.spool.documents import Documents
 from gateway.spool.objects import Bucket
 from gateway.spool.shelf import Folder
+from tests.ports import free_port
 from tests.spool import objects
 
 CONTENT = b"%PDF-1.7\n" + bytes(range(256)) * 5000
@@ -143,7 +144,7 @@ async def test_other_objects_of_the_bucket_are_not_ours(tmp_path: Path, object_s
 
 
 async def test_an_object_store_that_is_away_is_unavailable_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    documents = documents_of(in_bucket(tmp_path, f"http://127.0.0.1:{objects.port()}", "s3://bucket/x"))
+    documents = documents_of(in_bucket(tmp_path, f"http://127.0.0.1:{free_port()}", "s3://bucket/x"))
     with pytest.raises(OSError, match="does not answer"):
         documents.open()
     with pytest.raises(SpoolUnavailable, match="EndpointConnectionError"):
