@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import phonenumbers
-from phonenumbers import PhoneNumberType, geocoder
+from phonenumbers import PhoneNumberType
 
 from gateway.errors import Outcome
 from gateway.fax import InboundFax, Transmission
@@ -23,6 +23,7 @@ from gateway.lifecycle import FINAL
 from gateway.number import FaxNumber
 from gateway.report.facts import SHORT
 from gateway.web.pamfax.call import Call
+from gateway.web.pamfax.countries import town
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.money import Purse
 
@@ -73,7 +74,7 @@ def number_facts(number: str) -> dict[str, Any]:
     """What is known of a fax number in E.164: all of it texts, "" where it is not."""
     fax, parsed = FaxNumber(number), phonenumbers.parse(number)
     national = phonenumbers.national_significant_number(parsed)
-    place = geocoder.description_for_number(parsed, "en")
+    place = town(parsed)
     return {
         "number": number,
         "formatted_number": fax.readable,
