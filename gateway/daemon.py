@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import hmac
 import logging
@@ -310,6 +311,7 @@ async def serve(config: Config) -> str:
     for sign in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(sign, stop.set)
     await service.start()
+    gc.freeze()  # what is there now stays: looking through all of it again and again makes everybody wait
     systemd = sdnotify.SystemdNotifier()
     systemd.notify("READY=1")
     reason = ""

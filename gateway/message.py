@@ -12,6 +12,7 @@ import email.message
 import email.parser
 import email.policy
 import email.utils
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 _HEADER_LIMIT = 256 * 1024
+_SHORT = 16 * 1024  # octets of a header block that is remembered
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
+_SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
@@ -156,8 +159,30 @@ class Message:
 def headers(data: bytes) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
-    block = bytes(data[: end.end() if end else _HEADER_LIMIT])
-    return _headers(email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(block))
+    return _block(bytes(data[: end.end() if end else _HEADER_LIMIT])).headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A header block, read."""
+
+    headers: Headers
+    shaping: tuple[str, ...]
+    """The fields that shape the fax, as `content_hash` counts them."""
+
+
+def _block(octets: bytes) -> _Block:
+    return _remembered(octets) if len(octets) <= _SHORT else _read(octets)
+
+
+def _read(octets: bytes) -> _Block:
+    mail = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(octets)
+    shaping = [f"{name}: {str(value).strip()}\n" for name in _SHAPING for value in mail.get_all(name, [])]
+    return _Block(_headers(mail), tuple(shaping))
+
+
+#: A mail on its way in is looked at by several, one after the other; each time it is the same block.
+_remembered = functools.lru_cache(64)(_read)
 
 
 def parse(data: bytes) -> Message:
@@ -177,11 +202,9 @@ def content_hash(data: bytes) -> str:
     """
     end = _END_OF_HEADERS.search(data)
     split = end.end() if end else len(data)
-    block = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(bytes(data[:split]))
     digest = hashlib.sha256()
-    for name in ("From", "Subject", "Content-Type", "Content-Transfer-Encoding"):
-        for value in block.get_all(name, []):
-            digest.update(f"{name}: {str(value).strip()}\n".encode("utf-8", "surrogateescape"))
+    for field in _block(bytes(data[:split])).shaping:
+        digest.update(field.encode("utf-8", "surrogateescape"))
     digest.update(b"\n")
     digest.update(memoryview(data)[split:])
     return digest.hexdigest()
@@ -190,6 +213,8 @@ def content_hash(data: bytes) -> str:
 def decoded(value: object) -> str:
     """A header value with its encoded words read, on one line, without control characters (CNT-19)."""
     text = str(value)
+    if text.isascii() and text.isprintable() and "=?" not in text:
+        return _WORD_GAP.sub(" ", text).strip()
     try:
         text = str(email.header.make_header(email.header.decode_header(value)))  # type: ignore[arg-type]  # str or Header
     except (LookupError, ValueError, email.errors.MessageError):

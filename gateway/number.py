@@ -8,6 +8,7 @@ allocation tables (DESIGN section 10). Sources: RFC 3191, RFC 3601, reference/in
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -40,12 +41,7 @@ class FaxNumber:
     @property
     def country(self) -> str:
         """ISO 3166 region, "" where the number belongs to none (satellite, international freephone)."""
-        region = phonenumbers.region_code_for_number(_known(self.e164))
-        if region and region != "001":
-            return region
-        # A number outside the allocated ranges still has a country code; several share +1 and the main one is named.
-        main = phonenumbers.region_code_for_country_code(_known(self.e164).country_code or 0)
-        return "" if main in ("ZZ", "001") else main
+        return _country(self.e164)
 
     @property
     def readable(self) -> str:
@@ -53,8 +49,22 @@ class FaxNumber:
         return phonenumbers.format_number(_known(self.e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
+#: A number on its way in is looked at several times within a moment, and many are called again and again.
+_remembered = functools.lru_cache(4096)
+
+
 def _known(e164: str) -> phonenumbers.PhoneNumber:
     return phonenumbers.parse(e164)
+
+
+@_remembered
+def _country(e164: str) -> str:
+    region = phonenumbers.region_code_for_number(_known(e164))
+    if region and region != "001":
+        return region
+    # A number outside the allocated ranges still has a country code; several share +1 and the main one is named.
+    main = phonenumbers.region_code_for_country_code(_known(e164).country_code or 0)
+    return "" if main in ("ZZ", "001") else main
 
 
 def parse(text: str, region: str) -> FaxNumber:
@@ -108,6 +118,7 @@ def _from_north_america(digits: str) -> str:
     raise BadAddress("The number is not complete: write it with country code, for example +14155550123.")
 
 
+@_remembered
 def _checked(e164: str) -> FaxNumber:
     digits = e164[1:]
     if not 7 <= len(digits) <= 15 or digits[0] == "0":

@@ -25,6 +25,7 @@ from gateway.fax import (
     Account,
     AccountId,
     CoverPage,
+    Document,
     Envelope,
     InboundId,
     Recipient,
@@ -45,6 +46,7 @@ from gateway.units import eur
 
 _log = logging.getLogger(__name__)
 _BOUNCED = re.compile(r"bounce\+(in_[0-9a-z]{26})@", re.IGNORECASE)
+_SHORT = 64 * 1024  # octets that are hashed on the spot: sooner done than handed to a thread
 _REFERENCES = 10  # Message-IDs kept for threading
 
 
@@ -88,10 +90,7 @@ class Desk:
         carrier, caller = await self.route(account.id)
         for recipient in recipients:
             self._admission.check(account, recipient, carrier)
-        # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
-        document, content_hash = await asyncio.gather(
-            self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content)
-        )
+        document, content_hash = await self._kept(content, trace)
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
         calls = [
@@ -142,7 +141,7 @@ class Desk:
             carrier = line.carrier
         for recipient in recipients:
             self._admission.check(account, recipient, carrier)
-        document, content_hash = await asyncio.gather(self._documents.put(mail), asyncio.to_thread(message.content_hash, mail))
+        document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
         submission = replace(submission, cover=cover, redial=account.settings.redial)
         grouped = _calls(recipients)
@@ -168,6 +167,13 @@ class Desk:
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    async def _kept(self, content: bytes, trace: bytes = b"") -> tuple[Document, str]:
+        """Store a mail below its trace; and what makes its content recognisable. Raises SpoolUnavailable."""
+        if len(content) <= _SHORT:
+            return await self._documents.put(trace, content), message.content_hash(content)
+        # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
+        return await asyncio.gather(self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content))
 
     def _price(self, account: Account, called: str) -> int | None:
         """Of a page, micro-EUR; None where the account does not pay in advance."""
