@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 from pydantic import (
@@ -64,6 +65,8 @@ class Config(Section):
     """Mail to NUMBER@ this domain (or one of a list) is faxed."""
     region: Text
     """ISO country: national numbers are read as dialled from here."""
+    number_in_subject: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")], ...] = ()
+    """Names before the @ of our domains; mail to them is faxed to the number at the beginning of its subject."""
     zone: Zone = "UTC"
     """Time zone of cover pages, header lines and reports."""
     spool: Beside
@@ -125,6 +128,15 @@ class Config(Section):
         return re.sub(r"(?<=[?&]password=)[^&]*", "********", value)
 
     @model_validator(mode="after")
+    def _people(self) -> Config:
+        for name in self.number_in_subject:
+            if name in ("postmaster", "abuse"):
+                raise ValueError(f"number_in_subject: mail to {name} is for a person")
+            if self.mail.from_.lower() in {f"{name}@{domain}" for domain in self.domain}:
+                raise ValueError(f"number_in_subject: mail to {self.mail.from_} is for a person: give mail.from another name")
+        return self
+
+    @model_validator(mode="after")
     def _keeping(self) -> Config:
         if self.keep_documents < timedelta(days=1):
             raise ValueError('keep_documents must be at least "1d"')
@@ -154,6 +166,10 @@ class Config(Section):
     def presentation(self, account: str) -> Presentation:
         """How the faxes of the account of this name look."""
         return next((section for section in self.account if section.name == account), Presentation())
+
+    def zone_of(self, account: str) -> ZoneInfo:
+        """The time zone of the account of this name."""
+        return ZoneInfo(self.presentation(account).zone or self.zone)
 
     def ocr(self, line: str) -> str:
         """The languages in which faxes to this number (E.164) are read; "" for not at all."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 
 from gateway import number
@@ -118,6 +119,7 @@ def attempt(
     attempt_id: str,
     sender: str,
     called: str,
+    tags: Sequence[str],
     carrier: str,
     carrier_ref: str,
     pages: int,
@@ -134,6 +136,7 @@ def attempt(
         "attempt": attempt_id,
         "from": _word(sender),
         "to": shown(called),
+        "tag": _word(",".join(tags)) or "-",
         "carrier": carrier,
         "ref": _word(carrier_ref),
         "pages": pages,

@@ -203,8 +203,8 @@ def content_hash(data: bytes) -> str:
     end = _END_OF_HEADERS.search(data)
     split = end.end() if end else len(data)
     digest = hashlib.sha256()
-    for field in _block(bytes(data[:split])).shaping:
-        digest.update(field.encode("utf-8", "surrogateescape"))
+    for shaping in _block(bytes(data[:split])).shaping:
+        digest.update(shaping.encode("utf-8", "surrogateescape"))
     digest.update(b"\n")
     digest.update(memoryview(data)[split:])
     return digest.hexdigest()

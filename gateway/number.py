@@ -26,6 +26,7 @@ _NORTH_AMERICA = 1
 _NANP = re.compile(r"[2-9](?!11)[0-9]{2}[2-9](?!11)[0-9]{2}")
 _NANP_PREMIUM = re.compile(r"900|[0-9]{3}976")
 _LONGEST = 60  # as written, with separators
+_LEADING = re.compile(r"\s*(\+[0-9(][0-9 ().-]*[0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,36 @@ def parse(text: str, region: str) -> FaxNumber:
         raise BadAddress("A fax number has digits only, for example +14155550123.")
     e164 = "+" + digits if complete else _from_national(digits, region)
     return _checked(e164)
+
+
+def leading(text: str) -> tuple[FaxNumber, str]:
+    """The number at the beginning of a text, and what follows it. It begins with + and ends at a colon, a comma, a
+    semicolon, the end of the text, or where it cannot be longer or shorter.
+
+    Raises BadAddress: there is none, or nobody can say where it ends; NotAdmitted.
+    """
+    found = _LEADING.match(text)
+    if found is None:
+        raise BadAddress("There is no fax number at the beginning. Write it with + and country code, like +1 415 555 0123.")
+    written, rest = found[1], text[found.end() :]
+    if rest[:1].isalnum():
+        raise BadAddress("A fax number has digits only; write a blank or a colon behind it.")
+    called = parse(written, "US")
+    if (following := rest.strip(" ).-")) and rest.lstrip(" )")[:1] not in (":", ",", ";"):
+        groups = written.split(" ")
+        if any(_is_number(" ".join(groups[:n])) for n in range(1, len(groups))):
+            raise BadAddress("Nobody can say where this number ends: write a colon behind it.")
+    return called, following.lstrip(" :,;")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse(text, "US")
+    except NotAdmitted:
+        return True
+    except BadAddress:
+        return False
+    return True
 
 
 def _from_national(digits: str, region: str) -> str:

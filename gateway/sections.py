@@ -261,6 +261,11 @@ class Presentation(Section):
     where its HTML says more; `never`."""
     cut_quotes: bool = False
     """Leave the quoted history and notes about confidentiality out of that text."""
+    options: tuple[Literal["cover", "fine", "ref", "at", "lang"], ...] = ()
+    """What its senders may ask in brackets at the beginning of a subject or a text, or in an address: `cover`, `fine` (and
+    standard), `ref`, `at`, `lang`."""
+    zone: Zone | None = None
+    """Time zone of `at` and of the cover page. Default: that of the gateway."""
 
     @field_validator("cover", "language")
     @classmethod

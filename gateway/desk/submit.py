@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
-from gateway import log, message, metrics
+from gateway import log, message, metrics, options
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.prices import Prices
@@ -100,6 +100,7 @@ class Desk:
                 caller=caller,
                 key=_key(submission, number, sub_address),
                 price=self._price(account, number),
+                not_before=options.begins(group[0]),
             )
             for (number, sub_address), group in _calls(recipients).items()
         ]

@@ -17,6 +17,7 @@ from gateway.intake import address, authentication, screening, trace
 from gateway.intake.address import Special
 from gateway.intake.authentication import Client, Identity
 from gateway.intake.transaction import Transaction
+from gateway.intake.wishes import Wishes
 
 _SHORT = 16 * 1024  # octets of header block that are read on the spot
 
@@ -38,7 +39,8 @@ class Reception:
 
     def __init__(self, config: Config, *, identity: Identity, desk: Desk, now: Callable[[], datetime]) -> None:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
-        self._staffed = frozenset({config.mail.from_.lower()})
+        self._staffed, self._number_in_subject = frozenset({config.mail.from_.lower()}), frozenset(config.number_in_subject)
+        self._wishes = Wishes(config, now)
         self._identity, self._desk, self._now = identity, desk, now
         self._storing: set[asyncio.Task[str]] = set()
 
@@ -55,12 +57,20 @@ class Reception:
 
     async def recipient(self, client: Client, transaction: Transaction, path: str) -> Recipient | Special:
         """Read the path of RCPT and decide whether it may be faxed. The operator may be written to by anybody."""
-        found = address.parse(path, domains=self._domains, region=self._region, staffed=self._staffed)
+        found = address.parse(
+            path,
+            domains=self._domains,
+            region=self._region,
+            staffed=self._staffed,
+            number_in_subject=self._number_in_subject,
+        )
         if isinstance(found, Special):
             return found
         if transaction.account is None:
             transaction.account = await authentication.account_of(self._identity, client, transaction.sender)
-        await self._desk.admit(transaction.account, found)
+        found = self._wishes.of_address(transaction.account, found)
+        if found.number:
+            await self._desk.admit(transaction.account, found)
         return found
 
     async def mail(self, envelope: Envelope, client: Client, transaction: Transaction, content: bytes) -> str:
@@ -70,8 +80,17 @@ class Reception:
         if transaction.account:
             screening.check_kind(headers)
             authentication.check_author(self._identity, transaction.account, headers)
+            await self._read_wishes(transaction, transaction.account, headers, content)
         field = trace.received(client, host=self._host, recipients=transaction.written, at=self._now())
         return await self._unhurt(self._store(envelope, transaction, field, content))
+
+    async def _read_wishes(self, transaction: Transaction, account: Account, headers: message.Headers, content: bytes) -> None:
+        """What the mail asks, and the numbers that are in its subject."""
+        before = transaction.recipients
+        transaction.recipients = self._wishes.of_mail(account, before, headers, content)
+        for was, now in zip(before, transaction.recipients, strict=True):
+            if now != was:
+                await self._desk.admit(account, now)
 
     async def _store(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> str:
         # The operator's copy first: when the second step fails the client repeats both, and a second mail to the

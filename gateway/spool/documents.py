@@ -132,7 +132,7 @@ class Documents:
         try:
             try:
                 handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                with open(handle, "wb", buffering=0) as file:
+                with open(handle, "wb", buffering=0):
                     for chunk in chunks:
                         digest.update(chunk)
                         size += len(chunk)
