@@ -10,12 +10,13 @@ from datetime import datetime
 from gateway.config import Config
 from gateway.errors import ConfigError
 from gateway.intake.authentication import Identity
+from gateway.intake.connection import Connection, Hall
 from gateway.intake.content import Room
 from gateway.intake.crowd import Crowd, Visit
 from gateway.intake.listener import Listener
 from gateway.intake.lmtp import GatewayLMTP
 from gateway.intake.reception import Desk, Reception, Throttle
-from gateway.intake.smtp import GatewaySMTP, Hall
+from gateway.intake.smtp import GatewaySMTP
 from gateway.intake.tls import Certificate
 from gateway.listeners import Purpose
 
@@ -42,7 +43,7 @@ class MailDoor:
             forget=self._forget,
         )
         self._listeners: list[Listener] = []
-        self._connections: set[GatewaySMTP] = set()
+        self._connections: set[Connection] = set()
 
     def addresses(self, purpose: Purpose = Purpose.RELAY) -> list[tuple[str, int]]:
         """Where it listens, once started; Unix sockets are not listed."""
@@ -95,6 +96,6 @@ class MailDoor:
         self._connections.add(connection)
         return connection
 
-    def _forget(self, connection: GatewaySMTP) -> None:
+    def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self.hall.crowd.leave(connection.visit)

@@ -120,7 +120,7 @@ async def test_smt_13_a_command_line_of_1036_octets_is_taken(start: Start) -> No
 async def test_strangers_are_refused_at_rcpt_and_counted(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     gateway = await start()
     before = refused("5.7.1")
-    with caplog.at_level(logging.INFO, "gateway.intake.smtp"):
+    with caplog.at_level(logging.INFO, "gateway.intake"):
         code, text = await send(gateway, sender="eve@evil.example")
     assert code == 550
     assert text.startswith(b"5.7.1 This sender may not fax from this network")
