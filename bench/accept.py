@@ -14,24 +14,16 @@ Everything runs on loopback, is bounded by --mails, and stops by itself. Needs r
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
-import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
-from tests.flows import postfix
-from tests.flows.house import DOMAIN, SENDER, House, as_bytes, letter, pdf
-from tests.flows.nodes import Place
-from tests.spool import postgres
+from tests.flows.house import DOMAIN, SENDER, as_bytes, letter, pdf
 
 CONNECTIONS = (1, 10, 50)
 GOALS = {10: 0.6, 50: 0.9}

@@ -28,6 +28,7 @@ from pydantic import (
 
 from gateway.errors import ConfigError
 from gateway.faults import validated
+from gateway.listeners import Lmtp, Smtp
 from gateway.sections import (
     S3,
     AccountSection,
@@ -40,7 +41,6 @@ from gateway.sections import (
     PriceZone,
     RetrySection,
     Section,
-    Smtp,
     Work,
 )
 from gateway.units import Beside, Domain, Duration, Money, Text, Zone, secret_in
@@ -86,6 +86,7 @@ class Config(Section):
     log_numbers: Literal["masked", "full"] = "masked"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
+    lmtp: Lmtp = Lmtp()
     http: Http = Http()
     door: Doors = Doors()
     mail: MailOut
@@ -245,6 +246,8 @@ def _check_references(config: Config) -> None:
             raise ConfigError(config.file, f"carrier.{name}.kind", "is missing")
     if not config.carrier:
         raise ConfigError(config.file, "carrier", "needs at least one carrier")
+    if not config.smtp.endpoints() and not config.lmtp.listen:
+        raise ConfigError(config.file, "smtp.listen", "needs at least one address where no other mail listener has one")
     config.secret(config.mail)
     config.s3_secret()
 

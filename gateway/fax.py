@@ -226,6 +226,8 @@ class Envelope:
     """RFC 3461 ENVID, decoded."""
     ret: str = ""
     """RFC 3461 RET: FULL, HDRS or ""."""
+    future_release: str = ""
+    """RFC 4865: `for;SECONDS` or `until;DATE`, as it was asked; "" = at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ ACTIONS = frozenset(
         "callbacks_set",
         "called_back",
         "carrier_paused",
+        "certificate_renewed",
+        "certificate_unusable",
         "chore_failed",
         "claim_failed",
         "clock_set",

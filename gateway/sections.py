@@ -30,34 +30,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Smtp(Section):
-    """`[smtp]`: where mail comes in."""
-
-    listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
-    """Addresses to listen on. At least one."""
-    tls_cert: Beside | None = None
-    """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
-    tls_key: Beside | None = None
-    max_size: Size = 50_000_000
-    """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
-    max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
-    """Recipients of one mail."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Connections at the same time; further ones are answered 421."""
-    timeout: Duration = timedelta(minutes=5)
-    """A client that says nothing for this long is cut off."""
-
-    @model_validator(mode="after")
-    def _together(self) -> Smtp:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both or neither")
-        if self.max_size < 65536:
-            raise ValueError("max_size must be at least 64 KiB (65536 B)")
-        if not self.listen:
-            raise ValueError("listen needs at least one address")
-        return self
-
-
 class Http(Section):
     """`[http]`: callbacks, health, metrics."""
 

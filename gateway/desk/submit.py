@@ -62,10 +62,12 @@ class Desk:
         admission: Admission,
         prices: Prices,
         default_carrier: str,
+        waiting: int = 200,
     ) -> None:
+        """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
         self._store, self._documents = store, documents
         self._identity, self._admission, self._prices = identity, admission, prices
-        self._default_carrier = default_carrier
+        self._default_carrier, self._waiting = default_carrier, waiting
 
     async def route(self, account: AccountId) -> tuple[str, str]:
         """Carrier and caller (our line) for faxes of an account: its first line's, else the default carrier's."""
@@ -84,9 +86,16 @@ class Desk:
             raise NoCredit(f"A page to this number costs {eur(price)}; this account has {eur(credit.available)} left.")
 
     async def submit(
-        self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
+        self,
+        account: Account,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        *,
+        trace: bytes,
+        content: bytes,
+        not_before: datetime | None = None,
     ) -> SubmissionId:
-        """Accept one mail. Durable when it returns. Raises Refused, SpoolUnavailable."""
+        """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns. Raises Refused, SpoolUnavailable."""
         carrier, caller = await self.route(account.id)
         for recipient in recipients:
             self._admission.check(account, recipient, carrier)
@@ -100,11 +109,16 @@ class Desk:
                 caller=caller,
                 key=_key(submission, number, sub_address),
                 price=self._price(account, number),
-                not_before=options.begins(group[0]),
+                not_before=_latest(not_before, options.begins(group[0])),
             )
             for (number, sub_address), group in _calls(recipients).items()
         ]
-        accepted = await self._store.write(submissions.accept, submission, calls)
+        if all(call.not_before is None for call in calls):
+            accepted = await self._store.write(submissions.accept, submission, calls)
+        elif (within := await self._store.write(submissions.accept_within, submission, calls, self._waiting)) is not None:
+            accepted = within
+        else:
+            raise NotAdmitted("This account has too many faxes waiting already.", reply="552 5.2.2")
         self._tell_log(accepted, envelope, recipients)
         return accepted.submission
 
@@ -231,6 +245,10 @@ class Desk:
             )
         for transmission in accepted.repeated:
             _log.info("duplicate of %s", transmission, extra={"action": "duplicate", "transmission": transmission})
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 def too_many(most: int) -> str:

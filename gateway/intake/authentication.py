@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import NotAdmitted, Refused
-from gateway.fax import Account
+from gateway.fax import Account, Door
 from gateway.message import Headers
 
 _USERNAME, _PASSWORD = (base64.b64encode(word).decode() for word in (b"Username:", b"Password:"))
@@ -29,8 +29,6 @@ class Owner(Protocol):
 class Identity(Owner, Protocol):
     """What is asked of `desk.identity`."""
 
-    async def by_password(self, login: str, password: str) -> Account | None: ...
-
     async def by_network(self, sender: str, client: str) -> Account | None: ...
 
 
@@ -39,7 +37,7 @@ class Client:
     """What is known about the other side of a connection. Begun anew at STARTTLS: what was said in clear is forgotten."""
 
     address: str
-    """IP address, "" for a Unix socket."""
+    """IP address; "" for LMTP, a Unix socket, and behind a proxy that does not name it."""
     helo: str = ""
     """The name it gave itself, "" before HELO: a claim."""
     extended: bool = False
@@ -50,6 +48,8 @@ class Client:
     """Who signed in."""
     failures: int = 0
     """Wrong passwords so far."""
+    door: Door = Door.SMTP
+    """LMTP: a mail server that passes on the mail of many."""
 
 
 async def account_of(identity: Identity, client: Client, sender: str) -> Account:

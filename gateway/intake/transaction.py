@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.fax import Account, Door, Envelope, Recipient
+from gateway.fax import Account, Envelope, Recipient
+from gateway.intake.address import Special
 from gateway.intake.authentication import Client
 from gateway.intake.parameters import MailParameters
 
@@ -17,23 +18,27 @@ class Transaction:
     wishes: MailParameters
     account: Account | None = None
     """Whose mail it is; found at the first fax number."""
-    recipients: list[Recipient] = field(default_factory=list)
-    specials: list[str] = field(default_factory=list)
-    """Addresses that go to the operator."""
+    accepted: list[Recipient | Special] = field(default_factory=list)
+    """In the order of the RCPT commands."""
 
     @property
-    def count(self) -> int:
-        """Accepted recipients of either kind."""
-        return len(self.recipients) + len(self.specials)
+    def recipients(self) -> list[Recipient]:
+        """Those that are faxed."""
+        return [one for one in self.accepted if isinstance(one, Recipient)]
+
+    @property
+    def specials(self) -> list[str]:
+        """Addresses that go to the operator."""
+        return [one.written for one in self.accepted if isinstance(one, Special)]
 
     @property
     def written(self) -> list[str]:
         """Every accepted address as it was written."""
-        return [*(recipient.written for recipient in self.recipients), *self.specials]
+        return [one.written for one in self.accepted]
 
-    def envelope(self, door: Door, client: Client) -> Envelope:
+    def envelope(self, client: Client) -> Envelope:
         return Envelope(
-            door=door,
+            door=client.door,
             sender=self.sender,
             client=client.address,
             helo=client.helo,
@@ -41,4 +46,5 @@ class Transaction:
             tls=bool(client.tls),
             envelope_id=self.wishes.envelope_id,
             ret=self.wishes.ret,
+            future_release=self.wishes.future_release,
         )

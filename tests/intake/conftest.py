@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 from tests.intake.recorder import NOW, Gateway, Recorder, Start, configured
 
 
@@ -43,13 +43,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 async def start(certificate: tuple[Path, Path]) -> AsyncIterator[Start]:
     """Starts doors: `await start(tls=True, max_size="100kB")`."""
-    running: list[SmtpDoor] = []
+    running: list[MailDoor] = []
 
     async def begin(*, tls: bool = False, **smtp: Any) -> Gateway:
         if tls:
             smtp |= {"tls_cert": str(certificate[0]), "tls_key": str(certificate[1])}
         desk = Recorder()
-        door = SmtpDoor(configured(smtp), identity=desk, desk=desk, now=lambda: NOW)
+        door = MailDoor(configured(smtp), identity=desk, throttle=desk, desk=desk, now=lambda: NOW)
         await door.start()
         running.append(door)
         return Gateway(door, desk)
