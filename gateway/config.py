@@ -30,6 +30,7 @@ from gateway.faults import validated
 from gateway.sections import (
     S3,
     AccountSection,
+    Dns,
     Doors,
     Http,
     LineSection,
@@ -83,6 +84,7 @@ class Config(Section):
     log_numbers: Literal["masked", "full"] = "masked"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
+    dns: Dns = Dns()
     http: Http = Http()
     door: Doors = Doors()
     mail: MailOut

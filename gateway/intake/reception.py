@@ -13,9 +13,11 @@ from typing import Any, Protocol
 from gateway import message
 from gateway.config import Config
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
-from gateway.intake import address, authentication, screening, trace
+from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
 from gateway.intake.authentication import Client, Identity
+from gateway.intake.entrance import Entrance
+from gateway.intake.results import Result
 from gateway.intake.transaction import Transaction
 
 _SHORT = 16 * 1024  # octets of header block that are read on the spot
@@ -40,6 +42,8 @@ class Reception:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
         self._staffed = frozenset({config.mail.from_.lower()})
         self._identity, self._desk, self._now = identity, desk, now
+        self._entrance = Entrance(config, identity)
+        self._ids = frozenset({self._host.lower(), *self._domains})
         self._storing: set[asyncio.Task[str]] = set()
 
     async def sign_in(self, login: str, password: str) -> Account | None:
@@ -58,20 +62,22 @@ class Reception:
         found = address.parse(path, domains=self._domains, region=self._region, staffed=self._staffed)
         if isinstance(found, Special):
             return found
-        if transaction.account is None:
-            transaction.account = await authentication.account_of(self._identity, client, transaction.sender)
-        await self._desk.admit(transaction.account, found)
+        if transaction.standing is None:
+            transaction.standing = await self._entrance.standing(client, transaction.sender)
+        await self._desk.admit(transaction.standing.account, found)
         return found
 
     async def mail(self, envelope: Envelope, client: Client, transaction: Transaction, content: bytes) -> str:
         """Take one mail; durable when this returns. The text for the answer."""
         headers = await _headers(content)
-        screening.check_loop(headers)
-        if transaction.account:
-            screening.check_kind(headers)
-            authentication.check_author(self._identity, transaction.account, headers)
+        self._entrance.check_loop(headers)
+        proven: list[Result] = []
+        if standing := transaction.standing:
+            proven = await self._entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
         field = trace.received(client, host=self._host, recipients=transaction.written, at=self._now())
-        return await self._unhurt(self._store(envelope, transaction, field, content))
+        if proven:
+            field += results.written(self._host, proven)
+        return await self._unhurt(self._store(envelope, transaction, field, results.cleansed(content, self._ids)))
 
     async def _store(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> str:
         # The operator's copy first: when the second step fails the client repeats both, and a second mail to the
@@ -101,6 +107,7 @@ class Reception:
         """Return when everything that was begun is stored."""
         if self._storing:
             await asyncio.wait(self._storing)
+        self._entrance.close()
 
 
 async def _headers(content: bytes) -> message.Headers:

@@ -293,7 +293,7 @@ class GatewaySMTP(SMTP):
         if transaction is None or not transaction.count:
             raise Refused("No recipient was accepted.", reply="503 5.5.1")
         await self.push("354 End with a dot on a line of its own")
-        content = Content(self._settings.max_size, self._door.room if transaction.account else self._door.strangers_room)
+        content = Content(self._settings.max_size, self._door.room if transaction.proven else self._door.strangers_room)
         try:
             mail = await self._received(content)
             envelope = transaction.envelope(Door.SMTP, self._client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.fax import Account, Door, Envelope, Recipient
-from gateway.intake.authentication import Client
+from gateway.intake.authentication import Client, Proof, Standing
 from gateway.intake.parameters import MailParameters
 
 
@@ -15,11 +15,21 @@ class Transaction:
 
     sender: str
     wishes: MailParameters
-    account: Account | None = None
-    """Whose mail it is; found at the first fax number."""
+    standing: Standing | None = None
+    """Whose mail it is, and by what proof; found at the first fax number."""
     recipients: list[Recipient] = field(default_factory=list)
     specials: list[str] = field(default_factory=list)
     """Addresses that go to the operator."""
+
+    @property
+    def account(self) -> Account | None:
+        """Whose mail it is."""
+        return self.standing.account if self.standing else None
+
+    @property
+    def proven(self) -> bool:
+        """Whether its client is known to speak for the account, before the mail itself is there."""
+        return self.standing is not None and self.standing.proof is not Proof.DMARC
 
     @property
     def count(self) -> int:
