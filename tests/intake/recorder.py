@@ -107,7 +107,7 @@ class Gateway:
 Start = Callable[..., Awaitable[Gateway]]
 
 
-def configured(smtp: dict[str, Any]) -> config.Config:
+def configured(smtp: dict[str, Any], **more: Any) -> config.Config:
     return config.parse(
         {
             "domain": ["fax.example", "[192.0.2.10]"],
@@ -117,6 +117,7 @@ def configured(smtp: dict[str, Any]) -> config.Config:
             "mail": {"from": "fax@fax.example", "operator": "op@corp.example"},
             "work": {"drain": "2s"},
             "smtp": {"listen": ["127.0.0.1:0"], **smtp},
+            **more,
         },
         "gateway.toml",
     )
