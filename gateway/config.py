@@ -32,6 +32,7 @@ from gateway.listeners import Lmtp, Smtp
 from gateway.sections import (
     S3,
     AccountSection,
+    Dns,
     Doors,
     Http,
     LineSection,
@@ -87,6 +88,7 @@ class Config(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
     lmtp: Lmtp = Lmtp()
+    dns: Dns = Dns()
     http: Http = Http()
     door: Doors = Doors()
     mail: MailOut

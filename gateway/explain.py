@@ -18,10 +18,11 @@ from gateway import carriers, daemon, message
 from gateway.config import Config
 from gateway.control import Json
 from gateway.desk.admission import Admission
-from gateway.desk.identity import Identity
+from gateway.desk.identity import Roll
 from gateway.errors import ConverterUnavailable, NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, AccountId, CoverPage, Recipient
 from gateway.intake import address, authentication, screening
+from gateway.intake.authentication import Proof, Standing
 from gateway.message import Headers
 from gateway.pages import job
 from gateway.pages.assemble import Made
@@ -33,7 +34,7 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str
     headers = message.headers(data)
     author = sender or (headers.from_addresses[0] if headers.from_addresses else "")
     known = [_account(values) for values in accounts]
-    account = next((one for one in known if Identity.owns(one, author)), None)
+    account = next((one for one in known if Roll.owns(one, author)), None)
     capabilities = daemon.capabilities_of(config)
     judged = [_recipient(config, Admission(capabilities), account, one, author) for one in to or _addressed(config, data)]
     verdict: Json = {"sender": author, "account": account.name if account else "", "recipients": [told for _, told in judged]}
@@ -46,7 +47,7 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str
         cover, verdict["cover"] = CoverPage(wanted=not theirs), "the carrier's" if theirs else "ours"
         name = account.name if account else ""
         verdict |= await _pages(config, data, headers, judged[0][0], author, name, header=own_header, cover=cover)
-        verdict |= _screened(headers, account)
+        verdict |= _screened(config, data, headers, account)
     verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in judged)
     return verdict
 
@@ -72,13 +73,15 @@ def _recipient(
     return found, told | {"faxed": True}
 
 
-def _screened(headers: Headers, account: Account | None) -> Json:
+def _screened(config: Config, data: bytes, headers: Headers, account: Account | None) -> Json:
     """What the door says to the mail as a whole, after its data; empty: nothing."""
     try:
-        screening.check_loop(headers)
-        screening.check_kind(headers)
+        screening.check_loop(headers, {config.host.lower(), *config.domain})
         if account is not None:
-            authentication.check_author(Identity, account, headers)
+            standing = Standing(account, Proof.NETWORK)
+            screening.check_kind(headers, standing)
+            screening.check_readable(headers, data)
+            authentication.check_author(Roll, standing, headers)
     except Refused as error:
         return _refusal(error)
     return {}
@@ -153,4 +156,6 @@ def _account(values: Json) -> Account:
         senders=tuple(values["senders"]),
         networks=tuple(values["networks"]),
         countries=tuple(values["countries"]),
+        dmarc=bool(values.get("dmarc")),
+        bulk=bool(values.get("bulk")),
     )

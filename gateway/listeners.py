@@ -60,8 +60,12 @@ class Smtp(Section):
     """Those of the addresses above on which every connection begins with a PROXY header."""
     proxies: tuple[Text, ...] = ()
     """Networks (CIDR) of the proxies; all others are cut off there."""
+    relays: tuple[Text, ...] = ()
+    """CIDR: mail servers that pass on other people's mail. Their address proves nothing, whatever an account's networks."""
+    authserv_ids: tuple[Text, ...] = ()
+    """Names under which the relays write Authentication-Results; empty: what they write there is not looked at."""
 
-    @field_validator("proxies")
+    @field_validator("proxies", "relays")
     @classmethod
     def _cidr(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import idna
+
 _HEADER_LIMIT = 256 * 1024
 _SHORT = 16 * 1024  # octets of a header block that is remembered
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
@@ -26,6 +28,9 @@ _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
 _SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
+#: Quoted strings, comments and encoded words, in which a mark means nothing.
+_MARKS_ONLY = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|=\?[^?\s]*\?[^?\s]*\?[^?\s]*\?=')
+_GATEWAY = re.compile(r"\sby (\S{1,255}) \(Faxgate\)")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
@@ -76,6 +81,18 @@ class Headers:
     """Content-Language (RFC 3282): the main tags, lower case, e.g. "de" for "de-AT"."""
     cover: str = ""
     """X-Faxgate-Cover: what the sender asks of the cover page."""
+    from_fields: int = 1
+    """How many From fields there are."""
+    from_group: bool = False
+    """The From field names a group (`name: …;`) or a route, not a mailbox."""
+    content_type: str = "text/plain"
+    """Lower case, without parameters; what the standard assumes where there is none."""
+    smime_type: str = ""
+    """The `smime-type` parameter, lower case."""
+    answers_by_itself: bool = False
+    """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
+    gateways: tuple[str, ...] = ()
+    """Hosts of fax gateways like this one that it has passed through, lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +227,27 @@ def content_hash(data: bytes) -> str:
     return digest.hexdigest()
 
 
+def plain_address(address: str) -> str:
+    """A mail address (or a pattern with `*`) in its one spelling: lower case, the domain in A-labels; "" where it is none.
+
+    Only ASCII letters have two cases here: the Kelvin sign is no k, and a Cyrillic а no a.
+    """
+    local, at, domain = address.rpartition("@")
+    if not at or not local or "@" in local or not local.isascii() or not local.isprintable() or " " in local.strip('"'):
+        return ""
+    try:
+        labels = [_label(label) for label in domain.split(".")]
+    except (idna.IDNAError, UnicodeError):
+        return ""
+    return f"{local.lower()}@{'.'.join(labels)}"
+
+
+def _label(label: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_*-]{1,63}|\[[A-Za-z0-9:*]+|[0-9*]+\]", label):  # the last two: of an address literal
+        return label.lower()
+    return idna.encode(label.lower(), strict=True).decode("ascii")
+
+
 def decoded(value: object) -> str:
     """A header value with its encoded words read, on one line, without control characters (CNT-19)."""
     text = str(value)
@@ -250,7 +288,18 @@ def _headers(mail: email.message.Message) -> Headers:
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
         languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
         cover=first("X-Faxgate-Cover"),
+        from_fields=len(froms),
+        from_group=any(":" in _MARKS_ONLY.sub("", str(value)) for value in mail.get_all("From", [])),
+        content_type=_content_type(mail),
+        smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
+        answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
+        gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
+
+
+def addresses(fields: list[str]) -> list[str]:
+    """The mail addresses that address fields name, as written."""
+    return [address for _, address in _addresses(fields) if address]
 
 
 def _addresses(fields: list[str]) -> list[tuple[str, str]]:
@@ -275,10 +324,7 @@ def _date(value: str) -> datetime | None:
 
 
 def _part(mail: email.message.Message, position: str, depth: int) -> Part:
-    try:
-        content_type = mail.get_content_type()
-    except (ValueError, LookupError, AttributeError):
-        content_type = "application/octet-stream"
+    content_type = _content_type(mail)
     children: list[Part] = []
     problem = ""
     container = content_type.startswith("multipart/")
@@ -302,6 +348,13 @@ def _part(mail: email.message.Message, position: str, depth: int) -> Part:
         problem=problem,
         _leaf=None if container else mail,
     )
+
+
+def _content_type(mail: email.message.Message) -> str:
+    try:
+        return mail.get_content_type()
+    except (ValueError, LookupError, AttributeError):
+        return "application/octet-stream"
 
 
 def _charset(mail: email.message.Message) -> str:

@@ -38,7 +38,6 @@ Option = tuple[str, str]
 _FLAGS = ("fine", "standard")
 _KEYS = {"COVER": "cover", "RES": "fine", "REF": "ref", "AT": "at", "LANG": "lang"}
 _FREE = frozenset({"COVER", "LANG"})
-_FARTHEST = timedelta(days=14)
 _BRACKET = re.compile(r"[ \t]*\[[ \t]*([A-Za-z][A-Za-z-]{0,19})[ \t]*(?:=[ \t]*([^\[\]\r\n]{0,80}?)[ \t]*)?\]")
 _FORMS = {
     "COVER": re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"),
@@ -58,6 +57,8 @@ class Rules:
     zone: ZoneInfo
     """In which a time is meant."""
     now: datetime
+    farthest: timedelta
+    """How long after `now` a fax may begin."""
 
     def of_address(self, recipient: Recipient) -> Recipient:
         """The recipient with what its address asks understood. Raises NotAdmitted; Refused 550 5.1.3."""
@@ -126,8 +127,8 @@ class Rules:
         meant = datetime.combine(day, at, self.zone).astimezone(UTC)
         if not match[1] and meant <= self.now:
             meant = datetime.combine(day + timedelta(days=1), at, self.zone).astimezone(UTC)
-        if not self.now < meant <= self.now + _FARTHEST:
-            raise Refused(f"{written} is over, or more than {_FARTHEST.days} days away.", reply=reply)
+        if not self.now < meant <= self.now + self.farthest:
+            raise Refused(f"{written} is over, or more than {self.farthest.days} days away.", reply=reply)
         return meant
 
 

@@ -53,6 +53,7 @@ def attempt(sender: str = "ann@example.com", text: str = "fine", ref: str = "r 1
         attempt_id="at_1",
         sender=sender,
         called=NUMBER,
+        tags=["inv 7", "x"],
         carrier="main",
         carrier_ref=ref,
         pages=2,
@@ -69,7 +70,7 @@ def test_one_line_for_each_attempt_identity_first_then_times_then_outcome(writte
     log.setup("info", full_numbers=False)
     attempt()
     assert written() == (
-        "INFO faxgate.fax: id=tx_1 attempt=at_1 from=ann@example.com to=+*******0123 carrier=main ref=r_1 pages=2 "
+        "INFO faxgate.fax: id=tx_1 attempt=at_1 from=ann@example.com to=+*******0123 tag=inv_7,x carrier=main ref=r_1 pages=2 "
         "pages_sent=1 wait=1.500 carrier_s=2.500 outcome=busy text='fine'\n"
     )
 

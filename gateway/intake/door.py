@@ -9,7 +9,7 @@ from datetime import datetime
 
 from gateway.config import Config
 from gateway.errors import ConfigError
-from gateway.intake.authentication import Identity
+from gateway.intake.authentication import Accounts
 from gateway.intake.connection import Connection, Hall
 from gateway.intake.content import Room
 from gateway.intake.crowd import Crowd, Visit
@@ -27,7 +27,7 @@ class MailDoor:
     """Listens on every address of `[smtp]` and `[lmtp]`, in the running loop."""
 
     def __init__(
-        self, config: Config, *, identity: Identity, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
+        self, config: Config, *, identity: Accounts, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
     ) -> None:
         """Raises ConfigError when the certificate cannot be used."""
         self.config = config

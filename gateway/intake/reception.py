@@ -14,9 +14,11 @@ from gateway import message
 from gateway.config import Config
 from gateway.errors import Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
-from gateway.intake import address, authentication, screening, trace
+from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
-from gateway.intake.authentication import Client, Identity
+from gateway.intake.authentication import Accounts, Client
+from gateway.intake.entrance import Entrance
+from gateway.intake.results import Result
 from gateway.intake.transaction import Transaction
 from gateway.intake.wishes import Wishes
 
@@ -55,12 +57,13 @@ class Reception:
     """Between the listeners and the desk."""
 
     def __init__(
-        self, config: Config, *, identity: Identity, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
+        self, config: Config, *, identity: Accounts, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
     ) -> None:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
         self._staffed, self._number_in_subject = frozenset({config.mail.from_.lower()}), frozenset(config.number_in_subject)
-        self._wishes = Wishes(config, now)
         self._identity, self._throttle, self._desk, self.now = identity, throttle, desk, now
+        self._entrance, self._wishes = Entrance(config, identity), Wishes(config, now)
+        self._ids = frozenset({self._host.lower(), *self._domains})
         self._storing: set[asyncio.Task[Any]] = set()
 
     async def sign_in(self, client: Client, login: str, password: str) -> Account | None:
@@ -85,32 +88,34 @@ class Reception:
         )
         if isinstance(found, Special):
             return found
-        if transaction.account is None:
-            transaction.account = await authentication.account_of(self._identity, client, transaction.sender)
-        found = self._wishes.of_address(transaction.account, found)
+        if transaction.standing is None:
+            transaction.standing = await self._entrance.standing(client, transaction.sender)
+        account = transaction.standing.account
+        found = self._wishes.of_address(account, found)
         if found.number:
-            await self._desk.admit(transaction.account, found)
+            await self._desk.admit(account, found)
         return found
 
     async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
         """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""
-        field = await self._checked(client, transaction, content)
+        field, content = await self._checked(client, transaction, content)
         return await self._unhurt(self._store(transaction.envelope(client), transaction, field, content))
 
     async def each(self, client: Client, transaction: Transaction, content: bytes) -> list[Answer]:
         """Take one mail for each recipient who may have it. An answer for each, in the order of the RCPT commands."""
-        field = await self._checked(client, transaction, content)
+        field, content = await self._checked(client, transaction, content)
         return await self._unhurt(self._store_each(transaction.envelope(client), transaction, field, content))
 
-    async def _checked(self, client: Client, transaction: Transaction, content: bytes) -> bytes:
-        """Whether the mail itself may be faxed; our Received field for it. Raises Refused, Unavailable."""
+    async def _checked(self, client: Client, transaction: Transaction, content: bytes) -> tuple[bytes, bytes]:
+        """Whether the mail itself may be faxed; our fields for it, and the mail as it is kept. Raises Refused, Unavailable."""
         headers = await _headers(content)
-        screening.check_loop(headers)
-        if transaction.account:
-            screening.check_kind(headers)
-            authentication.check_author(self._identity, transaction.account, headers)
-            await self._read_wishes(transaction, transaction.account, headers, content)
-        return trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
+        self._entrance.check_loop(headers)
+        proven: list[Result] = []
+        if standing := transaction.standing:
+            proven = await self._entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
+            await self._read_wishes(transaction, standing.account, headers, content)
+        field = trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
+        return (field + results.written(self._host, proven) if proven else field), results.cleansed(content, self._ids)
 
     async def _read_wishes(self, transaction: Transaction, account: Account, headers: message.Headers, content: bytes) -> None:
         """What the mail asks, and the numbers that are in its subject."""
@@ -181,6 +186,7 @@ class Reception:
         """Return when everything that was begun is stored."""
         if self._storing:
             await asyncio.wait(self._storing)
+        self._entrance.close()
 
 
 def _calls(recipients: list[Recipient]) -> dict[tuple[str, str], list[Recipient]]:

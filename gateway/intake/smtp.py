@@ -173,7 +173,7 @@ class GatewaySMTP(Connection):
         if transaction is None or not transaction.accepted:
             raise Refused("No recipient was accepted.", reply="503 5.5.1")
         self._say("354 End with a dot on a line of its own")
-        content = Content(self._settings.max_size, self._hall.room if transaction.account else self._hall.strangers_room)
+        content = Content(self._settings.max_size, self._hall.room if transaction.proven else self._hall.strangers_room)
         try:
             await self._take_mail(transaction, content)
         finally:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.fax import Account, Envelope, Recipient
 from gateway.intake.address import Special
-from gateway.intake.authentication import Client
+from gateway.intake.authentication import Client, Proof, Standing
 from gateway.intake.parameters import MailParameters
 
 
@@ -16,8 +16,8 @@ class Transaction:
 
     sender: str
     wishes: MailParameters
-    account: Account | None = None
-    """Whose mail it is; found at the first fax number."""
+    standing: Standing | None = None
+    """Whose mail it is, and by what proof; found at the first fax number."""
     accepted: list[Recipient | Special] = field(default_factory=list)
     """In the order of the RCPT commands."""
 
@@ -30,6 +30,16 @@ class Transaction:
     def specials(self) -> list[str]:
         """Addresses that go to the operator."""
         return [one.written for one in self.accepted if isinstance(one, Special)]
+
+    @property
+    def account(self) -> Account | None:
+        """Whose mail it is."""
+        return self.standing.account if self.standing else None
+
+    @property
+    def proven(self) -> bool:
+        """Whether its client is known to speak for the account, before the mail itself is there."""
+        return self.standing is not None and self.standing.proof is not Proof.DMARC
 
     @property
     def written(self) -> list[str]:

@@ -53,4 +53,9 @@ class Wishes:
         return made
 
     def _rules(self, account: Account) -> Rules:
-        return Rules(self._config.presentation(account.name).options, self._config.zone_of(account.name), self._now())
+        return Rules(
+            allowed=self._config.presentation(account.name).options,
+            zone=self._config.zone_of(account.name),
+            now=self._now(),
+            farthest=self._config.smtp.hold,
+        )

@@ -96,9 +96,12 @@ class Recorder:
             raise self.identity_fault
         return CORP if client == "127.0.0.1" and self.owns(CORP, sender) else None
 
+    async def by_author(self, sender: str) -> Account | None:
+        return next((account for _, account in PASSWORDS.values() if account.dmarc and self.owns(account, sender)), None)
+
     @staticmethod
-    def owns(account: Account, address: str) -> bool:
-        return RealIdentity.owns(account, address)
+    def owns(account: Account, address: str, *, provably: bool = False) -> bool:
+        return RealIdentity.owns(account, address, provably=provably)
 
 
 @dataclass

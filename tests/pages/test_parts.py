@@ -309,8 +309,8 @@ def rich(html: str, *pictures: tuple[str, bytes]) -> EmailMessage:
     return mail
 
 
-def laid_out(mail: EmailMessage, **options: frozenset[str]) -> parts.Judgement:
-    return parts.judge(message.parse(mail.as_bytes()), layout=True, **options)
+def laid_out(mail: EmailMessage, *, familiar: frozenset[str] = frozenset()) -> parts.Judgement:
+    return parts.judge(message.parse(mail.as_bytes()), layout=True, familiar=familiar)
 
 
 @pytest.mark.parametrize(
