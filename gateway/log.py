@@ -8,6 +8,7 @@ programs; the text is for people.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -73,6 +74,7 @@ ACTIONS = frozenset(
     }
 )
 
+_DIALLED_LATER = re.compile(r"(/POSTD=)[^/@>]*", re.IGNORECASE)
 _fax_log = logging.getLogger("faxgate.fax")
 
 
@@ -101,7 +103,9 @@ def setup(level: str, *, full_numbers: bool) -> None:
 
 
 def shown(fax_number: str) -> str:
-    """A number as it may stand in a log."""
+    """A number, or what a client said with one in it, as it may stand in a log: what is dialled after the answer may be a
+    secret (ADR-21)."""
+    fax_number = _DIALLED_LATER.sub(r"\1...", fax_number)
     return fax_number if _Masking.full else number.mask(fax_number)
 
 

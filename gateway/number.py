@@ -100,7 +100,7 @@ def leading(text: str) -> tuple[FaxNumber, str]:
     if rest[:1].isalnum():
         raise BadAddress("A fax number has digits only; write a blank or a colon behind it.")
     called = parse(written, "US")
-    if (following := rest.strip(" ).-")) and rest.lstrip(" )")[:1] not in (":", ",", ";"):
+    if (following := rest.lstrip(" ).-")) and rest.lstrip(" )")[:1] not in (":", ",", ";"):
         groups = written.split(" ")
         if any(_is_number(" ".join(groups[:n])) for n in range(1, len(groups))):
             raise BadAddress("Nobody can say where this number ends: write a colon behind it.")

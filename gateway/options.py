@@ -178,8 +178,8 @@ def brackets(text: str) -> tuple[str, ...]:
 def rest(text: str) -> str:
     """A subject without its options."""
     for written in brackets(text):
-        text = text.lstrip()[len(written) :]
-    return text.lstrip()
+        text = text.lstrip(" \t")[len(written) :]
+    return text.lstrip(" \t")
 
 
 def _brackets(text: str) -> Iterable[tuple[str, str | None, str]]:
