@@ -66,7 +66,7 @@ def test_the_resolution_is_that_of_the_pages(asking: House, word: str, lines: st
     asking.send(letter(f"[{word}] Resolution", "Please sign.\n"), number)
     document = asking.fax(number)["document"]
     path = asking.spool / "documents" / document[:2] / document
-    (picture,) = pypdf.PdfReader(path).pages[0]["/Resources"]["/XObject"].values()  # type: ignore[index, union-attr]
+    (picture,) = pypdf.PdfReader(path).pages[0]["/Resources"]["/XObject"].values()  # type: ignore[index]
     height = picture.get_object()["/Height"]
     assert round(height / 11) == int(lines)
 
@@ -109,8 +109,8 @@ def test_what_cannot_be_done_is_refused_after_the_data(asking: House, sender: st
     with pytest.raises(smtplib.SMTPDataError) as caught:
         asking.send(mail, number, sender=sender)
     assert caught.value.smtp_code == 550
-    said = bytes(caught.value.smtp_error).decode()
-    assert said.startswith(reply)
+    said = str(caught.value.smtp_error)
+    assert reply in said
     assert word in said
     assert asking.faxes(number) == []
 
@@ -148,7 +148,7 @@ def test_the_number_in_the_subject_of_a_mail_to_a_fixed_mailbox(asking: House) -
     for subject, reply in (("Contract", "5.1.3"), ("+44 20 7946 0123 x", "5.7.1"), ("+19005550123 x", "5.7.1")):
         with pytest.raises(smtplib.SMTPDataError) as caught:
             asking.send(letter(subject), f"out@{DOMAIN}")
-        assert bytes(caught.value.smtp_error).decode().startswith(reply)
+        assert reply in str(caught.value.smtp_error)
 
 
 def test_explain_says_the_decision_its_reason_and_what_was_asked(asking: House, tmp_path: Path) -> None:
