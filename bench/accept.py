@@ -1,29 +1,35 @@
-"""Mails taken a second, next to a private Postfix: `python -m bench.accept [--mails N] [--nodes 1|2]`.
+"""Mails taken a second, next to a private Postfix: `python -m bench.accept [--mails N] [--rounds N] [--nodes]`.
 
 Both servers run in the same run on the same disk with fsync on, and get the same mails of 20 kB from the same client, in turn:
-over 1, 10 and 50 connections that stay open, with PIPELINING, one mail after the other's answer on each. Postfix throws them
-away (`discard:`). A mail counts when its 250 has come: it is durable then.
+over 1, 10 and 50 connections that stay open, with PIPELINING, each connection one mail after the other's answer. Postfix throws
+them away (`discard:`). A mail counts when its 250 has come: it is durable then. Our converters are stopped meanwhile
+(SIGSTOP), as Postfix has no pages to make: it is taking mail that is compared. `working` shows it with the converters at work.
 
-    taken     the faxes are to be sent tomorrow (`/AT=`), so that nothing else is done meanwhile
-    at work   they are converted and sent meanwhile, as usual
-
-    --nodes 2    two processes on PostgreSQL, over half of the connections each
+    --nodes    also one and two processes on one PostgreSQL, the connections divided between them
 
 Everything runs on loopback, is bounded by --mails, and stops by itself. Needs root and the package postfix.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
+import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
-from tests.flows.house import DOMAIN, SENDER, as_bytes, letter, pdf
+from tests.flows import postfix
+from tests.flows.house import DOMAIN, SENDER, House, as_bytes, letter, pdf
+from tests.flows.nodes import Place
+from tests.spool import postgres
 
 CONNECTIONS = (1, 10, 50)
 GOALS = {10: 0.6, 50: 0.9}
@@ -83,7 +89,7 @@ class Client(asyncio.Protocol):
             self._expected = [b"250 "]
             self._transport.write(b"EHLO bench.example.com\r\n")
         elif wanted == b"354":
-            self._expected = [b"250  "[:4]]
+            self._expected = [b"250 "]
             self._transport.write(self._content)
             self._asked, self._content = time.perf_counter(), b""
         elif not self._expected:
@@ -102,15 +108,14 @@ class Client(asyncio.Protocol):
         self._transport.write(envelope)
 
 
-def mails(n: int, *, work: bool) -> list[tuple[bytes, bytes]]:
-    """So many, each to a number of its own; `work`: they are to be sent at once."""
+def mails(n: int) -> list[tuple[bytes, bytes]]:
+    """So many, each to a number of its own: envelope and content."""
     mail = letter("One page", None, message_id=False, files=[("one.pdf", "application/pdf", _page())])
     body = as_bytes(mail) + b".\r\n"
     made = []
-    for _ in range(n):
-        k = next(_counted)
+    for k in itertools.islice(_counted, n):
         number = f"1415{555 + k // 10000 % 400}{k % 10000:04d}"
-        envelope = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{number}{'' if work else '/AT=23:59'}@{DOMAIN}>\r\nDATA\r\n"
+        envelope = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{number}@{DOMAIN}>\r\nDATA\r\n"
         made.append((envelope.encode(), b"Message-ID: <%d@bench.example.com>\r\n" % k + body))
     return made
 
@@ -122,23 +127,35 @@ def _page() -> bytes:
 
 
 async def hand_in(ports: Sequence[int], connections: int, wanted: list[tuple[bytes, bytes]]) -> Run:
-    """Everything over so many connections."""
+    """Everything over so many connections, divided between the ports."""
     loop, waiting = asyncio.get_running_loop(), iter(wanted)
-    run = Run(0, [], 0)
-    finished = [loop.create_future() for _ in range(connections)]
+    run, finished = Run(0, [], 0), [loop.create_future() for _ in range(connections)]
+    clients = [Client(waiting, run, done) for done in finished]
     began = time.perf_counter()
-    for n, done in enumerate(finished):
-        await loop.create_connection(lambda d=done: Client(waiting, run, d), "127.0.0.1", ports[n % len(ports)])
+    for n, client in enumerate(clients):
+        await loop.create_connection(functools.partial(_itself, client), "127.0.0.1", ports[n % len(ports)])
     await asyncio.gather(*finished)
     run.seconds = time.perf_counter() - began
     return run
 
 
-def measured(pids: Sequence[int], ports: Sequence[int], connections: int, wanted: list[tuple[bytes, bytes]]) -> Run:
-    before = _cpu(pids)
-    run = asyncio.run(hand_in(ports, connections, wanted))
-    run.cpu = _cpu(pids) - before
-    return run
+def _itself(client: Client) -> Client:
+    return client
+
+
+@dataclass(slots=True)
+class Server:
+    """One of those compared: how it is called, its processes, where it listens."""
+
+    name: str
+    pids: Sequence[int]
+    ports: Sequence[int]
+
+    def take(self, connections: int, n: int) -> Run:
+        wanted, before = mails(n), _cpu(self.pids)
+        run = asyncio.run(hand_in(self.ports, connections, wanted))
+        run.cpu = _cpu(self.pids) - before
+        return run
 
 
 def _cpu(pids: Sequence[int]) -> float:
@@ -149,3 +166,100 @@ def _cpu(pids: Sequence[int]) -> float:
             with contextlib.suppress(psutil.NoSuchProcess):
                 used += sum(process.cpu_times()[:2])
     return used
+
+
+@contextlib.contextmanager
+def stopped(house: House) -> Iterator[None]:
+    """Its converters do nothing for a while."""
+    assert house.process is not None
+    children = psutil.Process(house.process.pid).children(recursive=True)
+    for child in children:
+        child.suspend()
+    try:
+        yield
+    finally:
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.resume()
+
+
+def prepared(house: House) -> House:
+    """Room for as many connections as there will be, and a converter that has started."""
+    house.settings["smtp"] |= {"client_connections": 400, "max_connections": 400, "client_rate": 100_000}
+    house.settings["carrier"]["main"]["call_time"] = "0.01s"
+    return house
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--mails", type=int, default=2000)
+    arguments.add_argument("--rounds", type=int, default=2)
+    arguments.add_argument("--nodes", action="store_true")
+    asked = arguments.parse_args()
+    if why := postfix.missing():
+        raise SystemExit(f"bench.accept {why}")
+    with tempfile.TemporaryDirectory(prefix="faxgate-bench-") as folder, postfix.running(in_flow_delay="0") as relay:
+        assert relay.process is not None
+        peer = Server("Postfix", [relay.process.pid], [relay.port])
+        _one_process(Path(folder), peer, asked.mails, asked.rounds)
+        if asked.nodes:
+            _nodes(Path(folder), peer, asked.mails, asked.rounds)
+
+
+def _one_process(folder: Path, peer: Server, n: int, rounds: int) -> None:
+    house = prepared(House(folder))
+    try:
+        house.start()
+        assert house.process is not None
+        ours = Server("Faxgate", [house.process.pid], [house.smtp_port])
+        ours.take(10, 50)  # everything is loaded
+        with stopped(house):
+            _compare(peer, ours, n, rounds)
+        run = ours.take(10, n // 4)
+        print(f"{'working':12} {10:3} connections   {_said(run)}")
+    finally:
+        house.close()
+
+
+def _nodes(folder: Path, peer: Server, n: int, rounds: int) -> None:
+    with postgres.server(fsync=True) as url:
+        place = Place(folder / "place", postgres.database(url, "bench"))
+        try:
+            nodes = [prepared(place.node()) for _ in range(2)]
+            for node in nodes:
+                node.start()
+            pids = [node.process.pid for node in nodes if node.process is not None]
+            ports = [node.smtp_port for node in nodes]
+            Server("", pids, ports).take(10, 50)
+            with stopped(nodes[0]), stopped(nodes[1]):
+                _compare(peer, Server("1 on PostgreSQL", pids[:1], ports[:1]), n, rounds)
+                _compare(peer, Server("2 on PostgreSQL", pids, ports), n, rounds)
+        finally:
+            place.close()
+
+
+def _compare(peer: Server, ours: Server, n: int, rounds: int) -> None:
+    """Both in turn; the middle of the rounds."""
+    for connections in CONNECTIONS:
+        runs: dict[str, list[Run]] = {peer.name: [], ours.name: []}
+        for _ in range(rounds):
+            for server in (peer, ours):
+                runs[server.name].append(server.take(connections, n if connections > 1 else n // 4))
+        for name, some in runs.items():
+            some.sort(key=lambda run: run.rate)
+            print(f"{name:15} {connections:3} connections   {_said(some[len(some) // 2])}")
+        ratios = [our.rate / their.rate for our, their in zip(runs[ours.name], runs[peer.name], strict=True)]
+        goal = f", wanted {GOALS[connections]}" if connections in GOALS else ""
+        print(f"{'':15} {connections:3} connections   {statistics.median(ratios):.2f} of Postfix's rate{goal}", flush=True)
+
+
+def _said(run: Run) -> str:
+    middle = statistics.median(run.answers) * 1000
+    return (
+        f"{run.rate:6.0f} mails/s   250 after p50 {middle:5.1f} ms, p99 {run.p99 * 1000:5.1f} ms"
+        f"   {run.cpu / len(run.answers) * 1000:4.2f} ms of CPU a mail"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -78,7 +78,6 @@ class Postfix:
             self.process = subprocess.Popen(
                 [PROGRAMS / "master", "-c", str(self.config), "-s"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, cwd=self.folder,
-                start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + 60
         while not self._answers():
