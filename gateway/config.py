@@ -2,7 +2,7 @@
 
 Every key is documented where it is defined, with unit and default. Durations are written "90s", "15m", "20h", "30d";
 sizes "500kB", "40MB". A key nobody knows is an error that names the nearest known one. Nothing else in the gateway
-reads the environment; there is no reload.
+reads the environment; there is no reload, but for the certificate of the mail listeners (`intake.tls`).
 
 Carrier sections are kept as they are: their models belong to the adapters (`carriers.build`).
 """

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from ssl import SSLContext
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
@@ -34,7 +34,7 @@ _CHATTER = 100  # commands between two mails that bring no mail nearer
 _GRACE = 5.0  # seconds in which the last answer must be taken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Hall:
     """What all connections share."""
 
@@ -46,8 +46,8 @@ class Hall:
     """For mail of those who may fax."""
     strangers_room: Room
     """For mail to the operator, which anybody may send."""
-    forget: Callable[[Connection], None]
-    """A connection is gone."""
+    connections: set[Connection] = field(default_factory=set)
+    """Those that are open."""
 
 
 class Connection(SMTP):
@@ -67,7 +67,7 @@ class Connection(SMTP):
             timeout=hall.settings.timeout.total_seconds(),
             loop=asyncio.get_running_loop(),
         )
-        self.visit = visit
+        self._visit = visit
         self._hall, self._reception, self._settings = hall, hall.reception, hall.settings
         self._submission = visit.purpose in (Purpose.SUBMISSION, Purpose.SUBMISSIONS)
         self._address = address
@@ -87,6 +87,7 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._hall.connections.add(self)
         # Called again when TLS is up: everything said in clear is forgotten (SMT-24).
         secured = transport.get_extra_info("ssl_object")
         cipher = f"{secured.version()} {secured.cipher()[0]}" if secured else ""
@@ -97,10 +98,16 @@ class Connection(SMTP):
             self._await_mail()
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._end:
-            self._end.cancel()
-        self._hall.forget(self)
+        self._forgotten()
         super().connection_lost(error)
+
+    def _forgotten(self) -> None:
+        """Nothing is left of the connection."""
+        for timer in (self._end, self._timeout_handle):
+            if timer:
+                timer.cancel()
+        self._hall.connections.discard(self)
+        self._hall.crowd.leave(self._visit)
 
     def eof_received(self) -> bool | None:
         # The client may stop talking and still wait for an answer; aiosmtpd would cancel the command in hand.
@@ -144,8 +151,9 @@ class Connection(SMTP):
             self._say(last_words)
         self._writer.write(bytes(self._unsaid))
         self._unsaid.clear()
-        self._end = self.loop.call_later(_GRACE, self._writer.transport.abort)
         self._writer.close()
+        if self in self._hall.connections:
+            self._end = self.loop.call_later(_GRACE, self._writer.transport.abort)
 
     def leave(self) -> None:
         """Close: at once when the client is silent, else after the command in hand."""
@@ -157,6 +165,13 @@ class Connection(SMTP):
         """Return when the last command has been answered."""
         if self._handler_coroutine is not None:
             await asyncio.wait([self._handler_coroutine])
+
+    async def break_off(self) -> None:
+        """Close without another word; returns when it is closed."""
+        self._writer.transport.abort()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await self._writer.wait_closed()
 
     @contextlib.contextmanager
     def _our_turn(self) -> Iterator[None]:
@@ -198,8 +213,14 @@ class Connection(SMTP):
                 self._idle = True
                 await self._next()
             self._say(self._leaving)
-        except (EOFError, ConnectionError, TLSSetupException) as error:
+        except (EOFError, ConnectionError) as error:
             _log.debug("%s went away: %s", self._client.address, type(error).__name__)
+        except TLSSetupException as error:
+            _log.info("%s did not manage TLS: %s", self._client.address, error.__cause__)
+            self._forgotten()  # nobody else says so: in the eyes of asyncio TLS never began
+            if isinstance(self._original_transport, asyncio.WriteTransport):
+                self._original_transport.abort()
+            return
         finally:
             self._hang_up()
 

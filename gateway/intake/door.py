@@ -40,10 +40,8 @@ class MailDoor:
             crowd=Crowd(config.smtp),
             room=Room(_ROOM * config.smtp.max_size),
             strangers_room=Room(_STRANGERS_ROOM * config.smtp.max_size),
-            forget=self._forget,
         )
         self._listeners: list[Listener] = []
-        self._connections: set[Connection] = set()
 
     def addresses(self, purpose: Purpose = Purpose.RELAY) -> list[tuple[str, int]]:
         """Where it listens, once started; Unix sockets are not listed."""
@@ -60,7 +58,7 @@ class MailDoor:
                 crowd=self.hall.crowd,
                 make=self._connection,
                 tls=self.certificate.context,
-                proxies=proxies if endpoint in smtp.proxied else (),
+                proxies=proxies if purpose is not Purpose.LMTP and endpoint in smtp.proxied else (),
             )
             try:
                 one.open()
@@ -76,7 +74,7 @@ class MailDoor:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        connections = list(self._connections)
+        connections = list(self.hall.connections)
         for connection in connections:
             connection.leave()
         last = [asyncio.ensure_future(connection.finished()) for connection in connections]
@@ -84,18 +82,10 @@ class MailDoor:
             _, late = await asyncio.wait(last, timeout=self.config.work.drain.total_seconds())
             for task in late:
                 task.cancel()
-        for connection in list(self._connections):
-            if isinstance(connection.transport, asyncio.WriteTransport):
-                connection.transport.abort()
+        await asyncio.gather(*[connection.break_off() for connection in self.hall.connections])
         await self._reception.drained()
 
-    def _connection(self, visit: Visit, address: str) -> GatewaySMTP:
+    def _connection(self, visit: Visit, address: str) -> Connection:
         tls = None if visit.purpose is Purpose.LMTP else self.certificate.context()
         kind = GatewayLMTP if visit.purpose is Purpose.LMTP else GatewaySMTP
-        connection = kind(self.hall, visit, "" if visit.purpose is Purpose.LMTP else address, tls)
-        self._connections.add(connection)
-        return connection
-
-    def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        self.hall.crowd.leave(connection.visit)
+        return kind(self.hall, visit, "" if visit.purpose is Purpose.LMTP else address, tls)

@@ -14,6 +14,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,11 @@ class Listener:
                     os.unlink(name)
         self._sockets.clear()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -105,7 +107,14 @@ class Listener:
                 self._turn_away(client, error)
                 continue
             address = peer[0].split("%")[0] if isinstance(peer, tuple) else ""
-            self._spawn(self._welcome(client, address, visit))
+            task = self._spawn(self._welcome(client, address, visit))
+            task.add_done_callback(partial(self._given_up, client, visit))
+
+    def _given_up(self, client: socket.socket, visit: Visit, task: asyncio.Task[None]) -> None:
+        """We close, perhaps before the client was looked at."""
+        if task.cancelled():
+            self._crowd.leave(visit)
+            client.close()
 
     async def _welcome(self, client: socket.socket, address: str, visit: Visit) -> None:
         """Make the connection, or close it without one."""
@@ -126,10 +135,6 @@ class Listener:
             _log.info("%s came to %s in vain: %s", address or "a client", self.endpoint, error or type(error).__name__)
             self._crowd.leave(visit)
             client.close()
-        except asyncio.CancelledError:
-            self._crowd.leave(visit)
-            client.close()
-            raise
 
     async def _behind(self, client: socket.socket, address: str) -> str:
         """The client behind the proxy at `address`. Raises ValueError for who is none."""

@@ -105,7 +105,7 @@ class GatewaySMTP(Connection):
                 self._client.failures += 1
                 _log.warning("wrong password for %s from %s", log.printable(login), self._client.address)
                 raise authentication.rejected()
-            self._hall.crowd.sign_in(self.visit, account.id)
+            self._hall.crowd.sign_in(self._visit, account.id)
         except TooMany as error:
             self._client.failures += 1
             raise Refused(error.text, reply="454 4.7.0") from error
@@ -165,7 +165,7 @@ class GatewaySMTP(Connection):
         self._say("250 2.1.5 OK")
 
     def _may_write(self) -> bool:
-        return self._client.account is not None or self._hall.crowd.may_write(self.visit)
+        return self._client.account is not None or self._hall.crowd.may_write(self._visit)
 
     async def smtp_DATA(self, arg: str) -> None:
         _no_argument(arg)
@@ -192,7 +192,7 @@ class GatewaySMTP(Connection):
     def _was_taken(self, transaction: Transaction) -> None:
         self._await_mail()
         if transaction.account is None:
-            self._hall.crowd.has_written(self.visit)
+            self._hall.crowd.has_written(self._visit)
 
     async def _received(self, content: Content) -> bytes:
         """Everything up to the dot. Raises Refused after it; EOFError when the client leaves before it."""

@@ -238,7 +238,9 @@ async def finish(
         accepted_at=case.transmission.accepted_at,
         opened_at=attempt.opened_at,
         ended_at=now,
+        seconds=ending.seconds,
         outcome=outcome,
+        code=ending.carrier_code,
         text=ending.text,
     )
 

@@ -46,7 +46,8 @@ def test_what_is_asked_in_brackets_is_done_and_not_printed(asking: House) -> Non
     assert call.fine is True
     (report,) = asking.reports(mail)
     assert "inv-7" in report.text
-    assert any(" tag=inv-7 " in line and f"id={fax['id']}" in line for line in asking.log.read_text().splitlines())
+    logged = [line for line in asking.log.read_text().splitlines() if fax["id"] in line and '"attempt"' in line]
+    assert any('"tags": ["inv-7"]' in line or '"tags":["inv-7"]' in line for line in logged)
 
 
 def test_options_are_cut_from_the_cover_page_and_the_text(asking: House) -> None:

@@ -19,11 +19,6 @@ ROB = "rob@road.example"
 ROBS = MAIL.replace(b"ann@corp.example", b"rob@road.example")
 
 
-@pytest.fixture
-def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificate[0])
-
-
 def secure(client: smtplib.SMTP, context: ssl.SSLContext) -> None:
     client._host = "localhost"  # type: ignore[attr-defined]  # the name the certificate is checked against
     client.starttls(context=context)
@@ -166,6 +161,9 @@ async def test_a_failed_handshake_ends_one_connection_only(start: Start) -> None
     gateway = await start(tls=True)
     heard = await raw(gateway, b"STARTTLS\r\n", b"this is no handshake\r\n" * 10)
     assert b"220 2.0.0" in heard
+    async with asyncio.timeout(20):
+        while gateway.door.hall.connections:
+            await asyncio.sleep(0.01)
     assert (await raw(gateway, b"QUIT\r\n")).endswith(b"221 2.0.0 Bye\r\n")
 
 
