@@ -360,6 +360,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         admission=Admission(capabilities_of(config)),
         prices=Prices(config),
         default_carrier=next(iter(config.carrier)),
+        duplicates=config.duplicates,
     )
 
 
