@@ -216,12 +216,14 @@ def plain_address(address: str) -> str:
         labels = [_label(label) for label in domain.split(".")]
     except (idna.IDNAError, UnicodeError):
         return ""
-    return f"{local.lower()}@{'.'.join(labels)}"
+    return f"{local.lower()}@{'.'.join(labels)}" if all(labels) else ""
 
 
 def _label(label: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_*-]{1,63}|\[[A-Za-z0-9:*]+|[0-9*]+\]", label):  # the last two: of an address literal
         return label.lower()
+    if any(letter.lower().isascii() for letter in label if not letter.isascii()):
+        return ""
     return idna.encode(label.lower(), strict=True).decode("ascii")
 
 

@@ -29,7 +29,8 @@ class Street:
         try:
             self.house.send(mail, number, sender=sender)
         except smtplib.SMTPDataError as error:
-            return f"{error.smtp_code} {str(error.smtp_error, 'ascii').split()[0]}"
+            assert isinstance(error.smtp_error, bytes)
+            return f"{error.smtp_code} {error.smtp_error.decode().split()[0]}"
         return ""
 
 
