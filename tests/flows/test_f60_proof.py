@@ -29,8 +29,8 @@ class Street:
         try:
             self.house.send(mail, number, sender=sender)
         except smtplib.SMTPDataError as error:
-            assert isinstance(error.smtp_error, bytes)
-            return f"{error.smtp_code} {error.smtp_error.decode().split()[0]}"
+            said = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode()
+            return f"{error.smtp_code} {said.split()[0]}"
         return ""
 
 
