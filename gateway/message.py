@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 
 import idna
 
+from gateway import cms
+
 _HEADER_LIMIT = 256 * 1024
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
@@ -301,6 +303,8 @@ def _date(value: str) -> datetime | None:
 
 
 def _part(mail: email.message.Message, position: str, depth: int) -> Part:
+    if depth > 0 and (entity := _signed(mail)) is not None:
+        return _part(entity, position, depth - 1)
     content_type = _content_type(mail)
     children: list[Part] = []
     problem = ""
@@ -325,6 +329,18 @@ def _part(mail: email.message.Message, position: str, depth: int) -> Part:
         problem=problem,
         _leaf=None if container else mail,
     )
+
+
+def _signed(mail: email.message.Message) -> email.message.Message | None:
+    """What an S/MIME signature that has the text inside it signs; None for everything else."""
+    if _content_type(mail) not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return None
+    payload = mail.get_payload(decode=True)
+    entity = cms.signed_content(payload) if isinstance(payload, bytes) else None
+    try:
+        return email.parser.BytesParser(policy=_POLICY).parsebytes(entity) if entity else None
+    except RecursionError:
+        return None
 
 
 def _content_type(mail: email.message.Message) -> str:

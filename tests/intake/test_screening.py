@@ -127,6 +127,7 @@ def test_cnt_09_encrypted_mail_is_refused_before_it_is_taken(fields: str, body: 
         ("Content-Type: multipart/signed; protocol=application/pkcs7-signature; micalg=sha-256; boundary=x\r\n", "--x\r\n"),
         ("Content-Type: multipart/signed; protocol=application/pgp-signature; boundary=x\r\n", "--x\r\n"),
         ("Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n", "MIIB\r\n"),
+        ("Content-Type: application/pkcs7-mime; name=smime.p7m\r\n", "MIAGCSqGSIb3DQEHAqCAMIACAQExDzANBglg\r\nhkgBZQ\r\n"),
         (PLAIN, "-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA256\r\n\r\nHello.\r\n"),
     ],
 )
