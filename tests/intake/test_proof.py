@@ -153,6 +153,7 @@ FORGED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "no signature at all": (lambda: b"DKIM-Signature: =;;\xff\r\n" + mail(), ANN, "550 5.7.22"),
     "a line that is no field": (lambda: signed(mail(), "corp.example").replace(b"To:", b"nonsense\r\nTo:"), ANN, "550 5.7.20"),
     "a second From": (lambda: b"From: eve@evil.example\r\n" + signed(mail(), "corp.example"), ANN, "550 5.7.1"),
+    "an empty From above it": (lambda: b"From:\r\n" + signed(mail(), "corp.example"), ANN, "550 5.7.1"),
     "the same From twice": (lambda: f"From: {ANN}\r\n".encode() + signed(mail(), "corp.example"), ANN, "550 5.7.1"),
     "two authors": (lambda: signed(mail(author=f"{ANN}, eve@evil.example"), "corp.example"), ANN, "550 5.7.1"),
     "a group": (lambda: signed(mail(author=f"Corp: {ANN};"), "corp.example"), ANN, "550 5.7.1"),
