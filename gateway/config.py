@@ -80,6 +80,8 @@ class Config(Section):
     """Documents of finished faxes are removed so long after the end, at least "1d"."""
     keep_records: Duration = timedelta(days=365)
     """Everything else about finished faxes is removed so long after the end. Not shorter than `keep_documents`."""
+    duplicates: Duration = timedelta(hours=48)
+    """A mail that comes again within this time is the same fax: from "1h" to "60d"."""
     templates: Beside | None = None
     """Looked up before the built-in ones."""
     hostname: str = ""
@@ -141,6 +143,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keeping(self) -> Config:
+        if not timedelta(hours=1) <= self.duplicates <= min(self.keep_records, timedelta(days=60)):
+            raise ValueError('duplicates must be from "1h" to "60d", and not longer than keep_records')
         if self.keep_documents < timedelta(days=1):
             raise ValueError('keep_documents must be at least "1d"')
         if self.keep_records < max(self.keep_documents, timedelta(days=3)):

@@ -364,6 +364,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         prices=Prices(config),
         default_carrier=next(iter(config.carrier)),
         waiting=config.smtp.hold_quota,
+        duplicates=config.duplicates,
     )
 
 

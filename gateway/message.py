@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 
 import idna
 
+from gateway import cms
+
 _HEADER_LIMIT = 256 * 1024
 _SHORT = 16 * 1024  # octets of a header block that is remembered
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
@@ -239,12 +241,14 @@ def plain_address(address: str) -> str:
         labels = [_label(label) for label in domain.split(".")]
     except (idna.IDNAError, UnicodeError):
         return ""
-    return f"{local.lower()}@{'.'.join(labels)}"
+    return f"{local.lower()}@{'.'.join(labels)}" if all(labels) else ""
 
 
 def _label(label: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_*-]{1,63}|\[[A-Za-z0-9:*]+|[0-9*]+\]", label):  # the last two: of an address literal
         return label.lower()
+    if any(letter.lower().isascii() for letter in label if not letter.isascii()):
+        return ""
     return idna.encode(label.lower(), strict=True).decode("ascii")
 
 
@@ -324,6 +328,8 @@ def _date(value: str) -> datetime | None:
 
 
 def _part(mail: email.message.Message, position: str, depth: int) -> Part:
+    if depth > 0 and (entity := _signed(mail)) is not None:
+        return _part(entity, position, depth - 1)
     content_type = _content_type(mail)
     children: list[Part] = []
     problem = ""
@@ -348,6 +354,18 @@ def _part(mail: email.message.Message, position: str, depth: int) -> Part:
         problem=problem,
         _leaf=None if container else mail,
     )
+
+
+def _signed(mail: email.message.Message) -> email.message.Message | None:
+    """What an S/MIME signature that has the text inside it signs; None for everything else."""
+    if _content_type(mail) not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return None
+    payload = mail.get_payload(decode=True)
+    entity = cms.signed_content(payload) if isinstance(payload, bytes) else None
+    try:
+        return email.parser.BytesParser(policy=_POLICY).parsebytes(entity) if entity else None
+    except RecursionError:
+        return None
 
 
 def _content_type(mail: email.message.Message) -> str:

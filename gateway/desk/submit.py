@@ -1,7 +1,7 @@
 """The one way in: store the document, then one transmission for each called number, in one transaction.
 
 When `submit` returns, the fax is durable and the door may say 250. The same account, sender, Message-ID,
-Resent-Message-ID, content, number and sub-address within 48 h is the same fax (clients repeat when our 250 got lost);
+Resent-Message-ID, content, number and sub-address within `duplicates` is the same fax (clients repeat when our 250 got lost);
 without a Message-ID nothing is a repetition.
 """
 
@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from gateway import log, message, metrics, options
@@ -63,11 +63,12 @@ class Desk:
         prices: Prices,
         default_carrier: str,
         waiting: int = 200,
+        duplicates: timedelta = submissions.MEMORY,
     ) -> None:
         """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
         self._store, self._documents = store, documents
         self._identity, self._admission, self._prices = identity, admission, prices
-        self._default_carrier, self._waiting = default_carrier, waiting
+        self._default_carrier, self._waiting, self._duplicates = default_carrier, waiting, duplicates
 
     async def route(self, account: AccountId) -> tuple[str, str]:
         """Carrier and caller (our line) for faxes of an account: its first line's, else the default carrier's."""
@@ -108,6 +109,7 @@ class Desk:
                 carrier=carrier,
                 caller=caller,
                 key=_key(submission, number, sub_address),
+                memory=self._duplicates,
                 price=self._price(account, number),
                 not_before=_latest(not_before, options.begins(group[0])),
             )

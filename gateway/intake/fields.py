@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+):")
-_LIMIT = 256 * 1024  # octets of a header block, as for `message.headers`
+LIMIT = 256 * 1024
+"""Octets of a header block that are read, as by `message.headers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ def _end(mail: bytes) -> int:
     """Where the fields end."""
     if mail.startswith(b"\r\n"):
         return 0
-    end = mail.find(b"\r\n\r\n", 0, _LIMIT)
-    return end + 2 if end >= 0 else min(len(mail), mail.rfind(b"\r\n", 0, _LIMIT) + 2)
+    end = mail.find(b"\r\n\r\n", 0, LIMIT)
+    return end + 2 if end >= 0 else min(len(mail), mail.rfind(b"\r\n", 0, LIMIT) + 2)
 
 
 def _blocks(mail: bytes) -> Iterator[tuple[str, bytes]]:

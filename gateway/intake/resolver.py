@@ -45,9 +45,17 @@ class Resolver:
             if self._settings.servers:
                 resolver.nameservers = [dns.nameserver.Do53Nameserver(*server) for server in self._settings.endpoints]
             resolver.timeout = self._settings.timeout.total_seconds() / 2  # so that a second server is asked in time
-            resolver.cache = dns.resolver.LRUCache(_KEPT)
+            resolver.cache = _Answers(_KEPT)
             self._resolver = resolver
         return self._resolver
+
+
+class _Answers(dns.resolver.LRUCache):
+    """What there is. That there is nothing is not kept: where a server does not say how long, dnspython keeps it for years."""
+
+    def put(self, key: dns.resolver.CacheKey, value: dns.resolver.Answer) -> None:
+        if value.rrset is not None:
+            super().put(key, value)
 
 
 class Lookups:

@@ -6,8 +6,11 @@ AUR-06, AUR-08, AUT-12, CNT-09.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Set
 
+from gateway import cms
 from gateway.errors import BadDocument, NotAdmitted, Refused
 from gateway.intake.authentication import Proof, Standing
 from gateway.message import Headers
@@ -17,7 +20,7 @@ _HOPS = 100
 _BULK = ("bulk", "list", "junk")
 _REPORTS = ("multipart/report", "message/delivery-status", "message/disposition-notification")
 _SMIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
-_ENVELOPED = ("", "enveloped-data", "authenveloped-data")  # "": the standard's example of an enveloped mail has no type
+_ENVELOPED = ("", "enveloped-data", "authenveloped-data")  # "": it does not say
 _PGP = b"-----BEGIN PGP MESSAGE-----"
 _BEGINNING = 4096  # octets of a text in which a PGP message begins
 
@@ -52,10 +55,21 @@ def check_kind(headers: Headers, standing: Standing) -> None:
 
 def check_readable(headers: Headers, content: bytes) -> None:
     """A mail that is encrypted as a whole is not taken; what is so deeper inside, preparation finds. Raises BadDocument."""
-    kind = headers.content_type
-    enciphered = kind == "multipart/encrypted" or (kind in _SMIME and headers.smime_type in _ENVELOPED)
-    if not enciphered and kind.startswith("text/"):
-        body = content.find(b"\r\n\r\n") + 4
+    kind, body = headers.content_type, content.find(b"\r\n\r\n") + 4
+    if kind in _SMIME:
+        enciphered = headers.smime_type in _ENVELOPED and not _is_signed(content[body : body + _BEGINNING])
+    elif kind.startswith("text/"):
         enciphered = content.find(_PGP, body, body + _BEGINNING) >= 0
+    else:
+        enciphered = kind == "multipart/encrypted"
     if enciphered:
         raise BadDocument("Encrypted mail cannot be faxed: there is no key for it here. Send it signed only.", reply=ENCRYPTED)
+
+
+def _is_signed(beginning: bytes) -> bool:
+    """Whether what is encoded there is signed and no more, for mails that do not say."""
+    letters = b"".join(beginning.split())[:64]
+    try:
+        return cms.SIGNED in base64.b64decode(letters[: len(letters) // 4 * 4], validate=True)
+    except binascii.Error:
+        return False

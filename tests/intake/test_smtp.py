@@ -468,3 +468,28 @@ async def test_strangers_cannot_fill_the_memory_with_mail_to_the_operator(start:
     writer.close()
     patient.pop()[1].close()  # leaves in the middle
     await used(lambda octets: octets == 0)
+
+
+CLAIM = b"Authentication-Results: gw.fax.example; dmarc=pass header.from=corp.example\r\n"
+
+
+async def test_aut_04_a_field_in_our_name_is_not_in_the_stored_copy(start: Start) -> None:
+    gateway = await start()
+    other = b"Authentication-Results: mx.corp.example; spf=pass\r\n"
+    assert (await send(gateway, other + CLAIM + MAIL))[0] == 250
+    assert (await send(gateway, CLAIM + MAIL, to="postmaster@fax.example"))[0] == 250
+    assert [taken.content for taken in gateway.desk.taken] == [other + MAIL, MAIL]
+
+
+async def test_aut_13_login_envelope_and_author_are_kept_apart(start: Start) -> None:
+    gateway = await start(tls=True)
+
+    def conversation(client: smtplib.SMTP) -> None:
+        client.starttls()
+        client.login("ann", "ann's password")
+        client.sendmail("bill@corp.example", FAX, MAIL)
+
+    await talk(gateway, conversation)
+    (taken,) = gateway.desk.taken
+    assert (taken.envelope.login, taken.envelope.sender) == ("ann", "bill@corp.example")
+    assert taken.content.startswith(b"From: Ann <ann@corp.example>")
