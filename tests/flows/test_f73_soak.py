@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import random
-import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 
 import psutil
 
@@ -17,35 +15,31 @@ from tests.flows.house import DOMAIN, SENDER, House, as_bytes, letter
 
 SECONDS = 120.0
 HALF = 100  # connections of each kind
-_REST = 1.5  # seconds between two mails of one honest client: it is endurance that is looked at, not speed
-_FILE = re.compile(r"deleted|documents|incoming")
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+_REST = 3.0  # seconds, a few times between two mails of one honest client: endurance is looked at, not speed
 
 
 class Soak:
     """The clients, and what they saw."""
 
-    def __init__(self, house: House, until: float) -> None:
+    def __init__(self, house: House, until: float, first: int = 0) -> None:
         self.house, self.until = house, until
         self.taken: list[str] = []
         self.slowest = 0.0
-        self.troubles: list[str] = []
         self.misdeeds: Counter[str] = Counter()
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first)
         self._dice = random.Random(7)
 
     @property
     def over(self) -> bool:
         return time.monotonic() > self.until
 
-    async def connect(self) -> tuple[Reader, Writer]:
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.house.smtp_port)
 
     async def honest(self) -> None:
         """One mail after the other on one connection, for later, so that only the taking of mail is at work."""
         reader, writer = await self.connect()
-        await _answer(reader, "220")
-        await _said(reader, writer, "EHLO honest.example.com", "250")
+        await _greeted(reader, writer, "honest.example.com")
         while not self.over:
             number = f"+1212555{next(self._numbers):04d}"
             mail = as_bytes(letter("[at=23:59] Later", "Please sign.\n"))
@@ -57,72 +51,85 @@ class Soak:
             await _answer(reader, "250")
             self.slowest = max(self.slowest, time.monotonic() - began)
             self.taken.append(number)
-            await asyncio.sleep(_REST * self._dice.uniform(0.5, 1.5) * HALF / 10)
+            for _ in range(self._dice.randrange(3, 7)):
+                await asyncio.sleep(_REST)
+                await _said(reader, writer, "NOOP", "250")
         await _said(reader, writer, "QUIT", "221")
         writer.close()
+        await writer.wait_closed()
 
     async def misbehaving(self) -> None:
         """One misdeed after the other, each on a connection of its own."""
-        kinds = (
-            self.silent,
-            self.dropping,
-            self.slow,
-            self.endless_line,
-            self.garbage,
-            self.half_a_mail,
-            self.smuggling,
-            self.many_errors,
-        )
         while not self.over:
-            kind: Callable[[Reader, Writer], Awaitable[None]] = self._dice.choice(kinds)
+            kind = self._dice.choice(_MISDEEDS)
             reader, writer = await self.connect()
             with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-                await asyncio.wait_for(kind(reader, writer), 12)
+                await asyncio.wait_for(kind(self, reader, writer), 12)
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
             self.misdeeds[kind.__name__] += 1
             await asyncio.sleep(self._dice.uniform(0.5, 3))
 
-    async def silent(self, reader: Reader, writer: Writer) -> None:
+    async def silent(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)  # until it is cut off
 
-    async def dropping(self, reader: Reader, writer: Writer) -> None:
+    async def dropping(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"EHLO bad.example.com\r\nMAIL FROM:<ann@example.com>\r\n")
         writer.transport.abort()
 
-    async def slow(self, reader: Reader, writer: Writer) -> None:
+    async def slow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for octet in b"EHLO slow.example.com and so on":
             writer.write(bytes([octet]))
             await asyncio.sleep(0.3)
 
-    async def endless_line(self, reader: Reader, writer: Writer) -> None:
+    async def endless_line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(20):
             writer.write(b"x" * 10_000)
             await writer.drain()
         await reader.read(4096)
 
-    async def garbage(self, reader: Reader, writer: Writer) -> None:
+    async def garbage(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self._dice.randbytes(3000) + b"\r\n")
         await reader.read(4096)
 
-    async def half_a_mail(self, reader: Reader, writer: Writer) -> None:
-        await _said(reader, writer, "EHLO half.example.com", "250")
+    async def half_a_mail(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _greeted(reader, writer, "half.example.com")
         writer.write(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<12125559999@{DOMAIN}>\r\nDATA\r\n".encode())
         writer.write(b"Subject: never finished\r\n\r\n" + b"half a line of text\r\n" * 2000)
         await writer.drain()
         await asyncio.sleep(self._dice.uniform(0, 3))
 
-    async def smuggling(self, reader: Reader, writer: Writer) -> None:
-        await _said(reader, writer, "EHLO smuggler.example.com", "250")
-        mail = f"From: {SENDER}\r\n\r\nfirst\r\n.\nMAIL FROM:<{SENDER}>\r\nRCPT TO:<12125559998@{DOMAIN}>\r\nDATA\r\nsecond\r\n.\r\n"
-        writer.write(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<12125559999@{DOMAIN}>\r\nDATA\r\n{mail}".encode())
+    async def smuggling(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _greeted(reader, writer, "smuggler.example.com")
+        hidden = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<12125559998@{DOMAIN}>\r\nDATA\r\nsecond\r\n.\r\n"
+        writer.write(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<12125559999@{DOMAIN}>\r\nDATA\r\n".encode())
+        writer.write(f"From: {SENDER}\r\n\r\nfirst\r\n.\n{hidden}".encode())
         await reader.read(4096)
 
-    async def many_errors(self, reader: Reader, writer: Writer) -> None:
+    async def many_errors(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"BOGUS\r\n" * 30)
         await reader.read(-1)
 
 
-async def _answer(reader: Reader, code: str) -> None:
+_MISDEEDS = (
+    Soak.silent,
+    Soak.dropping,
+    Soak.slow,
+    Soak.endless_line,
+    Soak.garbage,
+    Soak.half_a_mail,
+    Soak.smuggling,
+    Soak.many_errors,
+)
+
+
+async def _greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
+    await _answer(reader, "220")
+    await _said(reader, writer, f"EHLO {name}", "250")
+
+
+async def _answer(reader: asyncio.StreamReader, code: str) -> None:
     while True:
         line = (await reader.readuntil(b"\r\n")).decode()
         assert line.startswith(code), line
@@ -130,7 +137,7 @@ async def _answer(reader: Reader, code: str) -> None:
             return
 
 
-async def _said(reader: Reader, writer: Writer, line: str, code: str) -> None:
+async def _said(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: str, code: str) -> None:
     writer.write(line.encode() + b"\r\n")
     await _answer(reader, code)
 
@@ -150,16 +157,13 @@ def test_two_minutes_of_good_and_bad_clients_leak_nothing(house: House) -> None:
     asyncio.run(_soaked(Soak(house, time.monotonic() + 10)))  # everything is loaded, and its tables are grown
     house.wait(lambda: _connections(process) == 0, 30, "all connections to be closed")
     files, memory = process.num_fds(), process.memory_info().rss
-    soak = Soak(house, time.monotonic() + SECONDS)
-    soak._numbers = itertools.count(2000)
+    soak = Soak(house, time.monotonic() + SECONDS, first=5000)
     asyncio.run(_soaked(soak))
     house.wait(lambda: _connections(process) == 0, 30, "all connections to be closed")
     assert process.num_fds() <= files + 3
     assert process.memory_info().rss < memory + 30_000_000
     assert len(soak.taken) >= 5 * HALF
-    assert set(soak.misdeeds) == {
-        "silent", "dropping", "slow", "endless_line", "garbage", "half_a_mail", "smuggling", "many_errors",
-    }  # fmt: skip
+    assert set(soak.misdeeds) == {kind.__name__ for kind in _MISDEEDS}
     assert soak.slowest < 20, "honest clients were served at once, on a busy machine, too"
     known = {fax["number"] for fax in house.faxes()}
     assert set(soak.taken) <= known
