@@ -2,7 +2,7 @@
 
 Every key is documented where it is defined, with unit and default. Durations are written "90s", "15m", "20h", "30d";
 sizes "500kB", "40MB". A key nobody knows is an error that names the nearest known one. Nothing else in the gateway
-reads the environment; there is no reload.
+reads the environment; there is no reload, but for the certificate of the mail listeners (`intake.tls`).
 
 Carrier sections are kept as they are: their models belong to the adapters (`carriers.build`).
 """
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 from pydantic import (
@@ -27,9 +28,11 @@ from pydantic import (
 
 from gateway.errors import ConfigError
 from gateway.faults import validated
+from gateway.listeners import Lmtp, Smtp
 from gateway.sections import (
     S3,
     AccountSection,
+    Dns,
     Doors,
     Http,
     LineSection,
@@ -39,7 +42,6 @@ from gateway.sections import (
     PriceZone,
     RetrySection,
     Section,
-    Smtp,
     Work,
 )
 from gateway.units import Beside, Domain, Duration, Money, Text, Zone, secret_in
@@ -64,6 +66,8 @@ class Config(Section):
     """Mail to NUMBER@ this domain (or one of a list) is faxed."""
     region: Text
     """ISO country: national numbers are read as dialled from here."""
+    number_in_subject: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")], ...] = ()
+    """Names before the @ of our domains; mail to them is faxed to the number at the beginning of its subject."""
     zone: Zone = "UTC"
     """Time zone of cover pages, header lines and reports."""
     spool: Beside
@@ -76,6 +80,8 @@ class Config(Section):
     """Documents of finished faxes are removed so long after the end, at least "1d"."""
     keep_records: Duration = timedelta(days=365)
     """Everything else about finished faxes is removed so long after the end. Not shorter than `keep_documents`."""
+    duplicates: Duration = timedelta(hours=48)
+    """A mail that comes again within this time is the same fax: from "1h" to "60d"."""
     templates: Beside | None = None
     """Looked up before the built-in ones."""
     hostname: str = ""
@@ -83,6 +89,8 @@ class Config(Section):
     log_numbers: Literal["masked", "full"] = "masked"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
+    lmtp: Lmtp = Lmtp()
+    dns: Dns = Dns()
     http: Http = Http()
     door: Doors = Doors()
     mail: MailOut
@@ -125,7 +133,18 @@ class Config(Section):
         return re.sub(r"(?<=[?&]password=)[^&]*", "********", value)
 
     @model_validator(mode="after")
+    def _people(self) -> Config:
+        for name in self.number_in_subject:
+            if name in ("postmaster", "abuse"):
+                raise ValueError(f"number_in_subject: mail to {name} is for a person")
+            if self.mail.from_.lower() in {f"{name}@{domain}" for domain in self.domain}:
+                raise ValueError(f"number_in_subject: mail to {self.mail.from_} is for a person: give mail.from another name")
+        return self
+
+    @model_validator(mode="after")
     def _keeping(self) -> Config:
+        if not timedelta(hours=1) <= self.duplicates <= min(self.keep_records, timedelta(days=60)):
+            raise ValueError('duplicates must be from "1h" to "60d", and not longer than keep_records')
         if self.keep_documents < timedelta(days=1):
             raise ValueError('keep_documents must be at least "1d"')
         if self.keep_records < max(self.keep_documents, timedelta(days=3)):
@@ -154,6 +173,10 @@ class Config(Section):
     def presentation(self, account: str) -> Presentation:
         """How the faxes of the account of this name look."""
         return next((section for section in self.account if section.name == account), Presentation())
+
+    def zone_of(self, account: str) -> ZoneInfo:
+        """The time zone of the account of this name."""
+        return ZoneInfo(self.presentation(account).zone or self.zone)
 
     def ocr(self, line: str) -> str:
         """The languages in which faxes to this number (E.164) are read; "" for not at all."""
@@ -229,6 +252,8 @@ def _check_references(config: Config) -> None:
             raise ConfigError(config.file, f"carrier.{name}.kind", "is missing")
     if not config.carrier:
         raise ConfigError(config.file, "carrier", "needs at least one carrier")
+    if not config.smtp.endpoints() and not config.lmtp.listen:
+        raise ConfigError(config.file, "smtp.listen", "needs at least one address where no other mail listener has one")
     config.secret(config.mail)
     config.s3_secret()
 

@@ -223,6 +223,8 @@ class Control:
             networks=_texts(request, "networks") or account.networks,
             countries=_texts(request, "countries") or account.countries,
             prepaid=bool(request.get("prepaid", account.prepaid)),
+            dmarc=bool(request.get("dmarc", account.dmarc)),
+            bulk=bool(request.get("bulk", account.bulk)),
         )
         self._check_account(account)
         if request.get("password"):
@@ -307,7 +309,7 @@ class Control:
 
     def _check_account(self, account: Account) -> None:
         """The same rules as in the configuration file."""
-        section = {"name": account.name, "senders": account.senders}
+        section = {"name": account.name, "senders": account.senders, "dmarc": account.dmarc}
         section |= {"networks": account.networks, "countries": account.countries}
         try:
             validated(AccountSection, section, self._config.file, "")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import hmac
 import logging
@@ -41,7 +42,7 @@ from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 from gateway.pages import job
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
@@ -92,7 +93,7 @@ class Service:
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
-        self.smtp = SmtpDoor(config, identity=self.identity, desk=self.desk, now=self.store.now)
+        self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
@@ -138,8 +139,8 @@ class Service:
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
         self._stops.append(socket.stop)
-        await self.smtp.start()
-        self._stops.append(self.smtp.stop)
+        await self.mail.start()
+        self._stops.append(self.mail.stop)
         _log.info("faxgate %s serves %s", __version__, ", ".join(config.domain), extra={"action": "started"})
 
     async def stop(self) -> None:
@@ -310,6 +311,8 @@ async def serve(config: Config) -> str:
     for sign in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(sign, stop.set)
     await service.start()
+    running.add_signal_handler(signal.SIGHUP, service.mail.certificate.renew)
+    gc.freeze()  # what is there now stays: looking through all of it again and again makes everybody wait
     systemd = sdnotify.SystemdNotifier()
     systemd.notify("READY=1")
     reason = ""
@@ -360,6 +363,8 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         admission=Admission(capabilities_of(config)),
         prices=Prices(config),
         default_carrier=next(iter(config.carrier)),
+        waiting=config.smtp.hold_quota,
+        duplicates=config.duplicates,
     )
 
 

@@ -68,7 +68,7 @@ async def run(out: Path, *, keep: bool, say: Say) -> None:
         service = Service(settings)
         try:
             await service.start()
-            mail_host, mail_port = service.smtp.addresses[0]
+            mail_host, mail_port = service.mail.addresses()[0]
             say(f"The gateway listens for mail at {mail_host}:{mail_port}.")
             mail = sample_mail(settings.domain[0])
             await asyncio.to_thread(_hand_in, mail, mail_host, mail_port)

@@ -17,6 +17,7 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  │  └─ SessionEnded            signed out there: signing in again mends it
     │  ├─ CallbackNotTaken        a program that we call did not answer 200
     │  ├─ ConverterUnavailable    child process died, out of space
+    │  ├─ DnsUnavailable          what a mail's proof depends on cannot be looked up
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
@@ -169,6 +170,16 @@ class ConverterUnavailable(Unavailable):
     def __init__(self, text: str | None = None, *, part: str = "") -> None:
         super().__init__(text)
         self.part = part  #: the part it was at work on, "" when unknown
+
+
+class DnsUnavailable(Unavailable):
+    """The DNS does not answer right now, and the sender cannot be proven without it."""
+
+    reply = "451 4.4.3"
+
+    def __init__(self, text: str | None = None, *, reply: str | None = None) -> None:
+        super().__init__(text)
+        self.reply = reply or type(self).reply
 
 
 class TooMany(Unavailable):

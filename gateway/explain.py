@@ -1,6 +1,6 @@
 """What would become of a mail: the same judgement as at the door and in preparation, and nothing is sent or stored.
 
-The client's network is not known here: a sender whom an account lists counts as proven.
+Who the client is can be told: its address, and who signed in. Where it is not, a sender whom an account lists counts as proven.
 """
 
 from __future__ import annotations
@@ -10,78 +10,134 @@ import email.policy
 import email.utils
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway import carriers, daemon, message
+from gateway import carriers, daemon, message, opening, options
 from gateway.config import Config
 from gateway.control import Json
 from gateway.desk.admission import Admission
-from gateway.desk.identity import Identity
+from gateway.desk.identity import Roll
 from gateway.errors import ConverterUnavailable, NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, AccountId, CoverPage, Recipient
-from gateway.intake import address, authentication, screening
+from gateway.intake import address
+from gateway.intake.authentication import Client, Proof, Standing
+from gateway.intake.entrance import Entrance, Verdict
+from gateway.intake.wishes import Wishes
 from gateway.message import Headers
 from gateway.pages import job
 from gateway.pages.assemble import Made
 from gateway.templates import Templates
 
 
-async def explain(config: Config, data: bytes, *, to: Sequence[str], sender: str, accounts: Sequence[Json]) -> Json:
-    """The verdict as a JSON object: `faxed`, `recipients`, `pages`, `manifest`, and the refusal in words and as a code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class From:
+    """Where a mail would come from, as far as that is told."""
+
+    sender: str = ""
+    """Of the envelope; "" = the author."""
+    client: str = ""
+    """Its IP address."""
+    helo: str = ""
+    login: str = ""
+    """Who signed in."""
+
+
+async def explain(config: Config, data: bytes, *, to: Sequence[str], accounts: Sequence[Json], origin: From) -> Json:
+    """The verdict as a JSON object: `faxed`, `proof`, `recipients`, `pages`, `manifest`; a refusal in words and as a code."""
     headers = message.headers(data)
-    author = sender or (headers.from_addresses[0] if headers.from_addresses else "")
-    known = [_account(values) for values in accounts]
-    account = next((one for one in known if Identity.owns(one, author)), None)
+    author = origin.sender or (headers.from_addresses[0] if headers.from_addresses else "")
+    written = [one if "@" in one else f"{one}@{config.domain[0]}" for one in to] or _addressed(config, data)
+    judged = await _judged(config, data, headers, author, [_account(values) for values in accounts], origin)
+    account = judged.standing.account if judged.standing else None
     capabilities = daemon.capabilities_of(config)
-    judged = [_recipient(config, Admission(capabilities), account, one, author) for one in to or _addressed(config, data)]
-    verdict: Json = {"sender": author, "account": account.name if account else "", "recipients": [told for _, told in judged]}
+    recipients = _Recipients(config, Admission(capabilities), judged).judge(written, headers, data)
+    verdict: Json = {
+        "sender": author,
+        "account": account.name if account else "",
+        "proof": judged.standing.proof.value if judged.standing and (origin.client or origin.login) else "",
+        "results": [f"{one.method}={one.result}" for one in judged.results],
+        "recipients": [told for _, told in recipients],
+    }
     verdict |= {"pages": 0, "cover": "ours", "manifest": [], "reply": "", "reason": ""}
-    if not judged:
+    if not recipients:
         verdict |= {"reply": "550 5.1.3", "reason": "The mail has no recipient at our domain; say one with --to."}
     else:
         own_header = not next(iter(capabilities.values())).writes_header
         theirs = _makes_cover(config)
         cover, verdict["cover"] = CoverPage(wanted=not theirs), "the carrier's" if theirs else "ours"
-        name = account.name if account else ""
-        verdict |= await _pages(config, data, headers, judged[0][0], author, name, header=own_header, cover=cover)
-        verdict |= _screened(headers, account)
-    verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in judged)
+        verdict |= await _pages(config, data, headers, recipients[0][0], author, account, header=own_header, cover=cover)
+        if account is not None and judged.reason:
+            verdict |= {"reply": judged.reply, "reason": judged.reason}
+    verdict["faxed"] = not verdict["reason"] and all(told["faxed"] for _, told in recipients)
     return verdict
 
 
-def _recipient(
-    config: Config, admission: Admission, account: Account | None, written: str, author: str
-) -> tuple[Recipient, Json]:
-    """The recipient, with the number "" where there is none, and what is said about it."""
-    found = Recipient(written=written, number="")
-    told: Json = {"written": written, "number": "", "faxed": False, "reply": "", "reason": ""}
+async def _judged(
+    config: Config, data: bytes, headers: Headers, author: str, known: Sequence[Account], origin: From
+) -> Verdict:
+    """What the door would say to the envelope and to the mail as a whole."""
+    roll = Roll(known)
+    content = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    entrance = Entrance(config, roll)
     try:
-        path = written if "@" in written else f"{written}@{config.domain[0]}"
-        parsed = address.parse(path, domains=config.domain, region=config.region, staffed=(config.mail.from_.lower(),))
-        if not isinstance(parsed, Recipient):
-            return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
-        found = parsed
-        told["number"] = found.number
+        if origin.client or origin.login:
+            account = next((one for one in known if one.login and one.login == origin.login), None)
+            if origin.login and account is None:
+                return Verdict(standing=None, reply="535 5.7.8", reason=f"No account signs in as “{origin.login}”.")
+            client = Client(address=origin.client, helo=origin.helo, account=account)
+            return await entrance.judge(content, client=client, sender=author, recipients=())
+        account = next((one for one in known if roll.owns(one, author)), None)
         if account is None:
-            raise NotAdmitted(f"No account lists the sender “{author}”.")
-        admission.check(account, found, next(iter(config.carrier)))
-    except Refused as error:
-        return found, told | _refusal(error)
-    return found, told | {"faxed": True}
+            return Verdict(standing=None, reply="550 5.7.1", reason=f"No account lists the sender “{author}”.")
+        standing = Standing(account, Proof.NETWORK)
+        try:
+            entrance.check_loop(headers)
+            await entrance.check(standing, headers, content, Client(address=""), author, ())
+        except (Refused, Unavailable) as error:
+            return Verdict(standing=standing, reply=error.reply, reason=error.text)
+        return Verdict(standing=standing)
+    finally:
+        entrance.close()
 
 
-def _screened(headers: Headers, account: Account | None) -> Json:
-    """What the door says to the mail as a whole, after its data; empty: nothing."""
-    try:
-        screening.check_loop(headers)
-        screening.check_kind(headers)
-        if account is not None:
-            authentication.check_author(Identity, account, headers)
-    except Refused as error:
-        return _refusal(error)
-    return {}
+class _Recipients:
+    """What is said about each of them."""
+
+    def __init__(self, config: Config, admission: Admission, judged: Verdict) -> None:
+        self._config, self._admission, self._judged = config, admission, judged
+        self._wishes = Wishes(config, lambda: datetime.now(UTC))
+
+    def judge(self, written: Sequence[str], headers: Headers, data: bytes) -> list[tuple[Recipient, Json]]:
+        """Each, with the number "" where there is none, and what is said about it."""
+        return [self._one(path, headers, data) for path in written]
+
+    def _one(self, path: str, headers: Headers, data: bytes) -> tuple[Recipient, Json]:
+        found = Recipient(written=path, number="")
+        told: Json = {"written": path, "number": "", "faxed": False, "reply": "", "reason": "", "asked": {}}
+        try:
+            config = self._config
+            parsed = address.parse(
+                path,
+                domains=config.domain,
+                region=config.region,
+                staffed=(config.mail.from_.lower(),),
+                number_in_subject=config.number_in_subject,
+            )
+            if not isinstance(parsed, Recipient):
+                return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
+            found = parsed
+            told["number"] = found.number
+            if self._judged.standing is None:
+                raise NotAdmitted(self._judged.reason, reply=self._judged.reply)
+            account = self._judged.standing.account
+            (found,) = self._wishes.of_mail(account, [self._wishes.of_address(account, found)], headers, data)
+            told |= {"number": found.number, "asked": {keyword.lower(): value for keyword, value in found.options}}
+            self._admission.check(account, found, next(iter(config.carrier)))
+        except Refused as error:
+            return found, told | _refusal(error)
+        return found, told | {"faxed": True}
 
 
 def _refusal(error: Refused | Unavailable) -> Json:
@@ -101,13 +157,13 @@ async def _pages(
     headers: Headers,
     recipient: Recipient,
     author: str,
-    account: str,
+    account: Account | None,
     *,
     header: bool,
     cover: CoverPage,
 ) -> Json:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         source = folder / "mail.eml"
         source.write_bytes(data)
         wanted = job.of_mail(
@@ -121,7 +177,8 @@ async def _pages(
             sent=datetime.now(UTC),
             reference="explain",
             header=header,
-            account=account,
+            account=_name(account),
+            written=_options(config, _name(account), data),
             asked=cover,
         )
         fence = daemon.fence_of(config, folder)
@@ -133,6 +190,14 @@ async def _pages(
             await fence.close()
         assert isinstance(made, Made)
         return {"pages": made.pages, "manifest": [asdict(entry) for entry in made.manifest]}
+
+
+def _name(account: Account | None) -> str:
+    return account.name if account else ""
+
+
+def _options(config: Config, account: str, data: bytes) -> tuple[str, ...]:
+    return options.brackets(opening.line(data)) if config.presentation(account).options else ()
 
 
 def _addressed(config: Config, data: bytes) -> list[str]:
@@ -153,4 +218,7 @@ def _account(values: Json) -> Account:
         senders=tuple(values["senders"]),
         networks=tuple(values["networks"]),
         countries=tuple(values["countries"]),
+        login=values.get("login") or "",
+        dmarc=bool(values.get("dmarc")),
+        bulk=bool(values.get("bulk")),
     )

@@ -6,6 +6,7 @@ Values only, all frozen. The rules of moving between states are in `lifecycle`, 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -146,8 +147,17 @@ class Account:
     settings: Settings = Settings()
     prepaid: bool = False
     """It faxes for its credit only (`spool.ledger`)."""
+    dmarc: bool = False
+    """Mail that proves its author by DMARC speaks for it."""
+    bulk: bool = False
+    """It may fax bulk mail and mail of lists."""
     digest_hash: str = field(default="", repr=False)
     """argon2id of the password's MD5, for programs of the PamFax API that send that; "" where they cannot sign in so."""
+
+
+def provable(sender: str) -> bool:
+    """Whether the domain of a sender pattern is named, so that DMARC can prove it: `*@corp.example`, `ann@*.corp.example`."""
+    return re.fullmatch(r"[^@]+@(\*\.)?[^@*.]+(\.[^@*.]+)+", sender) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +236,8 @@ class Envelope:
     """RFC 3461 ENVID, decoded."""
     ret: str = ""
     """RFC 3461 RET: FULL, HDRS or ""."""
+    future_release: str = ""
+    """RFC 4865: `for;SECONDS` or `until;DATE`, as it was asked; "" = at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

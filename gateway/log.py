@@ -1,4 +1,4 @@
-"""The two logs: the operator's log, and the fax log with one line per attempt.
+"""The two logs: the operator's log, and the fax log with one line (JSON) for each attempt and each fax, sent and received.
 
 Fax numbers are masked to the last four digits unless `log_numbers = "full"`. Never logged: document content, mail
 bodies, credentials, callback secrets, query strings. Every line about a fax has an `action` from `ACTIONS`, for
@@ -7,9 +7,12 @@ programs; the text is for people.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from gateway import number
 
@@ -25,6 +28,8 @@ ACTIONS = frozenset(
         "callbacks_set",
         "called_back",
         "carrier_paused",
+        "certificate_renewed",
+        "certificate_unusable",
         "chore_failed",
         "claim_failed",
         "clock_set",
@@ -34,6 +39,7 @@ ACTIONS = frozenset(
         "deaf",
         "duplicate",
         "event_late",
+        "fax_ended",
         "forgotten",
         "inbound_announced",
         "inbound_fetched",
@@ -55,6 +61,7 @@ ACTIONS = frozenset(
         "put_off",
         "rates_unusable",
         "receipt_late",
+        "received_mailed",
         "refused",
         "sent_again",
         "shredded",
@@ -70,6 +77,7 @@ ACTIONS = frozenset(
     }
 )
 
+_DIALLED_LATER = re.compile(r"(/POSTD=)[^/@>]*", re.IGNORECASE)
 _fax_log = logging.getLogger("faxgate.fax")
 
 
@@ -98,7 +106,9 @@ def setup(level: str, *, full_numbers: bool) -> None:
 
 
 def shown(fax_number: str) -> str:
-    """A number as it may stand in a log."""
+    """A number, or what a client said with one in it, as it may stand in a log: what is dialled after the answer may be a
+    secret (ADR-21)."""
+    fax_number = _DIALLED_LATER.sub(r"\1...", fax_number)
     return fax_number if _Masking.full else number.mask(fax_number)
 
 
@@ -107,9 +117,17 @@ def printable(text: str, limit: int = 200) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:limit]
 
 
-def _word(text: str) -> str:
-    """Text from outside as one word: a quoted local part may hold spaces, and `key=value` pairs in them."""
-    return printable(text).replace(" ", "_")
+def _record(event: str, fields: Mapping[str, object]) -> str:
+    """One JSON object on one line, for programs; texts from outside cannot end it."""
+    return json.dumps({"event": event} | {key: _plain(value) for key, value in fields.items()})
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    if isinstance(value, str):
+        return printable(value)
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def attempt(
@@ -118,6 +136,7 @@ def attempt(
     attempt_id: str,
     sender: str,
     called: str,
+    tags: Sequence[str],
     carrier: str,
     carrier_ref: str,
     pages: int,
@@ -125,22 +144,46 @@ def attempt(
     accepted_at: datetime,
     opened_at: datetime,
     ended_at: datetime,
+    seconds: float | None,
     outcome: str,
+    code: str,
     text: str,
 ) -> None:
-    """The one line per attempt: first identity, then time in each stage, then outcome."""
+    """The one line per attempt: first identity, then times, then outcome."""
     fields = {
         "id": transmission,
         "attempt": attempt_id,
-        "from": _word(sender),
+        "from": sender,
         "to": shown(called),
+        "tags": list(tags),
         "carrier": carrier,
-        "ref": _word(carrier_ref),
+        "ref": carrier_ref,
         "pages": pages,
         "pages_sent": pages_sent,
-        "wait": f"{(opened_at - accepted_at).total_seconds():.3f}",
-        "carrier_s": f"{(ended_at - opened_at).total_seconds():.3f}",
+        "accepted": accepted_at,
+        "started": opened_at,
+        "ended": ended_at,
+        "wait": round((opened_at - accepted_at).total_seconds(), 3),
+        "carrier_s": round((ended_at - opened_at).total_seconds(), 3),
+        "call_s": seconds,
         "outcome": outcome,
+        "code": code,
+        "text": text,
     }
-    line = " ".join(f"{key}={value}" for key, value in fields.items())
-    _fax_log.info("%s text=%r", line, printable(text), extra={"action": "attempt", "transmission": transmission})
+    _fax_log.info("%s", _record("attempt", fields), extra={"action": "attempt", "transmission": transmission})
+
+
+def ended(*, called: str, written: Sequence[str], transmission: str, **fields: object) -> None:
+    """The one line per fax that was sent, once its sender has been told (LOG-01).
+
+    written  the addresses of its recipients: without their local parts where numbers are masked
+    """
+    recipients = [one if _Masking.full else f"*@{one.rpartition('@')[2]}" for one in written]
+    line = _record("fax", {"id": transmission, "to": shown(called), "recipients": recipients, **fields})
+    _fax_log.info("%s", line, extra={"action": "fax_ended", "transmission": transmission})
+
+
+def received(*, inbound: str, caller: str, line: str, **fields: object) -> None:
+    """The one line per received fax, once a mailbox's server has taken it (LOG-02)."""
+    record = _record("received", {"id": inbound, "caller": shown(caller) if caller else "", "line": shown(line), **fields})
+    _fax_log.info("%s", record, extra={"action": "received_mailed"})

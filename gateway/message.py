@@ -12,17 +12,27 @@ import email.message
 import email.parser
 import email.policy
 import email.utils
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import idna
+
+from gateway import cms
+
 _HEADER_LIMIT = 256 * 1024
+_SHORT = 16 * 1024  # octets of a header block that is remembered
 _DEEPEST = 50  # levels of parts within parts; real mails have less than ten
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f\x7f]{1,998}>")
 _WORD_GAP = re.compile(r"\s+")
+_SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
+#: Quoted strings, comments and encoded words, in which a mark means nothing.
+_MARKS_ONLY = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|=\?[^?\s]*\?[^?\s]*\?[^?\s]*\?=')
+_GATEWAY = re.compile(r"\sby (\S{1,255}) \(Faxgate\)")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
@@ -73,6 +83,18 @@ class Headers:
     """Content-Language (RFC 3282): the main tags, lower case, e.g. "de" for "de-AT"."""
     cover: str = ""
     """X-Faxgate-Cover: what the sender asks of the cover page."""
+    from_fields: int = 1
+    """How many From fields there are."""
+    from_group: bool = False
+    """The From field names a group (`name: …;`) or a route, not a mailbox."""
+    content_type: str = "text/plain"
+    """Lower case, without parameters; what the standard assumes where there is none."""
+    smime_type: str = ""
+    """The `smime-type` parameter, lower case."""
+    answers_by_itself: bool = False
+    """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
+    gateways: tuple[str, ...] = ()
+    """Hosts of fax gateways like this one that it has passed through, lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +178,30 @@ class Message:
 def headers(data: bytes) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
-    block = bytes(data[: end.end() if end else _HEADER_LIMIT])
-    return _headers(email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(block))
+    return _block(bytes(data[: end.end() if end else _HEADER_LIMIT])).headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """A header block, read."""
+
+    headers: Headers
+    shaping: tuple[str, ...]
+    """The fields that shape the fax, as `content_hash` counts them."""
+
+
+def _block(octets: bytes) -> _Block:
+    return _remembered(octets) if len(octets) <= _SHORT else _read(octets)
+
+
+def _read(octets: bytes) -> _Block:
+    mail = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(octets)
+    shaping = [f"{name}: {str(value).strip()}\n" for name in _SHAPING for value in mail.get_all(name, [])]
+    return _Block(_headers(mail), tuple(shaping))
+
+
+#: A mail on its way in is looked at by several, one after the other; each time it is the same block.
+_remembered = functools.lru_cache(64)(_read)
 
 
 def parse(data: bytes) -> Message:
@@ -177,19 +221,42 @@ def content_hash(data: bytes) -> str:
     """
     end = _END_OF_HEADERS.search(data)
     split = end.end() if end else len(data)
-    block = email.parser.BytesHeaderParser(policy=_POLICY).parsebytes(bytes(data[:split]))
     digest = hashlib.sha256()
-    for name in ("From", "Subject", "Content-Type", "Content-Transfer-Encoding"):
-        for value in block.get_all(name, []):
-            digest.update(f"{name}: {str(value).strip()}\n".encode("utf-8", "surrogateescape"))
+    for shaping in _block(bytes(data[:split])).shaping:
+        digest.update(shaping.encode("utf-8", "surrogateescape"))
     digest.update(b"\n")
     digest.update(memoryview(data)[split:])
     return digest.hexdigest()
 
 
+def plain_address(address: str) -> str:
+    """A mail address (or a pattern with `*`) in its one spelling: lower case, the domain in A-labels; "" where it is none.
+
+    Only ASCII letters have two cases here: the Kelvin sign is no k, and a Cyrillic а no a.
+    """
+    local, at, domain = address.rpartition("@")
+    if not at or not local or "@" in local or not local.isascii() or not local.isprintable() or " " in local.strip('"'):
+        return ""
+    try:
+        labels = [_label(label) for label in domain.split(".")]
+    except (idna.IDNAError, UnicodeError):
+        return ""
+    return f"{local.lower()}@{'.'.join(labels)}" if all(labels) else ""
+
+
+def _label(label: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_*-]{1,63}|\[[A-Za-z0-9:*]+|[0-9*]+\]", label):  # the last two: of an address literal
+        return label.lower()
+    if any(letter.lower().isascii() for letter in label if not letter.isascii()):
+        return ""
+    return idna.encode(label.lower(), strict=True).decode("ascii")
+
+
 def decoded(value: object) -> str:
     """A header value with its encoded words read, on one line, without control characters (CNT-19)."""
     text = str(value)
+    if text.isascii() and text.isprintable() and "=?" not in text:
+        return _WORD_GAP.sub(" ", text).strip()
     try:
         text = str(email.header.make_header(email.header.decode_header(value)))  # type: ignore[arg-type]  # str or Header
     except (LookupError, ValueError, email.errors.MessageError):
@@ -225,7 +292,18 @@ def _headers(mail: email.message.Message) -> Headers:
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
         languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
         cover=first("X-Faxgate-Cover"),
+        from_fields=len(froms),
+        from_group=any(":" in _MARKS_ONLY.sub("", str(value)) for value in mail.get_all("From", [])),
+        content_type=_content_type(mail),
+        smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
+        answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
+        gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
+
+
+def addresses(fields: list[str]) -> list[str]:
+    """The mail addresses that address fields name, as written."""
+    return [address for _, address in _addresses(fields) if address]
 
 
 def _addresses(fields: list[str]) -> list[tuple[str, str]]:
@@ -250,10 +328,9 @@ def _date(value: str) -> datetime | None:
 
 
 def _part(mail: email.message.Message, position: str, depth: int) -> Part:
-    try:
-        content_type = mail.get_content_type()
-    except (ValueError, LookupError, AttributeError):
-        content_type = "application/octet-stream"
+    if depth > 0 and (entity := _signed(mail)) is not None:
+        return _part(entity, position, depth - 1)
+    content_type = _content_type(mail)
     children: list[Part] = []
     problem = ""
     container = content_type.startswith("multipart/")
@@ -277,6 +354,25 @@ def _part(mail: email.message.Message, position: str, depth: int) -> Part:
         problem=problem,
         _leaf=None if container else mail,
     )
+
+
+def _signed(mail: email.message.Message) -> email.message.Message | None:
+    """What an S/MIME signature that has the text inside it signs; None for everything else."""
+    if _content_type(mail) not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
+        return None
+    payload = mail.get_payload(decode=True)
+    entity = cms.signed_content(payload) if isinstance(payload, bytes) else None
+    try:
+        return email.parser.BytesParser(policy=_POLICY).parsebytes(entity) if entity else None
+    except RecursionError:
+        return None
+
+
+def _content_type(mail: email.message.Message) -> str:
+    try:
+        return mail.get_content_type()
+    except (ValueError, LookupError, AttributeError):
+        return "application/octet-stream"
 
 
 def _charset(mail: email.message.Message) -> str:

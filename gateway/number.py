@@ -8,6 +8,7 @@ allocation tables (DESIGN section 10). Sources: RFC 3191, RFC 3601, reference/in
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ _NORTH_AMERICA = 1
 _NANP = re.compile(r"[2-9](?!11)[0-9]{2}[2-9](?!11)[0-9]{2}")
 _NANP_PREMIUM = re.compile(r"900|[0-9]{3}976")
 _LONGEST = 60  # as written, with separators
+_LEADING = re.compile(r"\s*(\+[0-9(][0-9 ().-]*[0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,7 @@ class FaxNumber:
     @property
     def country(self) -> str:
         """ISO 3166 region, "" where the number belongs to none (satellite, international freephone)."""
-        region = phonenumbers.region_code_for_number(_known(self.e164))
-        if region and region != "001":
-            return region
-        # A number outside the allocated ranges still has a country code; several share +1 and the main one is named.
-        main = phonenumbers.region_code_for_country_code(_known(self.e164).country_code or 0)
-        return "" if main in ("ZZ", "001") else main
+        return _country(self.e164)
 
     @property
     def readable(self) -> str:
@@ -53,8 +50,22 @@ class FaxNumber:
         return phonenumbers.format_number(_known(self.e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
+#: A number on its way in is looked at several times within a moment, and many are called again and again.
+_remembered = functools.lru_cache(4096)
+
+
 def _known(e164: str) -> phonenumbers.PhoneNumber:
     return phonenumbers.parse(e164)
+
+
+@_remembered
+def _country(e164: str) -> str:
+    region = phonenumbers.region_code_for_number(_known(e164))
+    if region and region != "001":
+        return region
+    # A number outside the allocated ranges still has a country code; several share +1 and the main one is named.
+    main = phonenumbers.region_code_for_country_code(_known(e164).country_code or 0)
+    return "" if main in ("ZZ", "001") else main
 
 
 def parse(text: str, region: str) -> FaxNumber:
@@ -74,6 +85,36 @@ def parse(text: str, region: str) -> FaxNumber:
         raise BadAddress("A fax number has digits only, for example +14155550123.")
     e164 = "+" + digits if complete else _from_national(digits, region)
     return _checked(e164)
+
+
+def leading(text: str) -> tuple[FaxNumber, str]:
+    """The number at the beginning of a text, and what follows it. It begins with + and ends at a colon, a comma, a
+    semicolon, the end of the text, or where it cannot be longer or shorter.
+
+    Raises BadAddress: there is none, or nobody can say where it ends; NotAdmitted.
+    """
+    found = _LEADING.match(text)
+    if found is None:
+        raise BadAddress("There is no fax number at the beginning. Write it with + and country code, like +1 415 555 0123.")
+    written, rest = found[1], text[found.end() :]
+    if rest[:1].isalnum():
+        raise BadAddress("A fax number has digits only; write a blank or a colon behind it.")
+    called = parse(written, "US")
+    if (following := rest.lstrip(" ).-")) and rest.lstrip(" )")[:1] not in (":", ",", ";"):
+        groups = written.split(" ")
+        if any(_is_number(" ".join(groups[:n])) for n in range(1, len(groups))):
+            raise BadAddress("Nobody can say where this number ends: write a colon behind it.")
+    return called, following.lstrip(" :,;")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse(text, "US")
+    except NotAdmitted:
+        return True
+    except BadAddress:
+        return False
+    return True
 
 
 def _from_national(digits: str, region: str) -> str:
@@ -108,6 +149,7 @@ def _from_north_america(digits: str) -> str:
     raise BadAddress("The number is not complete: write it with country code, for example +14155550123.")
 
 
+@_remembered
 def _checked(e164: str) -> FaxNumber:
     digits = e164[1:]
     if not 7 <= len(digits) <= 15 or digits[0] == "0":

@@ -173,7 +173,7 @@ async def _facts(service: Service, known: Secrets) -> dict[str, object]:
     return {
         "pamfax": {"url": f"http://{door.listen}", "apikey": known.key, "apisecret": known.word, **who},
         "hellofax": {"url": f"http://{service.config.http.listen}/v1", "guid": account.guid, **who},
-        "smtp": "{}:{}".format(*service.smtp.addresses[0]),
+        "smtp": "{}:{}".format(*service.mail.addresses()[0]),
     }
 
 

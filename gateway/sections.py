@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from gateway import number
 from gateway.errors import Outcome, Refused
+from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
 from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
@@ -30,32 +31,34 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Smtp(Section):
-    """`[smtp]`: where mail comes in."""
+class Dns(Section):
+    """`[dns]`: who is asked about senders' domains."""
 
-    listen: tuple[Endpoint, ...] = ("127.0.0.1:2525",)
-    """Addresses to listen on. At least one."""
-    tls_cert: Beside | None = None
-    """PEM certificate chain; with `tls_key` it switches STARTTLS, and with it AUTH, on."""
-    tls_key: Beside | None = None
-    max_size: Size = 50_000_000
-    """Largest mail taken, at least 64 KiB. Attachments grow by a third on the way in."""
-    max_recipients: Annotated[int, Field(ge=100, le=10_000)] = 100
-    """Recipients of one mail."""
-    max_connections: Annotated[int, Field(ge=1, le=10_000)] = 200
-    """Connections at the same time; further ones are answered 421."""
-    timeout: Duration = timedelta(minutes=5)
-    """A client that says nothing for this long is cut off."""
+    servers: tuple[Text, ...] = ()
+    """Name servers, e.g. "192.0.2.53" or "127.0.0.1:5353". Default: those of the system."""
+    timeout: Duration = timedelta(seconds=5)
+    """For one question; all questions about one mail together have 20 seconds."""
 
-    @model_validator(mode="after")
-    def _together(self) -> Smtp:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together: set both or neither")
-        if self.max_size < 65536:
-            raise ValueError("max_size must be at least 64 KiB (65536 B)")
-        if not self.listen:
-            raise ValueError("listen needs at least one address")
-        return self
+    @field_validator("servers")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            _name_server(server)
+        return value
+
+    @property
+    def endpoints(self) -> list[tuple[str, int]]:
+        """Address and port of each server."""
+        return [_name_server(server) for server in self.servers]
+
+
+def _name_server(written: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})", written)
+    address, port = (found[1] or found[2], int(found[3])) if found else (written, 53)
+    try:
+        return str(ipaddress.ip_address(address)), port
+    except ValueError as error:
+        raise ValueError('write a name server like "192.0.2.53", "127.0.0.1:5353" or "[2001:db8::1]:53"') from error
 
 
 class Http(Section):
@@ -261,6 +264,11 @@ class Presentation(Section):
     where its HTML says more; `never`."""
     cut_quotes: bool = False
     """Leave the quoted history and notes about confidentiality out of that text."""
+    options: tuple[Literal["cover", "fine", "ref", "at", "lang"], ...] = ()
+    """What its senders may ask in brackets at the beginning of a subject or a text, or in an address: `cover`, `fine` (and
+    standard), `ref`, `at`, `lang`."""
+    zone: Zone | None = None
+    """Time zone of `at` and of the cover page. Default: that of the gateway."""
 
     @field_validator("cover", "language")
     @classmethod
@@ -294,6 +302,11 @@ class AccountSection(Presentation):
     """Mail addresses, or patterns like "*@example.com"."""
     networks: tuple[Text, ...] = ()
     """CIDR; a listed sender from here needs no other proof."""
+    dmarc: bool = False
+    """Mail that proves its author by DMARC (a signature or a host of the domain in From) speaks for this account, wherever it
+    comes from. Its senders are then addresses of named domains."""
+    bulk: bool = False
+    """It may fax mail that calls itself bulk mail or mail of a list."""
     countries: tuple[Text, ...]
     """ISO codes of the countries it may fax, e.g. ["US", "CA"]."""
     outbound_callback: WebAddress | None = None
@@ -332,6 +345,12 @@ class AccountSection(Presentation):
             if country not in phonenumbers.SUPPORTED_REGIONS:
                 raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
         return value
+
+    @model_validator(mode="after")
+    def _named(self) -> AccountSection:
+        if self.dmarc and (loose := [sender for sender in self.senders if not provable(sender)]):
+            raise ValueError(f'dmarc = true needs senders of named domains, like "*@example.com", not "{loose[0]}"')
+        return self
 
 
 class LineSection(Section):

@@ -115,7 +115,7 @@ def test_sizes(tmp_path: Path, written: str, size: int) -> None:
         (MINIMAL + '[smtp]\nlisten = [""]\n', "smtp.listen[1]", "must not be empty"),
         (MINIMAL + '[smtp]\nlisten = ["25"]\n', "smtp.listen[1]", "127.0.0.1:2525"),
         (MINIMAL + '[smtp]\nlisten = ["127.0.0.1:70000"]\n', "smtp.listen[1]", "127.0.0.1:2525"),
-        (MINIMAL + '[smtp]\nlisten = []\n', "smtp", "at least one address"),
+        (MINIMAL + '[smtp]\nlisten = []\n', "smtp.listen", "at least one address"),
         (MINIMAL + '[smtp]\ntls_cert = "x"\n', "smtp", "belong together"),
         (MINIMAL + '[smtp]\nmax_size = "1kB"\n', "smtp", "at least 64 KiB"),
         (MINIMAL + '[smtp]\nmax_size = 50\n', "smtp.max_size", "500kB"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ def attempt(sender: str = "ann@example.com", text: str = "fine", ref: str = "r 1
         attempt_id="at_1",
         sender=sender,
         called=NUMBER,
+        tags=["inv 7", "x"],
         carrier="main",
         carrier_ref=ref,
         pages=2,
@@ -60,27 +62,48 @@ def attempt(sender: str = "ann@example.com", text: str = "fine", ref: str = "r 1
         accepted_at=AT,
         opened_at=AT + timedelta(seconds=1.5),
         ended_at=AT + timedelta(seconds=4),
+        seconds=2.0,
         outcome="busy",
+        code="user_busy",
         text=text,
     )
 
 
-def test_one_line_for_each_attempt_identity_first_then_times_then_outcome(written: Callable[[], str]) -> None:
+def test_log_01_one_line_for_each_attempt_identity_first_then_times_then_outcome(written: Callable[[], str]) -> None:
     log.setup("info", full_numbers=False)
     attempt()
-    assert written() == (
-        "INFO faxgate.fax: id=tx_1 attempt=at_1 from=ann@example.com to=+*******0123 carrier=main ref=r_1 pages=2 "
-        "pages_sent=1 wait=1.500 carrier_s=2.500 outcome=busy text='fine'\n"
-    )
+    head, _, record = written().partition(": ")
+    assert head == "INFO faxgate.fax"
+    assert list(json.loads(record).items()) == [
+        ("event", "attempt"),
+        ("id", "tx_1"),
+        ("attempt", "at_1"),
+        ("from", "ann@example.com"),
+        ("to", "+*******0123"),
+        ("tags", ["inv 7", "x"]),
+        ("carrier", "main"),
+        ("ref", "r 1"),
+        ("pages", 2),
+        ("pages_sent", 1),
+        ("accepted", "2026-01-31T09:30:00.000+00:00"),
+        ("started", "2026-01-31T09:30:01.500+00:00"),
+        ("ended", "2026-01-31T09:30:04.000+00:00"),
+        ("wait", 1.5),
+        ("carrier_s", 2.5),
+        ("call_s", 2.0),
+        ("outcome", "busy"),
+        ("code", "user_busy"),
+        ("text", "fine"),
+    ]
 
 
 def test_a_sender_cannot_forge_fields_or_lines(written: Callable[[], str]) -> None:
     log.setup("info", full_numbers=False)
-    attempt(sender='"x outcome=delivered"@example.com\r\nINFO', text="a\nb", ref="y outcome=delivered")
+    attempt(sender='"x","outcome":"delivered"@example.com\r\nINFO', text='a\nb"}', ref='y","outcome":"delivered')
     line = written()
     assert line.count("\n") == 1
-    fields = [field for field in line.split() if field.startswith("outcome=")]
-    assert fields == ["outcome=busy"]
+    record = json.loads(line.partition(": ")[2])
+    assert (record["outcome"], record["text"]) == ("busy", 'a?b"}')
 
 
 @pytest.mark.parametrize(("full", "shown"), [(False, "+*******0123"), (True, NUMBER)])

@@ -81,6 +81,8 @@ class Capabilities:
     sells: bool = False
     """Numbers can be bought and given back."""
     sub_addresses: bool = False
+    resolutions: bool = False
+    """`Order.fine` is kept: the sender may choose between fine and standard resolution."""
     writes_header: bool = False
     """The carrier prints the fax header line; ours is off."""
     document: DocumentForm = "pdf"
@@ -103,6 +105,8 @@ class Order:
     number: str
     """E.164."""
     sub_address: str = ""
+    fine: bool | None = None
+    """Fine or standard resolution, where the sender chose (`Capabilities.resolutions`); None: the carrier's usual one."""
     caller: str = ""
     """Our line, E.164, or ""."""
     document: Path

@@ -42,6 +42,8 @@ class Call(_Written):
     number: str
     caller: str
     sub_address: str
+    fine: bool | None = None
+    """The resolution that the sender chose."""
     pages: int
     sha256: str
     """Of the document."""

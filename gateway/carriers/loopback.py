@@ -146,6 +146,7 @@ class Loopback(Carrier):
         receives=True,
         sells=True,
         sub_addresses=True,
+        resolutions=True,
     )
     config: LoopbackConfig
 

@@ -134,6 +134,7 @@ class Network:
             number=order.number,
             caller=order.caller,
             sub_address=order.sub_address,
+            fine=order.fine,
             pages=order.pages,
             sha256=sha256,
             submitted_at=now,

@@ -53,6 +53,8 @@ def _account_options(command: Callable[P, None]) -> Callable[P, None]:
         click.option("--country", "countries", multiple=True, help="May fax there, e.g. US; repeatable."),
         click.option("--network", "networks", multiple=True, help="Its own clients, CIDR; repeatable."),
         click.option("--sender", "senders", multiple=True, help="Mail address or pattern like *@example.com; repeatable."),
+        click.option("--bulk", is_flag=True, help="It may fax bulk mail and mail of lists."),
+        click.option("--dmarc", is_flag=True, help="Mail whose author DMARC proves speaks for it."),
         click.option("--prepaid", is_flag=True, help="It faxes for its credit only."),
         click.option("--login", default="", help="For SMTP AUTH; the password is asked for."),
     ):
@@ -73,6 +75,8 @@ def account_add(
     networks: tuple[str, ...],
     countries: tuple[str, ...],
     prepaid: bool,
+    dmarc: bool,
+    bulk: bool,
     file: Path,
     as_json: bool,
 ) -> None:
@@ -80,6 +84,7 @@ def account_add(
     settings = config.load(file)
     password = _password() if login else ""
     request: Json = {"senders": senders, "networks": networks, "countries": countries, "prepaid": prepaid}
+    request |= {"dmarc": dmarc, "bulk": bulk}
     request |= {"login": login, "password": password}
     identity = ask(settings, {"verb": "account-save", "new": True, "name": name, **request})
     _done({"account": name, "id": identity}, f"added {name} as {identity}", as_json)

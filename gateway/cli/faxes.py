@@ -7,6 +7,7 @@ import base64
 import email.message
 import email.policy
 import email.utils
+import ipaddress
 import json
 import mimetypes
 import os
@@ -28,6 +29,7 @@ from gateway.lifecycle import FINAL
 from gateway.units import Mail
 
 COMMANDS: list[click.Command] = []
+_PROOFS = {"login": "signed in", "network": "from its network", "dmarc": "proven by the mail itself"}
 
 
 @click.command()
@@ -260,14 +262,28 @@ _steering("release", "Let a held fax go on, or decide what became of it. A recei
 @click.argument("mail", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--to", multiple=True, help="Recipient address or number; default: those of To and Cc at our domain.")
 @click.option("--from", "sender", default="", help="Envelope sender; default: the From field.")
+@click.option("--client", default="", help="IP address it comes from: whether that, or the mail itself, proves the sender.")
+@click.option("--helo", default="", help="What that client calls itself.")
+@click.option("--login", default="", help="Who has signed in.")
 @in_file
 @as_json_option
 @reported
-def explain_command(mail: Path, to: tuple[str, ...], sender: str, file: Path, as_json: bool) -> None:
-    """What would be faxed, to whom, and which parts become which pages. Sends nothing. Exit 1: it would be refused."""
+def explain_command(
+    mail: Path, to: tuple[str, ...], sender: str, client: str, helo: str, login: str, file: Path, as_json: bool
+) -> None:
+    """What would be faxed, to whom, and which parts become which pages. Sends nothing. Exit 1: it would be refused.
+
+    Without --client and --login a sender whom an account lists counts as proven.
+    """
     settings = config.load(file)
     accounts = ask(settings, {"verb": "accounts"})
-    verdict = _wait(explain.explain(settings, mail.read_bytes(), to=to, sender=sender, accounts=accounts))
+    if client:
+        try:
+            ipaddress.ip_address(client)
+        except ValueError as error:
+            raise Refused(f"--client needs an IP address, not “{client}”.") from error
+    origin = explain.From(sender=sender, client=client, helo=helo, login=login)
+    verdict = _wait(explain.explain(settings, mail.read_bytes(), to=to, accounts=accounts, origin=origin))
     if as_json:
         click.echo(json.dumps(verdict, indent=2, ensure_ascii=False))
     else:
@@ -288,6 +304,9 @@ def _pages(part: Json) -> str:
 
 
 def _print_verdict(verdict: Json) -> None:
+    if verdict["proof"]:
+        proven = ", ".join((_PROOFS[verdict["proof"]], *verdict["results"]))
+        screen.print(f"{verdict['sender']} speaks for {verdict['account']}: {proven}", markup=False)
     for one in verdict["recipients"]:
         mark = "[green]would be faxed[/]" if one["faxed"] else "[red]would be refused[/]"
         if one["faxed"] and verdict["reason"]:
@@ -295,6 +314,8 @@ def _print_verdict(verdict: Json) -> None:
         screen.print(f"[bold]{one['number'] or one['written']}[/]  {mark}")
         if not one["faxed"]:
             screen.print(f"  {one['reply']} {one['reason']}", markup=False)
+        if one["asked"]:
+            screen.print(f"  asked: {', '.join(f'{name} {value}' for name, value in one['asked'].items())}", markup=False)
     if verdict["reason"]:
         screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
     if verdict["pages"]:

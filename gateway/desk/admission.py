@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway import number
+from gateway import number, options
 from gateway.carriers.base import Capabilities
 from gateway.errors import NotAdmitted, Unavailable, Unsupported
 from gateway.fax import Account, Recipient
@@ -35,6 +35,8 @@ class Admission:
             raise Unsupported(
                 "A sub-address (/T33S=) cannot be sent from here; the fax would reach the wrong person without it."
             )
+        if options.fine(recipient) is not None and not self._capabilities[carrier].resolutions:
+            raise Unsupported("The carrier decides about the resolution: fine and standard cannot be chosen here.")
 
 
 def _country(account: Account, called: number.FaxNumber) -> None:

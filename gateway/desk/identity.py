@@ -14,7 +14,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,9 +22,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import TypeAdapter, ValidationError
 
+from gateway import message
 from gateway.config import Config
 from gateway.errors import ConfigError, NotAdmitted
-from gateway.fax import Account, AccountId, Line, Settings, new_id
+from gateway.fax import Account, AccountId, Line, Settings, new_id, provable
 from gateway.sections import SETTINGS
 from gateway.spool import accounts
 from gateway.spool.store import Store
@@ -37,10 +38,48 @@ _ARGON2 = "$argon2id$"
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
 
-class Identity:
+class Roll:
+    """Accounts, and which of them a sender speaks for."""
+
+    def __init__(self, accounts: Sequence[Account] = ()) -> None:
+        self._accounts = accounts
+
+    async def all(self) -> Sequence[Account]:
+        """Every account."""
+        return self._accounts
+
+    async def by_name(self, name: str) -> Account | None:
+        return next((account for account in await self.all() if account.name == name), None)
+
+    async def by_id(self, identity: str) -> Account | None:
+        return next((account for account in await self.all() if account.id == identity), None)
+
+    async def by_network(self, sender: str, client: str) -> Account | None:
+        """The account that lists this sender and this client's network; neither alone proves anything."""
+        return next((one for one in await self.all() if is_inside(one, client) and self.owns(one, sender)), None)
+
+    async def by_author(self, sender: str) -> Account | None:
+        """The account that lists this sender and takes DMARC's proof of it, which is still to be given."""
+        return next((one for one in await self.all() if one.dmarc and self.owns(one, sender, provably=True)), None)
+
+    @staticmethod
+    def owns(account: Account, address: str, *, provably: bool = False) -> bool:
+        """Whether a mail address is one of the account's senders. Patterns know only `*`; case does not matter.
+
+        provably  only by patterns whose domain is named
+        """
+        wanted = message.plain_address(address)
+        if not wanted:
+            return False
+        listed = [pattern for pattern in account.senders if not provably or provable(pattern)]
+        return any(_is_listed(wanted, pattern) for pattern in listed)
+
+
+class Identity(Roll):
     """The accounts and lines of one spool."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__()
         self._store = store
         # Two threads: signing in must not take every core from the rest.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="argon2")
@@ -49,7 +88,6 @@ class Identity:
         self._key = secrets.token_bytes(32)
         self._fixed: dict[str, frozenset[str]] = {}
         self._verified: dict[bytes, tuple[str, float]] = {}
-        self._accounts: list[Account] = []
         self._lines: list[Line] = []
         self._read_at = float("-inf")
 
@@ -87,6 +125,8 @@ class Identity:
                     guid=old.guid if old else "",
                     settings=replace(old.settings if old else Settings(), **settings),
                     prepaid=section.prepaid,
+                    dmarc=section.dmarc,
+                    bulk=section.bulk,
                     digest_hash=digest,
                 )
             )
@@ -107,12 +147,6 @@ class Identity:
         """Every line."""
         await self._refresh()
         return self._lines
-
-    async def by_name(self, name: str) -> Account | None:
-        return next((account for account in await self.all() if account.name == name), None)
-
-    async def by_id(self, identity: str) -> Account | None:
-        return next((account for account in await self.all() if account.id == identity), None)
 
     async def change_settings(self, account: Account, **changes: str | bool) -> Account:
         """Change some of an account's settings; the changed account. Raises NotAdmitted for what the file declares."""
@@ -143,29 +177,6 @@ class Identity:
             self._verified.clear()
         self._verified[remembered] = (stored, time.monotonic() + _REMEMBER)
         return account
-
-    async def by_network(self, sender: str, client: str) -> Account | None:
-        """The account that lists this sender and this client's network; neither alone proves anything."""
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
-            return None
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        for account in await self.all():
-            inside = any(address in ipaddress.ip_network(network) for network in account.networks)
-            if inside and self.owns(account, sender):
-                return account
-        return None
-
-    @staticmethod
-    def owns(account: Account, address: str) -> bool:
-        """Whether a mail address is one of the account's senders. Patterns know only `*`; case does not matter."""
-        wanted = address.lower()
-        if wanted.count("@") != 1:
-            return False
-        patterns = (pattern.lower().replace("[", "[[]").replace("?", "[?]") for pattern in account.senders)
-        return any(fnmatch.fnmatchcase(wanted, pattern) for pattern in patterns)
 
     async def save(self, account: Account) -> None:
         """Add or change an account that the file does not declare. Raises NotAdmitted."""
@@ -219,6 +230,28 @@ class Identity:
             return self._hasher.verify(stored, _octets(password))
         except (VerificationError, InvalidHashError):
             return False
+
+
+def is_inside(account: Account, client: str) -> bool:
+    """Whether a client's IP address is in one of the account's own networks."""
+    return within(client, account.networks)
+
+
+def within(client: str, networks: Iterable[str]) -> bool:
+    """Whether an IP address is in one of the networks (CIDR). What is no IP address is in none."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in ipaddress.ip_network(network) for network in networks)
+
+
+def _is_listed(address: str, pattern: str) -> bool:
+    """A pattern with an @ is spelled as addresses are; one without stays as it is written."""
+    spelled = message.plain_address(pattern) if "@" in pattern else pattern.lower()
+    return fnmatch.fnmatchcase(address, spelled.replace("[", "[[]").replace("?", "[?]"))
 
 
 def _octets(text: str) -> bytes:

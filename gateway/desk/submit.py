@@ -1,7 +1,7 @@
 """The one way in: store the document, then one transmission for each called number, in one transaction.
 
 When `submit` returns, the fax is durable and the door may say 250. The same account, sender, Message-ID,
-Resent-Message-ID, content, number and sub-address within 48 h is the same fax (clients repeat when our 250 got lost);
+Resent-Message-ID, content, number and sub-address within `duplicates` is the same fax (clients repeat when our 250 got lost);
 without a Message-ID nothing is a repetition.
 """
 
@@ -13,10 +13,10 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from gateway import log, message, metrics
+from gateway import log, message, metrics, options
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
 from gateway.desk.prices import Prices
@@ -25,6 +25,7 @@ from gateway.fax import (
     Account,
     AccountId,
     CoverPage,
+    Document,
     Envelope,
     InboundId,
     Recipient,
@@ -45,6 +46,7 @@ from gateway.units import eur
 
 _log = logging.getLogger(__name__)
 _BOUNCED = re.compile(r"bounce\+(in_[0-9a-z]{26})@", re.IGNORECASE)
+_SHORT = 64 * 1024  # octets that are hashed on the spot: sooner done than handed to a thread
 _REFERENCES = 10  # Message-IDs kept for threading
 
 
@@ -60,10 +62,13 @@ class Desk:
         admission: Admission,
         prices: Prices,
         default_carrier: str,
+        waiting: int = 200,
+        duplicates: timedelta = submissions.MEMORY,
     ) -> None:
+        """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
         self._store, self._documents = store, documents
         self._identity, self._admission, self._prices = identity, admission, prices
-        self._default_carrier = default_carrier
+        self._default_carrier, self._waiting, self._duplicates = default_carrier, waiting, duplicates
 
     async def route(self, account: AccountId) -> tuple[str, str]:
         """Carrier and caller (our line) for faxes of an account: its first line's, else the default carrier's."""
@@ -82,16 +87,20 @@ class Desk:
             raise NoCredit(f"A page to this number costs {eur(price)}; this account has {eur(credit.available)} left.")
 
     async def submit(
-        self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
+        self,
+        account: Account,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        *,
+        trace: bytes,
+        content: bytes,
+        not_before: datetime | None = None,
     ) -> SubmissionId:
-        """Accept one mail. Durable when it returns. Raises Refused, SpoolUnavailable."""
+        """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns. Raises Refused, SpoolUnavailable."""
         carrier, caller = await self.route(account.id)
         for recipient in recipients:
             self._admission.check(account, recipient, carrier)
-        # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
-        document, content_hash = await asyncio.gather(
-            self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content)
-        )
+        document, content_hash = await self._kept(content, trace)
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
         calls = [
@@ -100,11 +109,18 @@ class Desk:
                 carrier=carrier,
                 caller=caller,
                 key=_key(submission, number, sub_address),
+                memory=self._duplicates,
                 price=self._price(account, number),
+                not_before=_latest(not_before, options.begins(group[0])),
             )
             for (number, sub_address), group in _calls(recipients).items()
         ]
-        accepted = await self._store.write(submissions.accept, submission, calls)
+        if all(call.not_before is None for call in calls):
+            accepted = await self._store.write(submissions.accept, submission, calls)
+        elif (within := await self._store.write(submissions.accept_within, submission, calls, self._waiting)) is not None:
+            accepted = within
+        else:
+            raise NotAdmitted("This account has too many faxes waiting already.", reply="552 5.2.2")
         self._tell_log(accepted, envelope, recipients)
         return accepted.submission
 
@@ -142,7 +158,7 @@ class Desk:
             carrier = line.carrier
         for recipient in recipients:
             self._admission.check(account, recipient, carrier)
-        document, content_hash = await asyncio.gather(self._documents.put(mail), asyncio.to_thread(message.content_hash, mail))
+        document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
         submission = replace(submission, cover=cover, redial=account.settings.redial)
         grouped = _calls(recipients)
@@ -168,6 +184,13 @@ class Desk:
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    async def _kept(self, content: bytes, trace: bytes = b"") -> tuple[Document, str]:
+        """Store a mail below its trace; and what makes its content recognisable. Raises SpoolUnavailable."""
+        if len(content) <= _SHORT:
+            return await self._documents.put(trace, content), message.content_hash(content)
+        # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
+        return await asyncio.gather(self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content))
 
     def _price(self, account: Account, called: str) -> int | None:
         """Of a page, micro-EUR; None where the account does not pay in advance."""
@@ -224,6 +247,10 @@ class Desk:
             )
         for transmission in accepted.repeated:
             _log.info("duplicate of %s", transmission, extra={"action": "duplicate", "transmission": transmission})
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((time for time in times if time is not None), default=None)
 
 
 def too_many(most: int) -> str:

@@ -67,7 +67,7 @@ class Throttle:
         client  its IP address, "" for a Unix socket
         digest  the password's MD5 will do, where the account has a hash of that
         """
-        network, name = _network(client), login.lower()[:_LONGEST]
+        network, name = network_of(client), login.lower()[:_LONGEST]
         if f"{network} {name}" in self._known:
             return await self._tried(network, name, login, password, {}, digest=digest)
         async with self._turns:
@@ -96,7 +96,7 @@ class Throttle:
         return account
 
 
-def _network(client: str) -> str:
+def network_of(client: str) -> str:
     """Whom an address stands for: of IPv6 one customer has at least a /64."""
     try:
         address = ipaddress.ip_address(client)

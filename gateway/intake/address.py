@@ -45,12 +45,20 @@ class Special:
     """"postmaster", "abuse", "operator" (who is shown as sender of our mails) or "bounce" (of a received fax's mail)."""
 
 
-def parse(path: str, *, domains: Collection[str], region: str, staffed: Collection[str] = ()) -> Recipient | Special:
+def parse(
+    path: str,
+    *,
+    domains: Collection[str],
+    region: str,
+    staffed: Collection[str] = (),
+    number_in_subject: Collection[str] = (),
+) -> Recipient | Special:
     """Read the path of RCPT, without its angle brackets.
 
     domains   ours, in lower case; an address literal only if it is listed, like "[192.0.2.10]"
     region    ISO 3166: numbers without + are read as dialled from there
     staffed   addresses, in lower case, whose mail a person reads: what our own mails show as sender (DSN-28)
+    number_in_subject  local parts, in lower case, whose mail has the number in its subject: a Recipient without one
     Raises    BadAddress 501 5.1.3 (not an address), 550 5.1.3 (not a fax number), 550 5.1.1 (nobody by that name),
               553 5.6.7 (not ASCII); NotAdmitted 550 5.7.1 (not our domain, premium number); Unsupported 550 5.3.3
     """
@@ -65,6 +73,8 @@ def parse(path: str, *, domains: Collection[str], region: str, staffed: Collecti
         return Special(written=path, name="bounce")
     if not domain:
         raise _malformed("An address has a domain, for example 14155550123@fax.example.com.")
+    if local.lower() in number_in_subject:
+        return Recipient(written=path, number="")
     word = _WORD.match(local)
     if word and word[1].lower() != "fax":
         raise BadAddress("Only FAX= addresses are served here.", reply="550 5.1.1")

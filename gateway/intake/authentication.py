@@ -1,37 +1,48 @@
 """Who a connection is, and for which account an envelope and a mail speak.
 
-Two proofs count: a password over TLS, or a listed sender from one of its account's own networks. The sender address
-alone proves nothing (AUT-02). Sources: RFC 4954, 4616, 6409 §6; rows SUB-03 to SUB-07, AUT-01, AUT-02, AUT-09.
+Three proofs count: a password over TLS, a listed sender from one of its account's own networks, or a mail whose author DMARC
+proves (`proof`). The sender address alone proves nothing (AUT-02), nor does that of a server which passes on other people's
+mail. Sources: RFC 4954, 4616, 6409 §6; rows SUB-03 to SUB-07, AUT-01, AUT-02, AUT-09.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
+from gateway.desk.identity import within
 from gateway.errors import NotAdmitted, Refused
-from gateway.fax import Account
+from gateway.fax import Account, Door
 from gateway.message import Headers
 
 _USERNAME, _PASSWORD = (base64.b64encode(word).decode() for word in (b"Username:", b"Password:"))
+
+
+class Proof(StrEnum):
+    """What shows that a mail may speak for an account."""
+
+    LOGIN = "login"  #: its client signed in
+    NETWORK = "network"  #: its client is in one of the account's own networks
+    DMARC = "dmarc"  #: a signature or a host of the author's domain: known when the mail is there
 
 
 class Owner(Protocol):
     """Says whose address it is."""
 
     @staticmethod
-    def owns(account: Account, address: str) -> bool: ...
+    def owns(account: Account, address: str, *, provably: bool = False) -> bool: ...
 
 
-class Identity(Owner, Protocol):
-    """What is asked of `desk.identity`."""
-
-    async def by_password(self, login: str, password: str) -> Account | None: ...
+class Accounts(Owner, Protocol):
+    """Says which account a sender speaks for."""
 
     async def by_network(self, sender: str, client: str) -> Account | None: ...
+
+    async def by_author(self, sender: str) -> Account | None: ...
 
 
 @dataclass(slots=True)
@@ -39,7 +50,7 @@ class Client:
     """What is known about the other side of a connection. Begun anew at STARTTLS: what was said in clear is forgotten."""
 
     address: str
-    """IP address, "" for a Unix socket."""
+    """IP address; "" for LMTP, a Unix socket, and behind a proxy that does not name it."""
     helo: str = ""
     """The name it gave itself, "" before HELO: a claim."""
     extended: bool = False
@@ -50,21 +61,43 @@ class Client:
     """Who signed in."""
     failures: int = 0
     """Wrong passwords so far."""
+    door: Door = Door.SMTP
+    """LMTP: a mail server that passes on the mail of many."""
 
 
-async def account_of(identity: Identity, client: Client, sender: str) -> Account:
-    """The account that the envelope belongs to. Raises NotAdmitted saying what to do; SpoolUnavailable."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """For which account an envelope speaks, and by what proof."""
+
+    account: Account
+    proof: Proof
+
+
+def is_relay(client: Client, relays: Collection[str]) -> bool:
+    """Whether a client passes on other people's mail, so that its address says nothing about a sender."""
+    return client.door is Door.LMTP or not client.address or within(client.address, relays)
+
+
+async def standing(identity: Accounts, client: Client, sender: str, *, relays: Collection[str] = ()) -> Standing:
+    """The account that the envelope belongs to. With `Proof.DMARC` the mail itself still has to prove it.
+
+    relays  networks (CIDR) of servers that pass on other people's mail
+    Raises NotAdmitted saying what to do; SpoolUnavailable.
+    """
     if not sender:
         raise NotAdmitted("Mail with an empty return path is not faxed.")  # AUR-07
     if client.account:
         check_sender(identity, client.account, sender)
-        return client.account
-    account = await identity.by_network(sender, client.address) if client.address else None
-    if account is None:
-        raise NotAdmitted(
-            "This sender may not fax from this network: sign in, or ask the operator to list the address and the network."
-        )
-    return account
+        return Standing(client.account, Proof.LOGIN)
+    known = None if is_relay(client, relays) else await identity.by_network(sender, client.address)
+    if known:
+        return Standing(known, Proof.NETWORK)
+    claimed = await identity.by_author(sender)
+    if claimed:
+        return Standing(claimed, Proof.DMARC)
+    raise NotAdmitted(
+        "This sender may not fax from this network: sign in, or ask the operator to list the address and the network."
+    )
 
 
 def check_sender(identity: Owner, account: Account, sender: str) -> None:
@@ -73,11 +106,11 @@ def check_sender(identity: Owner, account: Account, sender: str) -> None:
         raise NotAdmitted("This sender address does not belong to the account that signed in.")
 
 
-def check_author(identity: Owner, account: Account, headers: Headers) -> None:
+def check_author(identity: Owner, standing: Standing, headers: Headers) -> None:
     """The From field must name exactly one address, of the same account (AUT-09). Raises NotAdmitted."""
-    if len(headers.from_addresses) != 1:
+    if headers.from_fields != 1 or len(headers.from_addresses) != 1 or headers.from_group:
         raise NotAdmitted("The From field of a mail to be faxed names exactly one address.")
-    if not identity.owns(account, headers.from_addresses[0]):
+    if not identity.owns(standing.account, headers.from_addresses[0], provably=standing.proof is Proof.DMARC):
         raise NotAdmitted("The address in the From field does not belong to the account that the sender belongs to.")
 
 

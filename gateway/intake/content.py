@@ -82,9 +82,9 @@ class Content:
         """Check and keep whole lines; `block` begins with a CRLF and lacks its last one."""
         if self._fault or not block:
             return
-        lines = block.split(b"\r\n")
-        breaks = len(lines) - 1
-        if block.count(b"\n") != breaks or block.count(b"\r") != breaks:
+        lines = block.splitlines()  # at CR and at LF, too; where each end has two octets, all of them are CR and LF
+        ends = len(lines) - (not block.endswith((b"\r", b"\n")))
+        if len(block) - sum(map(len, lines)) != 2 * ends:
             self._refuse(Refused("This mail has a line that does not end in CR and LF together.", reply="550 5.6.0"))
         elif max(map(len, lines)) > _LINE and any(len(line) - line.startswith(b".") > _LINE for line in lines):
             self._refuse(_too_long())

@@ -8,17 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
+from gateway.errors import Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
-from gateway.intake import address, authentication, screening, trace
+from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
-from gateway.intake.authentication import Client, Identity
+from gateway.intake.authentication import Accounts, Client
+from gateway.intake.entrance import Entrance
+from gateway.intake.results import Result
 from gateway.intake.transaction import Transaction
+from gateway.intake.wishes import Wishes
 
+T = TypeVar("T")
 _SHORT = 16 * 1024  # octets of header block that are read on the spot
+Answer = str | Refused | Unavailable
+"""What one recipient is told: the text of a 250, or why not."""
 
 
 class Desk(Protocol):
@@ -27,24 +34,41 @@ class Desk(Protocol):
     async def admit(self, account: Account, recipient: Recipient) -> None: ...
 
     async def submit(
-        self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
+        self,
+        account: Account,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        *,
+        trace: bytes,
+        content: bytes,
+        not_before: datetime | None = None,
     ) -> SubmissionId: ...
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None: ...
 
 
+class Throttle(Protocol):
+    """What is asked of `desk.throttle`."""
+
+    async def by_password(self, client: str, login: str, password: str) -> Account | None: ...
+
+
 class Reception:
     """Between the listeners and the desk."""
 
-    def __init__(self, config: Config, *, identity: Identity, desk: Desk, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, config: Config, *, identity: Accounts, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
+    ) -> None:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
-        self._staffed = frozenset({config.mail.from_.lower()})
-        self._identity, self._desk, self._now = identity, desk, now
-        self._storing: set[asyncio.Task[str]] = set()
+        self._staffed, self._number_in_subject = frozenset({config.mail.from_.lower()}), frozenset(config.number_in_subject)
+        self._identity, self._throttle, self._desk, self.now = identity, throttle, desk, now
+        self._entrance, self._wishes = Entrance(config, identity), Wishes(config, now)
+        self._ids = frozenset({self._host.lower(), *self._domains})
+        self._storing: set[asyncio.Task[Any]] = set()
 
-    async def sign_in(self, login: str, password: str) -> Account | None:
-        """The account, None = wrong. Raises SpoolUnavailable."""
-        return await self._identity.by_password(login, password)
+    async def sign_in(self, client: Client, login: str, password: str) -> Account | None:
+        """The account, None = wrong. Raises TooMany, SpoolUnavailable."""
+        return await self._throttle.by_password(client.address, login, password)
 
     def sender(self, client: Client, path: str) -> str:
         """Read the path of MAIL; who signed in may use the own addresses only."""
@@ -55,44 +79,105 @@ class Reception:
 
     async def recipient(self, client: Client, transaction: Transaction, path: str) -> Recipient | Special:
         """Read the path of RCPT and decide whether it may be faxed. The operator may be written to by anybody."""
-        found = address.parse(path, domains=self._domains, region=self._region, staffed=self._staffed)
+        found = address.parse(
+            path,
+            domains=self._domains,
+            region=self._region,
+            staffed=self._staffed,
+            number_in_subject=self._number_in_subject,
+        )
         if isinstance(found, Special):
             return found
-        if transaction.account is None:
-            transaction.account = await authentication.account_of(self._identity, client, transaction.sender)
-        await self._desk.admit(transaction.account, found)
+        if transaction.standing is None:
+            transaction.standing = await self._entrance.standing(client, transaction.sender)
+        account = transaction.standing.account
+        found = self._wishes.of_address(account, found)
+        if found.number:
+            await self._desk.admit(account, found)
         return found
 
-    async def mail(self, envelope: Envelope, client: Client, transaction: Transaction, content: bytes) -> str:
-        """Take one mail; durable when this returns. The text for the answer."""
+    async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
+        """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""
+        field, content = await self._checked(client, transaction, content)
+        return await self._unhurt(self._store(transaction.envelope(client), transaction, field, content))
+
+    async def each(self, client: Client, transaction: Transaction, content: bytes) -> list[Answer]:
+        """Take one mail for each recipient who may have it. An answer for each, in the order of the RCPT commands."""
+        field, content = await self._checked(client, transaction, content)
+        return await self._unhurt(self._store_each(transaction.envelope(client), transaction, field, content))
+
+    async def _checked(self, client: Client, transaction: Transaction, content: bytes) -> tuple[bytes, bytes]:
+        """Whether the mail itself may be faxed; our fields for it, and the mail as it is kept. Raises Refused, Unavailable."""
         headers = await _headers(content)
-        screening.check_loop(headers)
-        if transaction.account:
-            screening.check_kind(headers)
-            authentication.check_author(self._identity, transaction.account, headers)
-        field = trace.received(client, host=self._host, recipients=transaction.written, at=self._now())
-        return await self._unhurt(self._store(envelope, transaction, field, content))
+        self._entrance.check_loop(headers)
+        proven: list[Result] = []
+        if standing := transaction.standing:
+            proven = await self._entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
+            await self._read_wishes(transaction, standing.account, headers, content)
+        field = trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
+        return (field + results.written(self._host, proven) if proven else field), results.cleansed(content, self._ids)
+
+    async def _read_wishes(self, transaction: Transaction, account: Account, headers: message.Headers, content: bytes) -> None:
+        """What the mail asks, and the numbers that are in its subject."""
+        before = transaction.recipients
+        asked = self._wishes.of_mail(account, before, headers, content)
+        for was, now in zip(before, asked, strict=True):
+            if now != was:
+                await self._desk.admit(account, now)
+        changed = iter(asked)
+        transaction.accepted = [next(changed) if isinstance(one, Recipient) else one for one in transaction.accepted]
 
     async def _store(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> str:
         # The operator's copy first: when the second step fails the client repeats both, and a second mail to the
         # operator costs less than a second fax.
-        if transaction.specials:
-            await self._desk.for_operator(envelope, transaction.specials, trace=field, content=content)
-        if not transaction.account or not transaction.recipients:
+        if specials := transaction.specials:
+            await self._desk.for_operator(envelope, specials, trace=field, content=content)
+        if not (recipients := transaction.recipients):
             return "accepted for the operator"
+        return await self._submitted(envelope, transaction, recipients, field, content)
+
+    async def _store_each(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> list[Answer]:
+        async def operators() -> str:
+            await self._desk.for_operator(envelope, transaction.specials, trace=field, content=content)
+            return "accepted for the operator"
+
+        async def faxed(some: list[Recipient]) -> str:
+            return await self._submitted(envelope, transaction, some, field, content)
+
+        special = await _answer(operators()) if transaction.specials else ""
+        recipients = transaction.recipients
+        together = await _answer(faxed(recipients)) if recipients else ""
+        alone: dict[tuple[str, str], Answer] = {}
+        if isinstance(together, Refused):  # perhaps because of one of them: nothing was stored
+            for call, group in _calls(recipients).items():  # spellings of one number stay together, or it would ring twice
+                alone[call] = await _answer(faxed(group)) if len(group) < len(recipients) else together
+        return [
+            special if isinstance(one, Special) else alone.get((one.number, one.sub_address), together)
+            for one in transaction.accepted
+        ]
+
+    async def _submitted(
+        self, envelope: Envelope, transaction: Transaction, recipients: list[Recipient], field: bytes, content: bytes
+    ) -> str:
+        assert transaction.account is not None  # found at the first recipient
         submission = await self._desk.submit(
-            transaction.account, envelope, transaction.recipients, trace=field, content=content
+            transaction.account,
+            envelope,
+            recipients,
+            trace=field,
+            content=content,
+            not_before=transaction.wishes.not_before,
         )
         return f"accepted as {submission}"
 
-    async def _unhurt(self, work: Coroutine[Any, Any, str]) -> str:
+    async def _unhurt(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, which goes on to its end even when the client leaves in the middle."""
         task = asyncio.create_task(work)
         self._storing.add(task)
         task.add_done_callback(self._stored)
         return await asyncio.shield(task)
 
-    def _stored(self, task: asyncio.Task[str]) -> None:
+    def _stored(self, task: asyncio.Task[Any]) -> None:
         self._storing.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, so that a client who left leaves no complaint behind
@@ -101,6 +186,22 @@ class Reception:
         """Return when everything that was begun is stored."""
         if self._storing:
             await asyncio.wait(self._storing)
+        self._entrance.close()
+
+
+def _calls(recipients: list[Recipient]) -> dict[tuple[str, str], list[Recipient]]:
+    """Recipients by what is dialled."""
+    groups: dict[tuple[str, str], list[Recipient]] = {}
+    for one in recipients:
+        groups.setdefault((one.number, one.sub_address), []).append(one)
+    return groups
+
+
+async def _answer(work: Coroutine[Any, Any, str]) -> Answer:
+    try:
+        return await work
+    except (Refused, Unavailable) as error:
+        return error
 
 
 async def _headers(content: bytes) -> message.Headers:

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from datetime import datetime
 
+from gateway.fax import Door
 from gateway.intake.authentication import Client
 
 
@@ -22,10 +23,10 @@ def received(client: Client, *, host: str, recipients: list[str], at: datetime) 
 
 
 def protocol(client: Client) -> str:
-    """SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA (RFC 3848)."""
+    """SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA or LMTP (RFC 3848)."""
     if not client.extended:
         return "SMTP"
-    return "ESMTP" + ("S" if client.tls else "") + ("A" if client.account else "")
+    return ("LMTP" if client.door is Door.LMTP else "ESMTP") + ("S" if client.tls else "") + ("A" if client.account else "")
 
 
 def _name(helo: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.fax import Account, Door, Envelope, Recipient
-from gateway.intake.authentication import Client
+from gateway.fax import Account, Envelope, Recipient
+from gateway.intake.address import Special
+from gateway.intake.authentication import Client, Proof, Standing
 from gateway.intake.parameters import MailParameters
 
 
@@ -15,25 +16,39 @@ class Transaction:
 
     sender: str
     wishes: MailParameters
-    account: Account | None = None
-    """Whose mail it is; found at the first fax number."""
-    recipients: list[Recipient] = field(default_factory=list)
-    specials: list[str] = field(default_factory=list)
-    """Addresses that go to the operator."""
+    standing: Standing | None = None
+    """Whose mail it is, and by what proof; found at the first fax number."""
+    accepted: list[Recipient | Special] = field(default_factory=list)
+    """In the order of the RCPT commands."""
 
     @property
-    def count(self) -> int:
-        """Accepted recipients of either kind."""
-        return len(self.recipients) + len(self.specials)
+    def recipients(self) -> list[Recipient]:
+        """Those that are faxed."""
+        return [one for one in self.accepted if isinstance(one, Recipient)]
+
+    @property
+    def specials(self) -> list[str]:
+        """Addresses that go to the operator."""
+        return [one.written for one in self.accepted if isinstance(one, Special)]
+
+    @property
+    def account(self) -> Account | None:
+        """Whose mail it is."""
+        return self.standing.account if self.standing else None
+
+    @property
+    def proven(self) -> bool:
+        """Whether its client is known to speak for the account, before the mail itself is there."""
+        return self.standing is not None and self.standing.proof is not Proof.DMARC
 
     @property
     def written(self) -> list[str]:
         """Every accepted address as it was written."""
-        return [*(recipient.written for recipient in self.recipients), *self.specials]
+        return [one.written for one in self.accepted]
 
-    def envelope(self, door: Door, client: Client) -> Envelope:
+    def envelope(self, client: Client) -> Envelope:
         return Envelope(
-            door=door,
+            door=client.door,
             sender=self.sender,
             client=client.address,
             helo=client.helo,
@@ -41,4 +56,5 @@ class Transaction:
             tls=bool(client.tls),
             envelope_id=self.wishes.envelope_id,
             ret=self.wishes.ret,
+            future_release=self.wishes.future_release,
         )

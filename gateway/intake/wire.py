@@ -7,6 +7,7 @@ an answer and nobody can hide one command in another (SMT-01).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from gateway.errors import Refused
 
@@ -16,8 +17,9 @@ PIECE = 64 * 1024  # octets read at once
 class Wire:
     """The reading side of one connection."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: asyncio.StreamReader, before_waiting: Callable[[], Awaitable[None]]) -> None:
+        """`before_waiting` says what was not said yet: the client may wait for it."""
+        self._reader, self._before_waiting = reader, before_waiting
         self._ahead = bytearray()
 
     async def line(self, limit: int, *, reply: str = "500 5.5.2") -> bytes:
@@ -55,6 +57,7 @@ class Wire:
         self._ahead.clear()
 
     async def _more(self) -> bytes:
+        await self._before_waiting()
         data = await self._reader.read(PIECE)
         if not data:
             raise EOFError

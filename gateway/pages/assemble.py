@@ -79,6 +79,10 @@ class Job:
     """Leave the quoted history and notes about confidentiality out of the message."""
     printed: bool = False
     """The pages in black and white, as the far end prints them, and not as they were laid out."""
+    fine: bool | None = None
+    """`printed` in fine or standard resolution; None: as usual."""
+    options: tuple[str, ...] = ()
+    """What stands at the beginning of the text and is not printed."""
     familiar: frozenset[str] = frozenset()
     """SHA-256 of inline pictures that stand in most mails of this sender: logos, left out."""
 
@@ -143,5 +147,5 @@ def make(job: Job) -> Made:
         return made
     child.note("")
     pages = job.out / "printed.pdf"
-    printed.as_printed(made.pdf, pages)
+    printed.as_printed(made.pdf, pages, fine=job.fine is not False)
     return replace(made, pdf=pages)

@@ -82,7 +82,7 @@ def _judged(job: Job, printer: Press) -> tuple[parts.Judgement, str]:
             raise BadDocument(f"{job.title} is empty", part=job.title, reply=parts.NOTHING)
         return parts.document(content, job.content_type, job.title), job.cover.message if job.cover else ""
     layout = press.markup() is not None and not (job.body == "cover" and job.cover is not None)
-    judgement = parts.judge(message.parse(content), layout=layout, familiar=job.familiar)
+    judgement = parts.judge(message.parse(content), layout=layout, familiar=job.familiar, options=job.options)
     # A body of blanks in some charset, or of markup only, is no body.
     dropped = {
         id(part): "empty"

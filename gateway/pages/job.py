@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
+from gateway import number, options
 from gateway.config import Config
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, Refused
 from gateway.fax import CoverPage, Recipient
 from gateway.message import Headers
 from gateway.number import FaxNumber
@@ -40,6 +40,7 @@ def of_mail(
     content_type: str = "message/rfc822",
     asked: CoverPage = _OF_A_MAIL,
     account: str = "",
+    written: Sequence[str] | None = None,
     familiar: frozenset[str] = frozenset(),
 ) -> Job:
     """Files, the facts of the cover, limits; no address of another recipient.
@@ -52,9 +53,11 @@ def of_mail(
     account    its name: how its faxes look is in the configuration
     familiar   SHA-256 of pictures that stand in most mails of this sender
     asked      what a caller asked of the cover page
+    written    options at the beginning of the text, as they stand there: they and those of the subject are not printed.
+               None: it is a mail in which nothing is an option
     """
     look = config.presentation(account)
-    date = sent.astimezone(ZoneInfo(config.zone))
+    date = sent.astimezone(config.zone_of(account))
     address = mail.from_addresses[0] if mail.from_addresses else sender
     ours = FaxNumber(caller).readable if caller else config.host
     return Job(
@@ -68,7 +71,7 @@ def of_mail(
                 organisation=recipient.organisation,
                 from_name=asked.sender or mail.from_name,
                 from_address=address,
-                subject=mail.subject,
+                subject=mail.subject if written is None else subject(config, mail.subject, recipient),
                 date=date,
                 reference=reference,
                 contact=config.mail.from_,
@@ -92,7 +95,19 @@ def of_mail(
         body=look.body,
         cut_quotes=look.cut_quotes,
         familiar=familiar,
+        fine=options.fine(recipient),
+        options=tuple(written or ()),
     )
+
+
+def subject(config: Config, text: str, recipient: Recipient) -> str:
+    """A subject as it is printed: without options, and without the number that it is faxed to."""
+    if recipient.written.partition("@")[0].lower() in config.number_in_subject:
+        try:
+            text = number.leading(text)[1]
+        except Refused:
+            return text  # the configuration was another one when the mail came
+    return options.rest(text)
 
 
 def _asked(mail: Headers, recipient: Recipient) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from html import unescape
 from urllib.parse import unquote
 
-from gateway import message
+from gateway import message, opening
 from gateway.errors import BadDocument
 from gateway.pages import archive, kinds, sniff, tnef
 from gateway.pages.manifest import (
@@ -74,18 +74,26 @@ class _Tally:
 
     layout: bool
     familiar: frozenset[str]
+    options: tuple[str, ...] = ()
     inline: set[str] = field(default_factory=set)  #: SHA-256 of pictures inside texts
     seen: dict[str, str] = field(default_factory=dict)  #: SHA-256 of a file: its title
     unpacked: int = 0
 
 
-def judge(mail: message.Message, *, layout: bool = False, familiar: frozenset[str] = frozenset()) -> Judgement:
+def judge(
+    mail: message.Message,
+    *,
+    layout: bool = False,
+    familiar: frozenset[str] = frozenset(),
+    options: tuple[str, ...] = (),
+) -> Judgement:
     """Choose what is printed of a mail. Raises BadDocument with the part's title.
 
     layout    HTML can be laid out; else its words are printed, and the pictures it shows as pages of their own
     familiar  SHA-256 of pictures that stand in most of this sender's mails
+    options   what stands at the beginning of its text and is not printed
     """
-    return _Judge(_Tally(layout, familiar)).mail(mail)
+    return _Judge(_Tally(layout, familiar, options)).mail(mail)
 
 
 def document(content: bytes, content_type: str, title: str) -> Judgement:
@@ -262,6 +270,8 @@ class _Judge:
         if not content.strip() and is_text:  # Exchange appends blank ATT00001.txt by itself
             self.skip(part, "empty")
         elif is_body:
+            if self.tally.options and not self.prefix and not self.has_words:
+                content = opening.without(content, self.tally.options, is_html=part.content_type == "text/html")
             self.body(self.where(part), part.title, part.content_type, content, part.charset)
         else:
             self.file(self.where(part), part.title, part.content_type, part.name, content, part.charset)

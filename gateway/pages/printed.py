@@ -15,25 +15,25 @@ from gateway.pages.assemble import Measure, Print
 from gateway.pages.raster import FaxPage
 
 
-def as_printed(source: Path, out: Path) -> int:
-    """Write `source` (a PDF) to `out` in black and white, 204 by 196 dots an inch.
+def as_printed(source: Path, out: Path, *, fine: bool = True) -> int:
+    """Write `source` (a PDF) to `out` in black and white, 204 by 196 dots an inch, or by 98.
 
     Returns the number of pages. Raises BadDocument.
     """
     writer = PdfWriter()
-    for page in raster.fax_pages(source):
+    for page in raster.fax_pages(source, fine=fine):
         _add(writer, page, wire.mmr(page.bitmap))
     with out.open("wb") as file:
         writer.write(file)
     return len(writer.pages)
 
 
-def as_tiff(source: Path, out: Path) -> int:
-    """The same pages as a TIFF of profile F with MMR. What `as_printed` wrote keeps every dot.
+def as_tiff(source: Path, out: Path, fine: bool = True) -> int:
+    """The same pages as a TIFF of profile F with MMR. What `as_printed` wrote so finely keeps every dot.
 
     Returns the number of pages. Raises BadDocument.
     """
-    bitmaps = [page.bitmap for page in raster.fax_pages(source)]
+    bitmaps = [page.bitmap for page in raster.fax_pages(source, fine=fine)]
     out.write_bytes(wire.profile_f(bitmaps))
     return len(bitmaps)
 

@@ -71,6 +71,7 @@ def status_part(
             ("Reporting-MTA", f"dns; {host}"),
             ("Original-Envelope-Id", printable(submission.envelope.envelope_id)),
             ("Arrival-Date", _date(transmission.accepted_at, zone)),
+            ("Future-Release-Request", printable(submission.envelope.future_release)),
         ]
     )
     result = _result(action, zone, transmission, attempts)

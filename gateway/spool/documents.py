@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -127,20 +128,21 @@ class Documents:
 
     def _put(self, chunks: Iterable[bytes]) -> Document:
         digest, size = hashlib.sha256(), 0
+        temporary = self._incoming / secrets.token_hex(16)
         try:
-            handle, name = tempfile.mkstemp(dir=self._incoming)
-            temporary = Path(name)
             try:
-                with open(handle, "wb", buffering=0) as file:
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with open(handle, "wb", buffering=0):
                     for chunk in chunks:
                         digest.update(chunk)
                         size += len(chunk)
-                        _write_all(file.fileno(), chunk)
-                    os.fsync(file.fileno())
+                        _write_all(handle, chunk)
+                    os.fsync(handle)
                 sha256 = Sha256(digest.hexdigest())
                 self.shelf.put(temporary, sha256)
-            finally:
+            except BaseException:
                 temporary.unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise SpoolUnavailable(f"The fax cannot be stored ({error.strerror or error}).") from error
         return Document(sha256=sha256, size=size)

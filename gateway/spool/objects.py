@@ -75,6 +75,7 @@ class Bucket:
         checked = base64.b64encode(bytes.fromhex(sha256)).decode()
         with _faults(), temporary.open("rb") as file:
             self._client.put_object(Bucket=self._bucket, Key=self._key(sha256), Body=file, ChecksumSHA256=checked)
+        temporary.unlink()
 
     def read(self, sha256: Sha256, size: int = -1) -> bytes:
         if size == 0:

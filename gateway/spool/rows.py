@@ -55,6 +55,8 @@ def account(row: AnyRow) -> Account:
         guid=row.guid,
         settings=Settings(**json.loads(row.settings)),
         prepaid=row.prepaid,
+        dmarc=row.dmarc,
+        bulk=row.bulk,
         digest_hash=row.digest_hash,
     )
 
@@ -72,6 +74,8 @@ def account_values(account: Account) -> dict[str, Any]:
         "guid": account.guid or secrets.token_hex(20),
         "settings": json.dumps(dataclasses.asdict(account.settings)),
         "prepaid": account.prepaid,
+        "dmarc": account.dmarc,
+        "bulk": account.bulk,
         "digest_hash": account.digest_hash,
     }
 

@@ -149,6 +149,8 @@ account = Table(
     Column("settings", Text, nullable=False, server_default="{}"),
     Column("prepaid", Boolean, nullable=False, server_default=false()),
     Column("digest_hash", String, nullable=False, server_default=""),  # for clients that send md5(password)
+    Column("dmarc", Boolean, nullable=False, server_default=false()),
+    Column("bulk", Boolean, nullable=False, server_default=false()),
     Index("ix_account_guid", "guid", unique=True),
 )
 

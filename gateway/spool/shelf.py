@@ -53,7 +53,7 @@ class Shelf(Protocol):
         """Let go of connections."""
 
     def put(self, temporary: Path, sha256: Sha256) -> None:
-        """Keep a file that is on disk; durable when it returns. The file may be moved."""
+        """Keep a file that is on disk; durable when it returns. The file is gone then: moved, or removed."""
 
     def read(self, sha256: Sha256, size: int = -1) -> bytes:
         """The content, or its first `size` bytes."""

@@ -34,6 +34,8 @@ class Call:
     """Nothing is done with it before this time."""
     price: int | None = None
     """Of a page, micro-EUR, for an account that pays in advance; None: nobody pays."""
+    memory: timedelta = MEMORY
+    """How long a repetition of it is known as such."""
     pages: int | None = None
     """How many it certainly has: what they cost is set aside with the acceptance. None: not known before they are made."""
 
@@ -54,14 +56,13 @@ class Accepted:
 
 @together
 def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) -> list[Accepted]:
-    """Store a submission and one transmission for each call. A call that was accepted within 48 h is not repeated.
+    """Store a submission and one transmission for each call. A call that was accepted within its `memory` is not repeated.
 
     Raises NoCredit, and nothing is stored, where the account cannot pay for all pages that are known.
     """
     made = [(submission, [(call.id or TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
-    earlier = _seen(
-        t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
-    )
+    keyed = [(call, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
+    earlier = _seen(t, keyed)
     return [_accepted(t, submission, calls, {**earlier, **_chosen(t, calls)}) for submission, calls in made]
 
 
@@ -98,8 +99,8 @@ def accept_within(t: Transaction, submission: Submission, calls: Sequence[Call],
     A repeated call is answered all the same: it brings none.
     """
     if steps.unfinished(t.db, submission.account, most) + len(calls) > most:
-        wanted = {"wanted": [call.key for call in calls if call.key], "since": t.now - MEMORY}
-        known = {row.key for row in t.db.execute(_KNOWN, wanted)}
+        since = {call.key: t.now - call.memory for call in calls if call.key}
+        known = {row.key for row in t.db.execute(_KNOWN, {"wanted": list(since)}) if row.seen_at >= since[row.key]}
         fresh = [call for call in calls if call.key not in known]
         if fresh and steps.unfinished(t.db, submission.account, most) + len(fresh) > most:
             return None
@@ -117,9 +118,9 @@ def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:
     return tx
 
 
-def forget(t: Transaction) -> int:
+def forget(t: Transaction, memory: timedelta = MEMORY) -> int:
     """Drop what is too old to make a repetition."""
-    return t.db.execute(delete(schema.seen).where(schema.seen.c.seen_at < t.now - MEMORY)).rowcount
+    return t.db.execute(delete(schema.seen).where(schema.seen.c.seen_at < t.now - max(memory, MEMORY))).rowcount
 
 
 class _Earlier(NamedTuple):
@@ -129,30 +130,32 @@ class _Earlier(NamedTuple):
     submission_id: SubmissionId
 
 
-def _seen(t: Transaction, keyed: Sequence[tuple[str, TransmissionId, SubmissionId]]) -> dict[TransmissionId, _Earlier]:
-    """Remember calls by their keys. Of those that were accepted within 48 h: what they were then, and that stays
+def _seen(t: Transaction, keyed: Sequence[tuple[Call, TransmissionId, SubmissionId]]) -> dict[TransmissionId, _Earlier]:
+    """Remember calls by their keys. Of those that were accepted within their memory: what they were then, and that stays
     remembered."""
+    since = {call.key: t.now - call.memory for call, _, _ in keyed}
     # In the order of their keys: two nodes that remember the same ones do not wait for each other in a circle.
     left: list[dict[str, Any]] = [
-        {"key": key, "transmission_id": tx, "submission_id": submission, "seen_at": t.now}
-        for key, tx, submission in sorted(keyed)
+        {"key": call.key, "transmission_id": tx, "submission_id": submission, "seen_at": t.now}
+        for call, tx, submission in sorted(keyed, key=lambda one: (one[0].key, one[1]))
     ]
     earlier = dict[TransmissionId, _Earlier]()
     while left:
         new = t.insert_new(schema.seen, left, own="transmission_id")
         left = [row for row in left if row["transmission_id"] not in new]
-        wanted = {"wanted": [row["key"] for row in left], "since": t.now - MEMORY}
-        known = {row.key: _Earlier(row.transmission_id, row.submission_id) for row in t.at_once.execute(_KNOWN, wanted)}
+        rows = t.at_once.execute(_KNOWN, {"wanted": [row["key"] for row in left]})
+        known = {row.key: _Earlier(row.transmission_id, row.submission_id) for row in rows if row.seen_at >= since[row.key]}
         earlier |= {row["transmission_id"]: known[row["key"]] for row in left if row["key"] in known}
         left = [row for row in left if row["key"] not in known]
         if left:  # Only what has expired: what another node wrote a moment ago counts.
-            t.at_once.execute(_EXPIRED, {**wanted, "wanted": [row["key"] for row in left]})
+            expired = max(since[row["key"]] for row in left)
+            t.at_once.execute(_EXPIRED, {"wanted": [row["key"] for row in left], "since": expired})
     return earlier
 
 
 _since = bindparam("since", type_=schema.Moment)
 _AMONG = schema.among(schema.seen.c.key, "wanted")
-_KNOWN = select(schema.seen).where(_AMONG, schema.seen.c.seen_at >= _since)
+_KNOWN = select(schema.seen).where(_AMONG)
 _EXPIRED = delete(schema.seen).where(_AMONG, schema.seen.c.seen_at < _since)
 
 

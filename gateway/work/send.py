@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from gateway import log, metrics
+from gateway import log, metrics, options
 from gateway.carriers.base import Carrier, Event, Order
 from gateway.errors import (
     BadDocument,
@@ -28,6 +28,7 @@ from gateway.errors import (
 )
 from gateway.fax import Attempt, AttemptId, AttemptState, CoverPage, new_id
 from gateway.fax import TransmissionState as T
+from gateway.pages import job
 from gateway.spool import steps, transmissions
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
@@ -62,9 +63,10 @@ async def send(shop: Workshop, claim: Claim, case: Case) -> None:
 
 async def _as_tiff(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, document: Path) -> None:
     """With the pages in the carrier's form, which is made before anything is written down about an attempt."""
+    fine = options.fine(case.recipients[0]) is not False
     with shop.documents.scratch() as folder:
         try:
-            await shop.fence.run("gateway.pages.printed:as_tiff", document, folder / "fax.tif")
+            await shop.fence.run("gateway.pages.printed:as_tiff", document, folder / "fax.tif", fine)
         except (BadDocument, ConverterUnavailable) as error:
             await prepare.not_made(shop, claim, case, error)
             return
@@ -92,11 +94,12 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         reference=attempt.reference,
         number=case.transmission.number,
         sub_address=case.transmission.sub_address,
+        fine=options.fine(case.recipients[0]),
         caller=case.transmission.caller,
         document=document,
         content_type="image/tiff" if carrier.document == "tiff" else "application/pdf",
         pages=case.transmission.pages,
-        subject=case.submission.subject,
+        subject=_subject(shop, case),
         cover=_cover(case) if carrier.makes_cover else None,
         in_time=lambda: claim.outlives(0),
     )
@@ -123,6 +126,12 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         await _perhaps_sent(shop, claim, carrier, attempt, error)
     else:
         await _taken(shop, claim, attempt, receipt.carrier_ref)
+
+
+def _subject(shop: Workshop, case: Case) -> str:
+    """As a carrier may print it."""
+    is_mail = case.submission.envelope.door in options.DOORS
+    return job.subject(shop.config, case.submission.subject, case.recipients[0]) if is_mail else case.submission.subject
 
 
 async def _taken(shop: Workshop, claim: Claim, attempt: Attempt, carrier_ref: str) -> None:
@@ -221,6 +230,7 @@ async def finish(
         attempt_id=attempt.id,
         sender=case.submission.envelope.sender,
         called=case.transmission.number,
+        tags=[one.tag for one in case.recipients if one.tag],
         carrier=attempt.carrier,
         carrier_ref=attempt.carrier_ref,
         pages=case.transmission.pages,
@@ -228,7 +238,9 @@ async def finish(
         accepted_at=case.transmission.accepted_at,
         opened_at=attempt.opened_at,
         ended_at=now,
+        seconds=ending.seconds,
         outcome=outcome,
+        code=ending.carrier_code,
         text=ending.text,
     )
 

@@ -26,7 +26,7 @@ from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import receive
+from gateway.work import receive, records
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -46,10 +46,12 @@ async def step(shop: Workshop, claim: Claim) -> None:
     case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
     if case is not None and owed.kind != outbox.CONFIRMATION and case.submission.envelope.door in _PROGRAMS:
         await _tell_program(shop, claim, owed, case)
+        records.sent(shop, owed, case, "program")
         return
     mail = await _compose(shop, owed, case)
     if mail is None:
         await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
+        records.sent(shop, owed, case, "nobody")
         return
     try:
         answer = await _send(shop, mail)
@@ -61,6 +63,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     metrics.MAILS.labels(owed.kind, "sent").inc()
     _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
+    records.sent(shop, owed, case, "mail")
     await _record_sent(shop, claim, owed, answer)
 
 
@@ -70,7 +73,10 @@ async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) ->
             return False
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
-    if await shop.store.write(record):
+    whole = await shop.store.write(record)
+    if owed.kind == outbox.RECEIVED and (inbound := await shop.store.read(inbounds.get, owed.about_id)) is not None:
+        records.received(shop, inbound, owed.recipient)
+    if whole:
         await receive.forget(shop, owed.about_id)
 
 

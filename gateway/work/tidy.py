@@ -25,7 +25,7 @@ _FORGETTING = (retention.forget_sent, retention.forget_received, retention.forge
 
 async def tidy(shop: Workshop) -> None:
     """One round."""
-    await shop.store.write(submissions.forget)
+    await shop.store.write(submissions.forget, shop.config.duplicates)
     config, now = shop.config, shop.now()
     for verb in _GIVING_UP:
         await _give_up(shop, verb, now - config.keep_documents)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.desk.identity import Identity
+from gateway.desk.identity import Identity, Roll
 from gateway.errors import ConfigError, NotAdmitted
 from gateway.fax import Account, AccountId, Line
 from gateway.spool import accounts
@@ -239,3 +239,51 @@ async def test_the_lines_of_an_account_stand_in_the_order_they_came_so_that_buyi
     await store.write(accounts.save_line, Line(number="+13105550100", account=office.id, carrier="other"))
     identity.forget()
     assert [line.number for line in await identity.lines()] == ["+14155550100", "+13105550100", "+12125550100"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address"),
+    [
+        ("*@example.com", "ANN@Example.COM"),
+        ("*@bücher.example", "ann@xn--bcher-kva.example"),
+        ("*@xn--bcher-kva.example", "ann@BÜCHER.example"),
+        ("ann@*.example.com", "Ann@hq.example.com"),
+        ("*@[192.0.2.1]", "ann@[192.0.2.1]"),
+    ],
+)
+def test_one_address_in_all_its_spellings_is_one_sender(pattern: str, address: str) -> None:
+    assert Roll.owns(Account(id=AccountId("acc_1"), name="x", senders=(pattern,)), address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann@еxample.com",  # a Cyrillic letter
+        "ann@exam\u212able.com",  # the Kelvin sign, which str.lower() takes for a k
+        "аnn@example.com",
+        "ann@example.com\x00",
+        "ann@example.com ",
+        "a nn@example.com",
+        "ann@example.com.evil.example",
+        "ann@evil.example@example.com",
+        '"ann@example.com"@evil.example',
+        "ann@example。com.evil.example",
+        "ann@",
+        "@example.com",
+        "example.com",
+        "",
+    ],
+)
+def test_what_only_looks_alike_is_nobody(address: str) -> None:
+    account = Account(id=AccountId("acc_1"), name="x", senders=("*@example.com", "*@examkble.com"))
+    assert not Roll.owns(account, address)
+
+
+async def test_only_an_account_that_takes_dmarc_is_found_by_its_author(identity: Identity) -> None:
+    await identity.declare(configured({**ACCOUNT, "senders": ["*@example.com"]}))
+    assert await identity.by_author("ann@example.com") is None
+    await identity.declare(configured({**ACCOUNT, "senders": ["*@example.com"], "dmarc": True, "bulk": True}))
+    found = await identity.by_author("ann@example.com")
+    assert found is not None
+    assert (found.name, found.dmarc, found.bulk) == ("office", True, True)
+    assert await identity.by_author("ann@example.org") is None

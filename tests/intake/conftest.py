@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.intake.smtp import SmtpDoor
-from tests.intake.recorder import NOW, Gateway, Recorder, Start, configured
+from gateway.errors import NotAdmitted
+from gateway.fax import Account
+from gateway.intake import authentication
+from gateway.intake.door import MailDoor
+from tests.intake.recorder import CORP, NOW, Gateway, Recorder, Start, configured
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +46,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 async def start(certificate: tuple[Path, Path]) -> AsyncIterator[Start]:
-    """Starts doors: `await start(tls=True, max_size="100kB")`."""
-    running: list[SmtpDoor] = []
+    """Starts doors: `await start(tls=True, lmtp=["127.0.0.1:0"], max_size="100kB")`."""
+    running: list[MailDoor] = []
 
-    async def begin(*, tls: bool = False, **smtp: Any) -> Gateway:
+    async def begin(*, tls: bool = False, lmtp: tuple[str, ...] = (), **smtp: Any) -> Gateway:
         if tls:
             smtp |= {"tls_cert": str(certificate[0]), "tls_key": str(certificate[1])}
         desk = Recorder()
-        door = SmtpDoor(configured(smtp), identity=desk, desk=desk, now=lambda: NOW)
+        settings = configured(smtp, lmtp={"listen": list(lmtp)})
+        door = MailDoor(settings, identity=desk, throttle=desk, desk=desk, now=lambda: NOW)
         await door.start()
         running.append(door)
         return Gateway(door, desk)
@@ -57,3 +62,21 @@ async def start(certificate: tuple[Path, Path]) -> AsyncIterator[Start]:
     yield begin
     for door in running:
         await door.stop()
+
+
+@pytest.fixture
+def proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sender is who it says: what LMTP hands over is proven by the mail itself, which is not what is tested here."""
+
+    async def account_of(_identity: object, _client: object, sender: str) -> Account:
+        if not sender.endswith("@corp.example"):
+            raise NotAdmitted("This sender may not fax.")
+        return CORP
+
+    monkeypatch.setattr(authentication, "account_of", account_of)
+
+
+@pytest.fixture
+def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
+    """What a client needs that believes the certificate."""
+    return ssl.create_default_context(cafile=certificate[0])

@@ -12,9 +12,9 @@ from gateway import config
 from gateway.carriers.base import Capabilities
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity as RealIdentity
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotAdmitted
 from gateway.fax import Account, AccountId, Envelope, Recipient, SubmissionId
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 
 NOW = dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)
 CORP = Account(
@@ -39,6 +39,7 @@ class Taken:
     specials: tuple[str, ...]
     trace: bytes
     content: bytes
+    not_before: dt.datetime | None = None
 
 
 @dataclass
@@ -50,16 +51,27 @@ class Recorder:
     identity_fault: GatewayError | None = None
     gate: asyncio.Event | None = None
     begun: int = 0
+    full: set[str] = field(default_factory=set)
+    """Numbers that the accept transaction refuses."""
     admission: Admission = field(default_factory=lambda: Admission({"main": Capabilities()}))
 
     async def admit(self, account: Account, recipient: Recipient) -> None:
         self.admission.check(account, recipient, "main")
 
     async def submit(
-        self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
+        self,
+        account: Account,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        *,
+        trace: bytes,
+        content: bytes,
+        not_before: dt.datetime | None = None,
     ) -> SubmissionId:
         await self._work()
-        self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, content))
+        if bad := [recipient for recipient in recipients if recipient.number in self.full]:
+            raise NotAdmitted(f"No more faxes to {bad[0].number} today.", reply="450 4.7.1")
+        self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, content, not_before))
         return SubmissionId(f"sub_{len(self.taken)}")
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
@@ -73,7 +85,7 @@ class Recorder:
         if self.fault:
             raise self.fault
 
-    async def by_password(self, login: str, password: str) -> Account | None:
+    async def by_password(self, client: str, login: str, password: str) -> Account | None:
         if self.identity_fault:
             raise self.identity_fault
         known, account = PASSWORDS.get(login, ("", None))
@@ -84,27 +96,30 @@ class Recorder:
             raise self.identity_fault
         return CORP if client == "127.0.0.1" and self.owns(CORP, sender) else None
 
+    async def by_author(self, sender: str) -> Account | None:
+        return next((account for _, account in PASSWORDS.values() if account.dmarc and self.owns(account, sender)), None)
+
     @staticmethod
-    def owns(account: Account, address: str) -> bool:
-        return RealIdentity.owns(account, address)
+    def owns(account: Account, address: str, *, provably: bool = False) -> bool:
+        return RealIdentity.owns(account, address, provably=provably)
 
 
 @dataclass
 class Gateway:
     """The door and what is behind it."""
 
-    door: SmtpDoor
+    door: MailDoor
     desk: Recorder
 
     @property
     def port(self) -> int:
-        return self.door.addresses[0][1]
+        return self.door.addresses()[0][1]
 
 
 Start = Callable[..., Awaitable[Gateway]]
 
 
-def configured(smtp: dict[str, Any]) -> config.Config:
+def configured(smtp: dict[str, Any], **sections: Any) -> config.Config:
     return config.parse(
         {
             "domain": ["fax.example", "[192.0.2.10]"],
@@ -114,6 +129,7 @@ def configured(smtp: dict[str, Any]) -> config.Config:
             "mail": {"from": "fax@fax.example", "operator": "op@corp.example"},
             "work": {"drain": "2s"},
             "smtp": {"listen": ["127.0.0.1:0"], **smtp},
+            **sections,
         },
         "gateway.toml",
     )

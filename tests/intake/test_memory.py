@@ -11,13 +11,13 @@ from pathlib import Path
 SERVER = """
 import asyncio, resource, sys
 from tests.intake.recorder import NOW, Recorder, configured
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 
 async def main():
     desk = Recorder()
-    door = SmtpDoor(configured({}), identity=desk, desk=desk, now=lambda: NOW)
+    door = MailDoor(configured({}), identity=desk, throttle=desk, desk=desk, now=lambda: NOW)
     await door.start()
-    print(door.addresses[0][1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    print(door.addresses()[0][1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
     while not desk.taken:
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)

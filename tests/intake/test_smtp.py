@@ -15,7 +15,7 @@ import pytest
 
 from gateway import metrics
 from gateway.errors import ConfigError, NotAdmitted, SpoolUnavailable
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 from tests.intake.recorder import CORP, NOW, Gateway, Recorder, Start, configured
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ async def test_smt_13_a_command_line_of_1036_octets_is_taken(start: Start) -> No
 async def test_strangers_are_refused_at_rcpt_and_counted(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     gateway = await start()
     before = refused("5.7.1")
-    with caplog.at_level(logging.INFO, "gateway.intake.smtp"):
+    with caplog.at_level(logging.INFO, "gateway.intake"):
         code, text = await send(gateway, sender="eve@evil.example")
     assert code == 550
     assert text.startswith(b"5.7.1 This sender may not fax from this network")
@@ -382,26 +382,27 @@ async def test_stopping_says_goodbye_to_the_silent_and_waits_for_the_busy(start:
     async with asyncio.timeout(5):
         await stopping
     idle_writer.close()
-    assert gateway.door.addresses == []
+    assert gateway.door.addresses() == []
 
 
 async def test_every_listed_address_is_listened_on(start: Start) -> None:
     gateway = await start(listen=["127.0.0.1:0", "127.0.0.2:0"])
-    assert [host for host, _ in gateway.door.addresses] == ["127.0.0.1", "127.0.0.2"]
-    assert all(port > 0 for _, port in gateway.door.addresses)
+    assert [host for host, _ in gateway.door.addresses()] == ["127.0.0.1", "127.0.0.2"]
+    assert all(port > 0 for _, port in gateway.door.addresses())
 
 
 async def test_a_taken_port_is_a_wrong_configuration(start: Start) -> None:
     gateway = await start()
-    second = SmtpDoor(
+    second = MailDoor(
         configured({"listen": ["127.0.0.1:0", f"127.0.0.1:{gateway.port}"]}),
         identity=Recorder(),
+        throttle=Recorder(),
         desk=Recorder(),
         now=lambda: NOW,
     )
     with pytest.raises(ConfigError, match=r"smtp\.listen: 127\.0\.0\.1:"):
         await second.start()
-    assert second.addresses == []
+    assert second.addresses() == []
 
 
 async def test_smt_09_a_mail_of_100_kilobytes_is_answered_quickly(start: Start) -> None:
@@ -424,7 +425,7 @@ async def test_smt_09_a_mail_of_100_kilobytes_is_answered_quickly(start: Start) 
 
 async def test_a_unix_socket_proves_nothing(start: Start, tmp_path: Path) -> None:
     gateway = await start(listen=[str(tmp_path / "smtp.sock")])
-    assert gateway.door.addresses == []
+    assert gateway.door.addresses() == []
     reader, writer = await asyncio.open_unix_connection(tmp_path / "smtp.sock")
     envelope = b"EHLO x\r\nMAIL FROM:<ann@corp.example>\r\nRCPT TO:<14155550123@fax.example>\r\n"
     writer.write(envelope + b"RCPT TO:<postmaster>\r\nDATA\r\n" + MAIL + b".\r\nQUIT\r\n")
@@ -452,7 +453,7 @@ async def test_strangers_cannot_fill_the_memory_with_mail_to_the_operator(start:
 
     async def used(enough: Callable[[int], bool]) -> None:
         async with asyncio.timeout(5):
-            while not enough(gateway.door.strangers_room.used):
+            while not enough(gateway.door.hall.strangers_room.used):
                 await asyncio.sleep(0.01)
 
     patient = [await stranger(lines) for _ in range(2)]
@@ -467,3 +468,28 @@ async def test_strangers_cannot_fill_the_memory_with_mail_to_the_operator(start:
     writer.close()
     patient.pop()[1].close()  # leaves in the middle
     await used(lambda octets: octets == 0)
+
+
+CLAIM = b"Authentication-Results: gw.fax.example; dmarc=pass header.from=corp.example\r\n"
+
+
+async def test_aut_04_a_field_in_our_name_is_not_in_the_stored_copy(start: Start) -> None:
+    gateway = await start()
+    other = b"Authentication-Results: mx.corp.example; spf=pass\r\n"
+    assert (await send(gateway, other + CLAIM + MAIL))[0] == 250
+    assert (await send(gateway, CLAIM + MAIL, to="postmaster@fax.example"))[0] == 250
+    assert [taken.content for taken in gateway.desk.taken] == [other + MAIL, MAIL]
+
+
+async def test_aut_13_login_envelope_and_author_are_kept_apart(start: Start) -> None:
+    gateway = await start(tls=True)
+
+    def conversation(client: smtplib.SMTP) -> None:
+        client.starttls()
+        client.login("ann", "ann's password")
+        client.sendmail("bill@corp.example", FAX, MAIL)
+
+    await talk(gateway, conversation)
+    (taken,) = gateway.desk.taken
+    assert (taken.envelope.login, taken.envelope.sender) == ("ann", "bill@corp.example")
+    assert taken.content.startswith(b"From: Ann <ann@corp.example>")

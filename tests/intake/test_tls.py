@@ -11,17 +11,12 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError, SpoolUnavailable
-from gateway.intake.smtp import SmtpDoor
+from gateway.intake.door import MailDoor
 from tests.intake.recorder import NOW, ROAD, Recorder, Start, configured
 from tests.intake.test_smtp import FAX, MAIL, raw, talk
 
 ROB = "rob@road.example"
 ROBS = MAIL.replace(b"ann@corp.example", b"rob@road.example")
-
-
-@pytest.fixture
-def trusting(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificate[0])
 
 
 def secure(client: smtplib.SMTP, context: ssl.SSLContext) -> None:
@@ -166,13 +161,17 @@ async def test_a_failed_handshake_ends_one_connection_only(start: Start) -> None
     gateway = await start(tls=True)
     heard = await raw(gateway, b"STARTTLS\r\n", b"this is no handshake\r\n" * 10)
     assert b"220 2.0.0" in heard
+    async with asyncio.timeout(20):
+        while gateway.door.hall.connections:
+            await asyncio.sleep(0.01)
     assert (await raw(gateway, b"QUIT\r\n")).endswith(b"221 2.0.0 Bye\r\n")
 
 
 async def test_sub_02_tls_1_1_is_refused(start: Start, trusting: ssl.SSLContext) -> None:
     gateway = await start(tls=True)
-    assert gateway.door.tls is not None
-    assert gateway.door.tls.minimum_version == ssl.TLSVersion.TLSv1_2
+    context = gateway.door.certificate.context()
+    assert context is not None
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     trusting.maximum_version = ssl.TLSVersion.TLSv1_2
 
     def conversation(client: smtplib.SMTP) -> str | None:
@@ -188,4 +187,4 @@ def test_an_unusable_certificate_stops_the_start(tmp_path: Path, certificate: tu
     for cert, problem in ((tmp_path / "missing.pem", "cannot be read"), (tmp_path / "broken.pem", "cannot be used")):
         settings = configured({"tls_cert": str(cert), "tls_key": str(certificate[1])})
         with pytest.raises(ConfigError, match=problem):
-            SmtpDoor(settings, identity=Recorder(), desk=Recorder(), now=lambda: NOW)
+            MailDoor(settings, identity=Recorder(), throttle=Recorder(), desk=Recorder(), now=lambda: NOW)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs7
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import message
+from gateway import cms, message
 from gateway.errors import BadDocument
 from gateway.pages import parts, sniff, tnef
 from tests.pages import fax_files as make
@@ -309,8 +315,8 @@ def rich(html: str, *pictures: tuple[str, bytes]) -> EmailMessage:
     return mail
 
 
-def laid_out(mail: EmailMessage, **options: frozenset[str]) -> parts.Judgement:
-    return parts.judge(message.parse(mail.as_bytes()), layout=True, **options)
+def laid_out(mail: EmailMessage, *, familiar: frozenset[str] = frozenset()) -> parts.Judgement:
+    return parts.judge(message.parse(mail.as_bytes()), layout=True, familiar=familiar)
 
 
 @pytest.mark.parametrize(
@@ -481,3 +487,74 @@ _WRAPPED = (
     ("all.zip", make.zipped({"a.txt": b"words", "b.txt": b"more " * 100})),
     ("old.eml", make.mail("words", ("application/zip", make.zipped(), "a.zip")).as_bytes()),
 )
+
+
+ENTITY = (
+    b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    b"Gr\xc3\xbc\xc3\x9fe\r\n"
+    b"--a\r\nContent-Type: application/pdf; name=x.pdf\r\n\r\n" + make.pdf("x") + b"\r\n--a--\r\n"
+)
+
+
+def wrapped(der: bytes, kind: str = "signed-data") -> bytes:
+    head = f"Subject: x\r\nContent-Type: application/pkcs7-mime; smime-type={kind}; name=smime.p7m\r\n"
+    return head.encode() + b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(der).replace(b"\n", b"\r\n")
+
+
+def in_der() -> bytes:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Ann")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    unsigned = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    certificate = unsigned.not_valid_before(day).not_valid_after(day + timedelta(days=1)).sign(key, hashes.SHA256())
+    builder = pkcs7.PKCS7SignatureBuilder().set_data(ENTITY).add_signer(certificate, key, hashes.SHA256())
+    return builder.sign(serialization.Encoding.DER, [pkcs7.PKCS7Options.Binary])
+
+
+def in_ber() -> bytes:
+    """With open lengths and the text in pieces, as a program writes it that does not know its length yet."""
+
+    def opened(tag: int, *inside: bytes) -> bytes:
+        return bytes([tag, 0x80]) + b"".join(inside) + b"\0\0"
+
+    pieces = [b"\x04\x82" + len(piece).to_bytes(2) + piece for piece in (ENTITY[:300], ENTITY[300:])]
+    data = bytes.fromhex("06092a864886f70d010701")
+    content = opened(0x30, data, opened(0xA0, opened(0x24, *pieces)))
+    return opened(0x30, cms.SIGNED, opened(0xA0, opened(0x30, b"\x02\x01\x01", b"\x31\x00", content, b"\x31\x00")))
+
+
+@pytest.mark.parametrize("made", [in_der, in_ber])
+def test_cnt_08_a_mail_inside_its_signature_is_taken_out_and_printed(made: Callable[[], bytes]) -> None:
+    judged = judge(wrapped(made()))
+    assert [part.kind for part in judged.chosen] == ["text", "pdf"]
+    assert "Grüße".encode() in judged.chosen[0].content
+    assert judged.chosen[0].is_body
+
+
+@pytest.mark.parametrize(
+    "der",
+    [
+        in_der()[:200],
+        in_der()[:-1500],
+        in_ber()[:60],
+        in_ber().replace(b"\x24\x80", b"\x30\x80"),
+        b"\x30\x80" * 1000,
+        b"\x30\x84\xff\xff\xff\xff" + cms.SIGNED,
+        b"",
+        b"\x30",
+    ],
+)
+def test_cnt_01_a_broken_signature_with_the_text_inside_is_refused_by_name(der: bytes) -> None:
+    error = refused(wrapped(der))
+    assert error.reply.startswith("554 5.6")
+    assert "smime.p7m" in error.text
+
+
+def test_cnt_09_what_is_encrypted_is_refused_whatever_it_says_it_is() -> None:
+    assert refused(wrapped(in_der().replace(cms.SIGNED, cms.SIGNED[:-1] + b"\x03"))).reply.startswith("554 5.6")
+    assert refused(wrapped(b"\x30\x03\x02\x01\x01", "enveloped-data")).reply == "554 5.7.5"
+
+
+@given(st.binary(max_size=80))
+def test_any_octets_are_read_without_harm(data: bytes) -> None:
+    found = cms.signed_content(data)
+    assert found is None or found in data or len(found) < len(data)

@@ -92,6 +92,17 @@ class AcceptConformance:
         clock.forward(10)
         assert len((await values.accept(store, values.call(key="k"))).transmissions) == 1
 
+    async def test_que_07_how_long_a_mail_is_remembered_is_each_call_s_own(self, store: Store, clock: Clock) -> None:
+        short, long = (replace(values.call(key=key), memory=timedelta(hours=hours)) for key, hours in (("s", 1), ("l", 100)))
+        first = await values.accept(store, short, long)
+        clock.forward(99 * 3600)
+        await store.write(submissions.forget, timedelta(hours=100))
+        again, both = await asyncio.gather(values.accept(store, long), values.accept(store, short, long))
+        assert again.repeated == (first.calls[1],)
+        assert (both.repeated, len(both.transmissions)) == ((first.calls[1],), 1)
+        clock.forward(2 * 3600)
+        assert len((await values.accept(store, short, long)).transmissions) == 2
+
     async def test_que_07_a_partial_repetition_makes_only_what_is_new(self, store: Store) -> None:
         first = await values.accept(store, values.call(key="a"))
         second = await values.accept(store, values.call(key="a"), values.call("+14155550124", "b"))

@@ -1,0 +1,1 @@
+"""Fuzzing led by coverage: `python -m tests.fuzz address|dialogue|mail [-runs=N] [FOLDER]`."""
