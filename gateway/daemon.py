@@ -32,8 +32,10 @@ from gateway.control import Control
 from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
+from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
+from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
@@ -52,6 +54,7 @@ from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
+from gateway.web.approval import ApprovalPage
 from gateway.web.callbacks import Callbacks
 from gateway.web.hellofax_api import HelloFaxApi
 from gateway.web.notify import Notifier
@@ -91,6 +94,7 @@ class Service:
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
+        self.limits = Limits(config, Prices(config))
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.smtp = SmtpDoor(config, identity=self.identity, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
@@ -189,7 +193,17 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
-        routes = [*callbacks.routes(), *site.routes()]
+        approval = ApprovalPage(
+            store=self.store,
+            documents=self.documents,
+            identity=self.identity,
+            limits=self.limits,
+            links=self._links(),
+            templates=self.templates,
+            name=self.config.domain[0],
+            zone=self.config.zone,
+        )
+        routes = [*callbacks.routes(), *site.routes(), *approval.routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
@@ -208,6 +222,9 @@ class Service:
         self._stops.append(self.web.stop)
         if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
             await self._start_pamfax(pamfax, self.config.door.pamfax)
+
+    def _links(self) -> Links:
+        return Links(spool_key(self.config.spool), self.config.public_url)
 
     async def _pamfax(self) -> PamFaxApi:
         """The door, and the applications that may call it."""
@@ -266,6 +283,8 @@ class Service:
             store=self.store,
             documents=self.documents,
             identity=self.identity,
+            limits=self.limits,
+            links=self._links(),
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
@@ -359,6 +378,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         identity=identity,
         admission=Admission(capabilities_of(config)),
         prices=Prices(config),
+        limits=Limits(config, Prices(config)),
         default_carrier=next(iter(config.carrier)),
     )
 

@@ -18,6 +18,7 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  ├─ CallbackNotTaken        a program that we call did not answer 200
     │  ├─ ConverterUnavailable    child process died, out of space
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
+    │  │  └─ OverLimit               the account's limits let it pass later
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
     │  └─ CarrierUncertain        time-out or broken reply after the request left
@@ -173,6 +174,12 @@ class ConverterUnavailable(Unavailable):
 
 class TooMany(Unavailable):
     """This is too much at once: wait."""
+
+
+class OverLimit(TooMany):
+    """The limit of this account is reached for now."""
+
+    reply = "450 4.7.0"
 
 
 class SpoolUnavailable(Unavailable):

@@ -254,6 +254,8 @@ _steering("retry", "Dial a deferred fax now; send a failed or cancelled one agai
 _steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
 _steering("hold", "Keep a fax back until it is released.")
 _steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")
+_steering("approve", "Agree to a fax that must be approved: it is sent.")
+_steering("reject", "Do not agree to it: it is not sent, and its sender is told.")
 
 
 @click.command("explain")

@@ -18,7 +18,9 @@ from types import MappingProxyType
 
 from gateway import log, message, metrics
 from gateway.desk.admission import Admission
+from gateway.desk.blocks import Blocks
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
 from gateway.errors import NoCredit, NotAdmitted, TooMany
 from gateway.fax import (
@@ -36,7 +38,7 @@ from gateway.fax import (
 )
 from gateway.message import Headers
 from gateway.number import FaxNumber
-from gateway.spool import inbounds, ledger, outbox, submissions
+from gateway.spool import inbounds, ledger, outbox, submissions, usage
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -59,10 +61,12 @@ class Desk:
         identity: Identity,
         admission: Admission,
         prices: Prices,
+        limits: Limits,
         default_carrier: str,
     ) -> None:
+        self.blocks = Blocks(store)
         self._store, self._documents = store, documents
-        self._identity, self._admission, self._prices = identity, admission, prices
+        self._identity, self._admission, self._prices, self._limits = identity, admission, prices, limits
         self._default_carrier = default_carrier
 
     async def route(self, account: AccountId) -> tuple[str, str]:
@@ -72,10 +76,15 @@ class Desk:
                 return line.carrier, line.number
         return self._default_carrier, ""
 
-    async def admit(self, account: Account, recipient: Recipient) -> None:
-        """May this account fax this number now? Raises Refused or Unavailable with the reply and the reason."""
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
+        """May this account fax this number now, beside `earlier` ones of the same mail? Raises Refused or Unavailable with the
+        reply and the reason."""
         carrier, _ = await self.route(account.id)
-        self._admission.check(account, recipient, carrier)
+        await self._check(account, [recipient], carrier)
+        now = self._store.now()
+        if first := self._limits.first(account, recipient.number, now, earlier):
+            used = await self._store.read(usage.used, [allowance.key for allowance, _ in first])
+            self._limits.check(first, used, now)
         if (price := self._price(account, recipient.number)) is None:
             return
         if (credit := await self._store.read(ledger.of, account.id)).available < price:
@@ -84,16 +93,16 @@ class Desk:
     async def submit(
         self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
     ) -> SubmissionId:
-        """Accept one mail. Durable when it returns. Raises Refused, SpoolUnavailable."""
+        """Accept one mail. Durable when it returns. Raises Refused, OverLimit, SpoolUnavailable."""
         carrier, caller = await self.route(account.id)
-        for recipient in recipients:
-            self._admission.check(account, recipient, carrier)
+        await self._check(account, recipients, carrier)
         # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
         document, content_hash = await asyncio.gather(
             self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content)
         )
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
+        counted = self._limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
@@ -101,6 +110,7 @@ class Desk:
                 caller=caller,
                 key=_key(submission, number, sub_address),
                 price=self._price(account, number),
+                counted=counted,
             )
             for (number, sub_address), group in _calls(recipients).items()
         ]
@@ -140,12 +150,11 @@ class Desk:
             if line is None:
                 raise NotAdmitted(f"{caller} is not one of this account's lines.")
             carrier = line.carrier
-        for recipient in recipients:
-            self._admission.check(account, recipient, carrier)
+        await self._check(account, recipients, carrier)
         document, content_hash = await asyncio.gather(self._documents.put(mail), asyncio.to_thread(message.content_hash, mail))
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
         submission = replace(submission, cover=cover, redial=account.settings.redial)
-        grouped = _calls(recipients)
+        grouped, counted = _calls(recipients), self._limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
@@ -156,6 +165,7 @@ class Desk:
                 pages=pages,
                 id=ids.get(number),
                 not_before=not_before,
+                counted=counted,
             )
             for (number, sub_address), group in grouped.items()
         ]
@@ -168,6 +178,12 @@ class Desk:
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    async def _check(self, account: Account, recipients: Sequence[Recipient], carrier: str) -> None:
+        """Whether an account may ever fax these numbers. Raises Refused, Unavailable."""
+        for recipient in recipients:
+            self._admission.check(account, recipient, carrier)
+            await self.blocks.check(account, recipient.number)
 
     def _price(self, account: Account, called: str) -> int | None:
         """Of a page, micro-EUR; None where the account does not pay in advance."""

@@ -24,7 +24,7 @@ _SHORT = 16 * 1024  # octets of header block that are read on the spot
 class Desk(Protocol):
     """What is asked of `desk.submit`."""
 
-    async def admit(self, account: Account, recipient: Recipient) -> None: ...
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None: ...
 
     async def submit(
         self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes
@@ -60,7 +60,7 @@ class Reception:
             return found
         if transaction.account is None:
             transaction.account = await authentication.account_of(self._identity, client, transaction.sender)
-        await self._desk.admit(transaction.account, found)
+        await self._desk.admit(transaction.account, found, len(transaction.recipients))
         return found
 
     async def mail(self, envelope: Envelope, client: Client, transaction: Transaction, content: bytes) -> str:
