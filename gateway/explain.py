@@ -9,7 +9,7 @@ import email.parser
 import email.policy
 import email.utils
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,20 +56,38 @@ def _recipient(
 ) -> tuple[Recipient, Json]:
     """The recipient, with the number "" where there is none, and what is said about it."""
     found = Recipient(written=written, number="")
-    told: Json = {"written": written, "number": "", "faxed": False, "reply": "", "reason": ""}
+    told: Json = {"written": written, "number": "", "sub_address": "", "faxed": False, "reply": "", "reason": ""}
     try:
         path = written if "@" in written else f"{written}@{config.domain[0]}"
         parsed = address.parse(path, domains=config.domain, region=config.region, staffed=(config.mail.from_.lower(),))
         if not isinstance(parsed, Recipient):
             return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
         found = parsed
-        told["number"] = found.number
+        told |= {"number": found.number, "sub_address": found.sub_address}
         if account is None:
             raise NotAdmitted(f"No account lists the sender “{author}”.")
         admission.check(account, found, next(iter(config.carrier)))
     except Refused as error:
         return found, told | _refusal(error)
     return found, told | {"faxed": True}
+
+
+def judge(verdict: Json, ask: Callable[..., Json]) -> None:
+    """Put into a verdict what the desk says now: the do-not-fax list, limits, credit, and who must agree.
+
+    ask  the desk's judgement on `account`, `number`, `sub_address`, `pages` and how many faxes of the mail come `earlier`
+    """
+    earlier = 0
+    for told in verdict["recipients"]:
+        told |= {"approval": "", "approver": ""}
+        if not told["faxed"]:
+            continue
+        sub_address = told["sub_address"]
+        more = {"number": told["number"], "sub_address": sub_address, "pages": verdict["pages"], "earlier": earlier}
+        told |= ask(account=verdict["account"], **more)
+        told["faxed"] = not told["reply"]
+        earlier += told["faxed"]
+    verdict["faxed"] = verdict["faxed"] and all(told["faxed"] for told in verdict["recipients"])
 
 
 def _screened(headers: Headers, account: Account | None) -> Json:

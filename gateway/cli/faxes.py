@@ -169,12 +169,23 @@ def _print_sent(told: Json, settings: Config) -> None:
         ("reason", tx["reason"]),
         ("pages", f"{tx['pages_sent']} of {tx['pages']} confirmed" if tx["pages"] else "not made yet"),
         ("line", " ".join(filter(None, (tx["carrier"], tx["caller"])))),
+        ("approval", _approval(told["approval"], settings)),
         ("next", local(tx["due_at"], settings)),
     ]
     _print_facts(facts)
     for part in json.loads(tx["manifest"] or "[]"):
         pages = _pages(part)
         screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
+
+
+def _approval(approval: Json | None, settings: Config) -> str:
+    """Who was to agree to a fax, and what came of it; "" = nobody."""
+    if approval is None:
+        return ""
+    asked = f"{approval['reason']}; asked of {approval['approver']}"
+    if not approval["decided_at"]:
+        return f"{asked}, waits"
+    return f"{asked}; {approval['verdict']} {local(approval['decided_at'], settings)}: {approval['words']}"
 
 
 def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
@@ -270,6 +281,7 @@ def explain_command(mail: Path, to: tuple[str, ...], sender: str, file: Path, as
     settings = config.load(file)
     accounts = ask(settings, {"verb": "accounts"})
     verdict = _wait(explain.explain(settings, mail.read_bytes(), to=to, sender=sender, accounts=accounts))
+    explain.judge(verdict, lambda **more: ask(settings, {"verb": "judge", **more}))
     if as_json:
         click.echo(json.dumps(verdict, indent=2, ensure_ascii=False))
     else:
@@ -297,6 +309,8 @@ def _print_verdict(verdict: Json) -> None:
         screen.print(f"[bold]{one['number'] or one['written']}[/]  {mark}")
         if not one["faxed"]:
             screen.print(f"  {one['reply']} {one['reason']}", markup=False)
+        elif one["approval"]:
+            screen.print(f"  after {one['approver']} has approved it: {one['approval']}", markup=False)
     if verdict["reason"]:
         screen.print(f"{verdict['reply']} {verdict['reason']}", markup=False)
     if verdict["pages"]:

@@ -22,7 +22,7 @@ from gateway.desk.blocks import Blocks
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
-from gateway.errors import NoCredit, NotAdmitted, TooMany
+from gateway.errors import NoCredit, NotAdmitted, Refused, TooMany, Unavailable
 from gateway.fax import (
     Account,
     AccountId,
@@ -39,6 +39,7 @@ from gateway.fax import (
 from gateway.message import Headers
 from gateway.number import FaxNumber
 from gateway.spool import inbounds, ledger, outbox, submissions, usage
+from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -89,6 +90,16 @@ class Desk:
             return
         if (credit := await self._store.read(ledger.of, account.id)).available < price:
             raise NoCredit(f"A page to this number costs {eur(price)}; this account has {eur(credit.available)} left.")
+
+    async def toll(self, account: Account, called: str, pages: int) -> Toll:
+        """What would stand between the pages of a fax and its hand-over now; nothing is counted."""
+        toll = self._limits.toll(account, called, pages, now := self._store.now())
+        used = await self._store.read(usage.used, [allowance.key for allowance, _ in toll.counts])
+        try:
+            self._limits.check(toll.counts, used, now)
+        except (Refused, Unavailable) as error:
+            return replace(toll, refused=toll.refused or error.text)
+        return toll
 
     async def submit(
         self, account: Account, envelope: Envelope, recipients: Sequence[Recipient], *, trace: bytes, content: bytes

@@ -65,7 +65,7 @@ def _unmoved(t: Transaction, claim: Claim, case: Case) -> None:
 
 
 async def _approval_verb(shop: Workshop, case: Case, wish: Wish) -> str:
-    """Whether the wish is that the fax be approved or rejected, "" = neither. To release one that waits for that approves it."""
+    """Whether the wish is that a fax be approved or rejected, "" = neither. To release one that waits for that approves it."""
     if wish.verb in VERBS:
         return wish.verb
     decides = {"": APPROVE, "retry": APPROVE, "fail": REJECT}.get(wish.choice, "") if wish.verb == "release" else ""
