@@ -46,9 +46,9 @@ class Limits:
         """What one more fax of an account is counted in."""
         return tuple(one for unit, one in self._allowances(account, now) if unit == "faxes")
 
-    def first(self, account: Account, called: str, now: datetime, earlier: int) -> list[Count]:
-        """What must be left of what before a fax is accepted: itself, beside `earlier` ones of the same mail, and one page."""
-        least = {"faxes": earlier + 1, "pages": 1, "money": self._price(called)}
+    def first(self, account: Account, called: str, now: datetime) -> list[Count]:
+        """What must be left of what before a fax is accepted: itself, and one page."""
+        least = {"faxes": 1, "pages": 1, "money": self._price(called)}
         return [(one, least[unit]) for unit, one in self._allowances(account, now)]
 
     def check(self, counts: Sequence[Count], used: Mapping[str, int], now: datetime) -> None:

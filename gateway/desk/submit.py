@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -83,8 +84,9 @@ class Desk:
         carrier, _ = await self.route(account.id)
         await self._check(account, [recipient], carrier)
         now = self._store.now()
-        if first := self._limits.first(account, recipient.number, now, earlier):
-            used = await self._store.read(usage.used, [allowance.key for allowance, _ in first])
+        if first := self._limits.first(account, recipient.number, now):
+            used = Counter(await self._store.read(usage.used, [allowance.key for allowance, _ in first]))
+            used.update({allowance.key: earlier for allowance in self._limits.faxes(account, now)})
             self._limits.check(first, used, now)
         if (price := self._price(account, recipient.number)) is None:
             return
