@@ -168,7 +168,7 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 def reason_of(transmission: Transmission, outcome: Outcome) -> str:
     """The reason as the sender may read it."""
     if waits_for_approval(transmission):
-        return plain(transmission.reason.removeprefix(f"{APPROVAL}: "))
+        return plain(f"Why: {transmission.reason.removeprefix(f'{APPROVAL}: ')}")
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
     return "" if hidden else plain(transmission.reason)
 
