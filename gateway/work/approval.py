@@ -46,7 +46,7 @@ async def decide(shop: Workshop, case: Case, verb: str, by: str) -> tuple[Move |
 
 async def wait_on(shop: Workshop, claim: Claim, case: Case) -> None:
     """A held fax waits on, unless the time in which it could be approved is over."""
-    until = case.transmission.due_at
+    until = case.transmission.due_at if await waits(shop, case) else None
     if until is None or until > shop.now():
         await shop.store.write(steps.put_back, claim, kind=transmissions.HELD, due_at=until or schema.PARKED)
     else:
