@@ -193,17 +193,7 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
-        approval = ApprovalPage(
-            store=self.store,
-            documents=self.documents,
-            identity=self.identity,
-            limits=self.limits,
-            links=self._links(),
-            templates=self.templates,
-            name=self.config.domain[0],
-            zone=self.config.zone,
-        )
-        routes = [*callbacks.routes(), *site.routes(), *approval.routes()]
+        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
@@ -222,6 +212,18 @@ class Service:
         self._stops.append(self.web.stop)
         if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
             await self._start_pamfax(pamfax, self.config.door.pamfax)
+
+    def _approval_page(self) -> ApprovalPage:
+        return ApprovalPage(
+            store=self.store,
+            documents=self.documents,
+            identity=self.identity,
+            limits=self.limits,
+            links=self._links(),
+            templates=self.templates,
+            name=self.config.domain[0],
+            zone=self.config.zone,
+        )
 
     def _links(self) -> Links:
         return Links(spool_key(self.config.spool), self.config.public_url)

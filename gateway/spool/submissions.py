@@ -67,7 +67,10 @@ def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) 
     earlier = _seen(
         t, [(call.key, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
     )
-    return [_accepted(t, submission, calls, {**earlier, **_chosen(t, calls)}) for submission, calls in made]
+    before = [{**earlier, **_chosen(t, calls)} for _, calls in made]
+    # Counted for all at once: two nodes then take the windows of all accounts in one order.
+    _count(t, [call for (_, calls), known in zip(made, before, strict=True) for tx, call in calls if tx not in known])
+    return [_accepted(t, submission, calls, known) for (submission, calls), known in zip(made, before, strict=True)]
 
 
 def _chosen(t: Transaction, calls: Sequence[tuple[TransmissionId, Call]]) -> dict[TransmissionId, _Earlier]:
@@ -91,7 +94,6 @@ def _accepted(
     every = tuple(earlier[tx].transmission_id if tx in earlier else tx for tx, _ in calls)
     if not fresh:
         return Accepted(submission=before[0].submission_id, transmissions=(), repeated=repeated, calls=every)
-    _count(t, [call for _, call in fresh])
     _insert_calls(t, submission, fresh, first=1)
     t.add(schema.submission, rows.submission_values(submission))
     new = tuple(tx for tx, _ in fresh)
