@@ -67,7 +67,7 @@ class Limits:
         refused = ""
         if limits.pages_per_fax is not None and pages > limits.pages_per_fax:
             most = counted(limits.pages_per_fax)
-            refused = f"It has {counted(pages)}; one fax of this account may have at most {most}."
+            refused = f"It has {counted(pages)}; one fax of this account may have at most {most}. Send it in parts."
         approval = self._config.approval_of(account.name)
         if approval is None:
             return Toll(counts=counts, refused=refused)
@@ -109,7 +109,7 @@ class Limits:
         begin, ends_at = window(now, period, self._zone)
         text = (
             f"This account may fax {eur(most) + ' worth' if unit == 'money' else f'{most} {unit}'} in one {period}, and there "
-            f"is not enough left; the next {period} begins {moment(ends_at, self._zone)}."
+            f"is not enough left; send it again after {moment(ends_at, self._zone)}, when the next {period} begins."
         )
         key = f"{account.id} {unit} {period} {begin:%Y-%m-%dT%H}"
         return Allowance(key=key, most=most, ends_at=ends_at, text=text, for_good=period == "month")

@@ -42,6 +42,8 @@ SHORT: Mapping[Outcome, str] = {
 _AT_THE_END = {
     Outcome.NO_CREDIT: "The service could not place the call, and nothing was sent. Send the fax again later.",
 }
+#: Where not a carrier but the account's own limits, or its approver, said so: what to do is beside it.
+_STOPPED_HERE = "Nothing was sent. Why, and what you can do:"
 _CANCELLED_IN_THE_CALL = "The fax was cancelled while it was being sent. Ask the receiver which pages arrived."
 _HELD = "A person has to look at it first, and the operator has been told. You need not do anything; another mail follows."
 _HELD_UNKNOWN = (
@@ -158,6 +160,8 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
         return Outcome.DELIVERED
     if transmission.state is TransmissionState.CANCELLED:
         return Outcome.CANCELLED
+    if waits_for_approval(transmission):
+        return Outcome.NOT_AUTHORISED
     if transmission.outcome is Outcome.GAVE_UP:
         reasons = [a.outcome for a in attempts if a.outcome and TRAITS[a.outcome].kind is Kind.TEMPORARY]
         return reasons[-1] if reasons else Outcome.GAVE_UP
@@ -289,6 +293,8 @@ def _sentence(transmission: Transmission, outcome: Outcome) -> str:
         return _HELD_FOR_APPROVAL
     if transmission.state is TransmissionState.HELD:
         return _HELD_UNKNOWN if outcome is Outcome.UNKNOWN else _HELD
+    if outcome is Outcome.NOT_AUTHORISED and transmission.reason and not transmission.attempts:
+        return _STOPPED_HERE
     if outcome is Outcome.CANCELLED and transmission.pages_sent:
         return _CANCELLED_IN_THE_CALL
     return _AT_THE_END.get(outcome, TRAITS[outcome].sentence)

@@ -85,7 +85,7 @@ def prepared(
 
 
 def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, why: str) -> None:
-    held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", due_at=t.now + toll.wait)
+    held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", status="4.7.1", due_at=t.now + toll.wait)
     _settle(t, claim, transmission, held)
     approvals.ask(t, transmission.id, toll.approver, why)
     outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)

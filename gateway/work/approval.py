@@ -37,7 +37,7 @@ async def decide(shop: Workshop, case: Case, verb: str, by: str) -> tuple[Move |
     if case.transmission.state is not T.HELD or found is None or found.decided_at is not None:
         return None, f"it is decided already: {found.words}" if found and found.words else "it does not wait to be approved"
     if verb == REJECT:
-        rejected = _rejected(f"Not approved by {by}.")
+        rejected = _rejected(f"Not approved by {by}. Ask there before you send it again.")
         return lambda t, claim: transmissions.settle(t, claim, rejected), "rejected: it is not sent, and its sender is told"
     following = Next(state=T.READY, reason=f"Approved by {by}.")
     counts = (await toll(shop, case, case.transmission.pages)).counts
@@ -50,7 +50,9 @@ async def wait_on(shop: Workshop, claim: Claim, case: Case) -> None:
     if until is None or until > shop.now():
         await shop.store.write(steps.put_back, claim, kind=transmissions.HELD, due_at=until or schema.PARKED)
     else:
-        await shop.store.write(transmissions.settle, claim, _rejected("Nobody approved it in time."))
+        await shop.store.write(
+            transmissions.settle, claim, _rejected("Nobody approved it in time. Ask for it to be approved, and send it again.")
+        )
 
 
 def _rejected(reason: str) -> Next:

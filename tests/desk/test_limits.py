@@ -135,7 +135,7 @@ def test_what_must_be_approved(approval: dict[str, Any], number: str, pages: int
 
 def test_too_many_pages_for_one_fax() -> None:
     toll = limits(pages_per_fax=3, pages_per_hour=9).toll(OFFICE, NUMBER, 4, at("2026-11-22 10:00"))
-    assert toll.refused == "It has 4 pages; one fax of this account may have at most 3 pages."
+    assert toll.refused == "It has 4 pages; one fax of this account may have at most 3 pages. Send it in parts."
     assert toll.approver == ""
     assert [(one.most, amount) for one, amount in toll.counts] == [(9, 4)]
 

@@ -133,6 +133,24 @@ def test_who_is_asked_gets_the_facts_and_opening_the_link_decides_nothing(house:
     assert house.calls(number) == []
 
 
+def test_dsn_who_asks_for_news_of_delays_gets_a_notification(house: House) -> None:
+    number = fresh()
+    mail = letter(files=[("contract.pdf", "application/pdf", THREE)])
+    with house.smtp() as client:
+        options = ["NOTIFY=DELAY,FAILURE"]
+        assert client.sendmail("ann@example.com", f"{number}@fax.example.com", mail.as_bytes(), [], options) == {}
+    (told,) = house.reports(mail)
+    (status,) = [part for part in told.mail.walk() if part.get_content_type() == "message/delivery-status"]
+    fields = status.as_string()
+    assert "Action: delayed" in fields
+    assert "Status: 4.7.1" in fields
+    assert "4 pages, more than 3" in fields
+    house.cli("reject", house.fax(number, "held")["id"])
+    last = house.reports(mail, 2)[-1].mail.as_string()
+    assert "Action: failed" in last
+    assert "Status: 5.7.1" in last
+
+
 def test_a_click_on_the_button_sends_it_once_and_a_second_one_says_so(house: House) -> None:
     number = fresh()
     sent(house, number)
@@ -155,11 +173,11 @@ def test_a_rejected_fax_is_not_sent_and_its_sender_is_told(house: House) -> None
     mail = letter(files=[("contract.pdf", "application/pdf", THREE)])
     house.send(mail, number)
     url = links(asked(house, number))["reject"]
-    assert f"Not approved by {BOSS}." in page(url, "POST").words
+    assert f"Not approved by {BOSS}. Ask there before you send it again." in page(url, "POST").words
     fax = house.fax(number)
     assert (fax["state"], fax["outcome"]) == ("failed", "not_authorised")
     last = house.reports(mail, 2)[-1]
-    assert f"Not approved by {BOSS}." in last.flat
+    assert f"Not approved by {BOSS}. Ask there before you send it again." in last.flat
     assert house.calls(number) == []
 
 

@@ -49,9 +49,23 @@ async def of(house: House, fax: TransmissionId) -> tuple[Case, Approval]:
     ("verb", "choice", "state", "outcome", "verdict", "words"),
     [
         ("approve", "", T.READY, None, "approved", f"Approved by {BOSS}."),
-        ("reject", "", T.FAILED, Outcome.NOT_AUTHORISED, "rejected", f"Not approved by {BOSS}."),
+        (
+            "reject",
+            "",
+            T.FAILED,
+            Outcome.NOT_AUTHORISED,
+            "rejected",
+            f"Not approved by {BOSS}. Ask there before you send it again.",
+        ),
         ("release", "", T.READY, None, "approved", f"Approved by {BOSS}."),
-        ("release", "fail", T.FAILED, Outcome.NOT_AUTHORISED, "rejected", f"Not approved by {BOSS}."),
+        (
+            "release",
+            "fail",
+            T.FAILED,
+            Outcome.NOT_AUTHORISED,
+            "rejected",
+            f"Not approved by {BOSS}. Ask there before you send it again.",
+        ),
         ("cancel", "", T.CANCELLED, Outcome.CANCELLED, "cancelled", f"Cancelled by {BOSS}."),
     ],
 )
@@ -97,7 +111,10 @@ async def test_undecided_in_time_is_rejected_and_an_early_look_changes_nothing(h
     assert await looked(house) == 1
     case, approval = await of(house, fax)
     assert (case.transmission.state, case.transmission.outcome) == (T.FAILED, Outcome.NOT_AUTHORISED)
-    assert (approval.verdict, approval.words) == ("rejected", "Nobody approved it in time.")
+    assert (approval.verdict, approval.words) == (
+        "rejected",
+        "Nobody approved it in time. Ask for it to be approved, and send it again.",
+    )
     assert await house.owed("result", fax) == 1
 
 
