@@ -32,9 +32,11 @@ from gateway.listeners import Lmtp, Smtp
 from gateway.sections import (
     S3,
     AccountSection,
+    ApprovalSection,
     Dns,
     Doors,
     Http,
+    LimitSection,
     LineSection,
     MailOut,
     Pages,
@@ -97,6 +99,8 @@ class Config(Section):
     pages: Pages = Pages()
     work: Work = Work()
     s3: S3 = S3()
+    limits: LimitSection = LimitSection()
+    """How much an account may fax that says nothing else."""
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
     carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
@@ -178,6 +182,15 @@ class Config(Section):
         """The time zone of the account of this name."""
         return ZoneInfo(self.presentation(account).zone or self.zone)
 
+    def limits_of(self, account: str) -> LimitSection:
+        """How much the account of this name may fax."""
+        own = next((section.limits for section in self.account if section.name == account), LimitSection())
+        return self.limits.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def approval_of(self, account: str) -> ApprovalSection | None:
+        """Which faxes of the account of this name somebody must agree to."""
+        return next((section.approval for section in self.account if section.name == account), None)
+
     def ocr(self, line: str) -> str:
         """The languages in which faxes to this number (E.164) are read; "" for not at all."""
         return next((section.ocr for section in self.line if section.number == line), "")
@@ -245,6 +258,7 @@ def _check_references(config: Config) -> None:
         raise ConfigError(config.file, "line", "two lines have the same number")
     _check_mailboxes(config)
     _check_prices(config)
+    _check_limits(config)
     for name, section in config.carrier.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
@@ -261,6 +275,7 @@ def _check_references(config: Config) -> None:
 def _check_mailboxes(config: Config) -> None:
     """Mail for people must not come back to where it is faxed."""
     addresses = [("mail.operator", config.mail.operator)]
+    addresses += [(f"account[{n}].approval.by", one.approval.by) for n, one in enumerate(config.account, 1) if one.approval]
     addresses += [(f"line[{n}].mailbox", mailbox) for n, line in enumerate(config.line, 1) for mailbox in line.mailbox]
     for key, mailbox in addresses:
         if mailbox.rpartition("@")[2].lower() in config.domain:
@@ -277,6 +292,27 @@ def _check_prices(config: Config) -> None:
         raise ConfigError(config.file, "prices", f"{twice[0]} is in two zones")
     if any(rate == 0 for rate in config.currencies.values()) or "EUR" in config.currencies:
         raise ConfigError(config.file, "currencies", "a rate is more than 0, and EUR needs none")
+
+
+def _check_limits(config: Config) -> None:
+    """Money is limited where it is known what a page costs; who must agree can be asked, and about something."""
+    priced = "prices" in config.model_fields_set
+    sections = [("limits", config.limits), *((f"account[{n}].limits", one.limits) for n, one in enumerate(config.account, 1))]
+    for key, limits in sections:
+        for name in ("money_per_day", "money_per_month"):
+            if getattr(limits, name) is not None and not priced:
+                raise ConfigError(config.file, f"{key}.{name}", "needs [prices]: what a page costs")
+    for n, account in enumerate(config.account, 1):
+        if (approval := account.approval) is None:
+            continue
+        key = f"account[{n}].approval"
+        if approval.cost is not None and not priced:
+            raise ConfigError(config.file, f"{key}.cost", "needs [prices]: what a page costs")
+        if not config.http.public_url:
+            raise ConfigError(config.file, f"{key}.by", "needs [http] public_url: the mail to the approver has links in it")
+        conditions = approval.always or approval.pages or approval.cost is not None or approval.countries
+        if not conditions and config.limits_of(account.name) == LimitSection():
+            raise ConfigError(config.file, key, "is about no fax: set always, pages, cost or countries")
 
 
 def _read_secret(file: str, key: str, path: Path) -> str:

@@ -21,7 +21,7 @@ from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
 from gateway.desk.steer import release_received, steer
 from gateway.desk.submit import Desk
-from gateway.errors import ConfigError, NotAdmitted
+from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
 from gateway.faults import validated
 from gateway.fax import (
     Account,
@@ -36,7 +36,8 @@ from gateway.fax import (
     new_id,
 )
 from gateway.sections import AccountSection
-from gateway.spool import accounts, inbounds, inspection, queries
+from gateway.spool import accounts, approvals, inbounds, inspection, queries
+from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.units import Mail
@@ -70,6 +71,10 @@ class Control:
             "show": self._show,
             "steer": self._steer,
             "send": self._send,
+            "judge": self._judge,
+            "blocks": self._blocks,
+            "block": self._block,
+            "unblock": self._unblock,
             "accounts": self._accounts,
             "account-save": self._account_save,
             "account-remove": self._account_remove,
@@ -154,11 +159,13 @@ class Control:
         assert case is not None
         history = await self._store.read(queries.history, identity)
         submission = asdict(case.submission)
+        approval = await self._store.read(approvals.of, identity)
         return {
             "transmission": asdict(case.transmission),
             "submission": submission,
             "recipients": [asdict(recipient) for recipient in case.recipients],
             "attempts": [asdict(attempt) for attempt in case.attempts],
+            "approval": asdict(approval) if approval else None,
             "history": [asdict(entry) for entry in history],
         }
 
@@ -189,6 +196,46 @@ class Control:
         envelope = Envelope(door=Door.COMMAND, sender=str(request["sender"]))
         content = base64.b64decode(request["mail"], validate=True)
         return await self._desk.submit(account, envelope, [recipient], trace=b"", content=content)
+
+    async def _judge(self, request: Json) -> object:
+        """Whether an account may fax a number now, and what becomes of a fax of so many pages (0: not known)."""
+        account = await self._account(str(request["account"]))
+        recipient = Recipient(written="", number=str(request["number"]), sub_address=str(request.get("sub_address") or ""))
+        judged: Json = {"reply": "", "reason": "", "approval": "", "approver": ""}
+        try:
+            await self._desk.admit(account, recipient, int(request.get("earlier") or 0))
+        except (Refused, Unavailable) as error:
+            return judged | {"reply": error.reply, "reason": error.text}
+        if not (pages := int(request.get("pages") or 0)):
+            return judged
+        toll = await self._desk.toll(account, recipient.number, pages)
+        if toll.approver and (toll.reasons or toll.refused):
+            return judged | {"approval": "; ".join(filter(None, (*toll.reasons, toll.refused))), "approver": toll.approver}
+        return judged | ({"reply": NotAdmitted.reply, "reason": toll.refused} if toll.refused else {})
+
+    async def _blocks(self, _request: Json) -> object:
+        names = {account.id: account.name for account in await self._identity.all()}
+        return [
+            {**asdict(block), "account": names.get(block.account, block.account)} for block in await self._desk.blocks.every()
+        ]
+
+    async def _block(self, request: Json) -> object:
+        called, account = await self._blocked(request)
+        by = str(request.get("by", "operator"))
+        await self._desk.blocks.add(called, account, reason=str(request.get("reason") or ""), by=by)
+        return called
+
+    async def _unblock(self, request: Json) -> object:
+        called, account = await self._blocked(request)
+        if not await self._desk.blocks.remove(called, account):
+            raise NotAdmitted(f"{called} is not blocked{' for this account' if account else ' for everybody'}.")
+        return called
+
+    async def _blocked(self, request: Json) -> tuple[str, AccountId]:
+        """A number of the do-not-fax list, and for whom. Premium numbers need no entry."""
+        name = str(request.get("account") or "")
+        account = (await self._account(name)).id if name else EVERYBODY
+        return number.parse(str(request["number"]), self._config.region).e164, account
 
     async def _account(self, name: str) -> Account:
         known = await self._identity.all()

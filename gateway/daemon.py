@@ -33,8 +33,10 @@ from gateway.control import Control
 from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
+from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
+from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
@@ -53,6 +55,7 @@ from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
+from gateway.web.approval import ApprovalPage
 from gateway.web.callbacks import Callbacks
 from gateway.web.hellofax_api import HelloFaxApi
 from gateway.web.notify import Notifier
@@ -92,6 +95,7 @@ class Service:
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
+        self.limits = Limits(config, Prices(config))
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
@@ -190,7 +194,7 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
-        routes = [*callbacks.routes(), *site.routes()]
+        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
@@ -209,6 +213,21 @@ class Service:
         self._stops.append(self.web.stop)
         if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
             await self._start_pamfax(pamfax, self.config.door.pamfax)
+
+    def _approval_page(self) -> ApprovalPage:
+        return ApprovalPage(
+            store=self.store,
+            documents=self.documents,
+            identity=self.identity,
+            limits=self.limits,
+            links=self._links(),
+            templates=self.templates,
+            name=self.config.domain[0],
+            zone=self.config.zone,
+        )
+
+    def _links(self) -> Links:
+        return Links(spool_key(self.config.spool), self.config.public_url)
 
     async def _pamfax(self) -> PamFaxApi:
         """The door, and the applications that may call it."""
@@ -267,6 +286,8 @@ class Service:
             store=self.store,
             documents=self.documents,
             identity=self.identity,
+            limits=self.limits,
+            links=self._links(),
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
@@ -362,6 +383,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         identity=identity,
         admission=Admission(capabilities_of(config)),
         prices=Prices(config),
+        limits=Limits(config, Prices(config)),
         default_carrier=next(iter(config.carrier)),
         waiting=config.smtp.hold_quota,
         duplicates=config.duplicates,

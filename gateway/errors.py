@@ -19,6 +19,7 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  ├─ ConverterUnavailable    child process died, out of space
     │  ├─ DnsUnavailable          what a mail's proof depends on cannot be looked up
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
+    │  │  └─ OverLimit               the account's limits let it pass later
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
     │  └─ CarrierUncertain        time-out or broken reply after the request left
@@ -184,6 +185,12 @@ class DnsUnavailable(Unavailable):
 
 class TooMany(Unavailable):
     """This is too much at once: wait."""
+
+
+class OverLimit(TooMany):
+    """The limit of this account is reached for now."""
+
+    reply = "450 4.7.0"
 
 
 class SpoolUnavailable(Unavailable):

@@ -9,7 +9,7 @@ import email.parser
 import email.policy
 import email.utils
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,7 +115,7 @@ class _Recipients:
 
     def _one(self, path: str, headers: Headers, data: bytes) -> tuple[Recipient, Json]:
         found = Recipient(written=path, number="")
-        told: Json = {"written": path, "number": "", "faxed": False, "reply": "", "reason": "", "asked": {}}
+        told: Json = {"written": path, "number": "", "sub_address": "", "faxed": False, "reply": "", "reason": "", "asked": {}}
         try:
             config = self._config
             parsed = address.parse(
@@ -128,16 +128,38 @@ class _Recipients:
             if not isinstance(parsed, Recipient):
                 return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
             found = parsed
-            told["number"] = found.number
+            told |= {"number": found.number, "sub_address": found.sub_address}
             if self._judged.standing is None:
                 raise NotAdmitted(self._judged.reason, reply=self._judged.reply)
             account = self._judged.standing.account
             (found,) = self._wishes.of_mail(account, [self._wishes.of_address(account, found)], headers, data)
-            told |= {"number": found.number, "asked": {keyword.lower(): value for keyword, value in found.options}}
+            told |= {
+                "number": found.number,
+                "sub_address": found.sub_address,
+                "asked": {keyword.lower(): value for keyword, value in found.options},
+            }
             self._admission.check(account, found, next(iter(config.carrier)))
         except Refused as error:
             return found, told | _refusal(error)
         return found, told | {"faxed": True}
+
+
+def judge(verdict: Json, ask: Callable[..., Json]) -> None:
+    """Put into a verdict what the desk says now: the do-not-fax list, limits, credit, and who must agree.
+
+    ask  the desk's judgement on `account`, `number`, `sub_address`, `pages` and how many faxes of the mail come `earlier`
+    """
+    earlier = 0
+    for told in verdict["recipients"]:
+        told |= {"approval": "", "approver": ""}
+        if not told["faxed"]:
+            continue
+        sub_address = told["sub_address"]
+        more = {"number": told["number"], "sub_address": sub_address, "pages": verdict["pages"], "earlier": earlier}
+        told |= ask(account=verdict["account"], **more)
+        told["faxed"] = not told["reply"]
+        earlier += told["faxed"]
+    verdict["faxed"] = verdict["faxed"] and all(told["faxed"] for told in verdict["recipients"])
 
 
 def _refusal(error: Refused | Unavailable) -> Json:

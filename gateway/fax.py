@@ -299,7 +299,8 @@ class Transmission:
     due_at: datetime | None
     """When it is tried next, while deferred."""
     status: str = ""
-    """Enhanced status code of a document that cannot become pages, e.g. "5.6.5"; "" = the usual one of the outcome."""
+    """Enhanced status code of a document that cannot become pages, e.g. "5.6.5", or of a fax that must be approved; "" = the
+    usual one of the outcome."""
     price: int | None = None
     """Of a page, micro-EUR; None: nobody pays."""
     held: int | None = None

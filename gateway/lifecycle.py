@@ -56,6 +56,8 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
     I.FAILED: frozenset({I.ANNOUNCED}),
 }
 FINAL = frozenset(state for state, to in MOVES.items() if not to)
+#: How the reason of a held fax begins that somebody must agree to before it is sent.
+APPROVAL = "approval"
 #: While an attempt is in one of these, no new attempt may begin.
 OPEN_ATTEMPT = frozenset({A.OPENING, A.SUBMITTED, A.UNCERTAIN})
 

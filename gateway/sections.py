@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import phonenumbers
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
 from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
+
+
+def _country(value: str) -> str:
+    if value not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError(f'"{value}" is not a country code; write "US", "DE" …')
+    return value
+
+
+#: ISO 3166.
+Country = Annotated[str, AfterValidator(_country)]
 
 
 def _minutes(*values: int) -> tuple[timedelta, ...]:
@@ -290,6 +300,48 @@ SETTINGS = (
 )
 
 
+class LimitSection(Section):
+    """`[limits]` for every account, and `[account.limits]`, whose keys win: how much it may fax. Without a key there is no
+    limit of that kind. An hour begins with the hour, a day at midnight and a month with its first day, in `zone`."""
+
+    faxes_per_hour: Annotated[int, Field(ge=1)] | None = None
+    faxes_per_day: Annotated[int, Field(ge=1)] | None = None
+    pages_per_fax: Annotated[int, Field(ge=1)] | None = None
+    """With the cover page."""
+    pages_per_hour: Annotated[int, Field(ge=1)] | None = None
+    pages_per_day: Annotated[int, Field(ge=1)] | None = None
+    money_per_day: Money | None = None
+    """EUR, at `[prices]`, which must then be in the file."""
+    money_per_month: Money | None = None
+
+
+class ApprovalSection(Section):
+    """`[account.approval]`: faxes that somebody must agree to before they are sent; any of these makes it necessary. What is
+    beyond a limit of pages or money is asked for, too, instead of failing."""
+
+    by: Mail
+    """Who is asked, by mail."""
+    always: bool = False
+    """Every fax."""
+    pages: Annotated[int, Field(ge=1)] | None = None
+    """A fax of more pages."""
+    cost: Money | None = None
+    """A fax that costs more EUR, at `[prices]`."""
+    countries: tuple[Country, ...] = ()
+    """A fax to these countries."""
+    content: bool = True
+    """The mail shows the first page, and its link the whole fax; else it says only what the fax is."""
+    wait: Duration = timedelta(days=3)
+    """A fax that nobody has decided after this is rejected. At least "1m"."""
+
+    @field_validator("wait")
+    @classmethod
+    def _some_time(cls, value: timedelta) -> timedelta:
+        if value < timedelta(minutes=1):
+            raise ValueError('must be at least "1m"')
+        return value
+
+
 class AccountSection(Presentation):
     """`[[account]]`: who may fax."""
 
@@ -330,6 +382,10 @@ class AccountSection(Presentation):
     """Faxes sent through an API door are dialled again by `[retry]`. Default: no, the caller does it."""
     prepaid: bool = False
     """It faxes for its credit only, at `[prices]`."""
+    limits: LimitSection = LimitSection()
+    """How much it may fax; its keys win over those of `[limits]`."""
+    approval: ApprovalSection | None = None
+    """Which of its faxes somebody must agree to. Default: none."""
 
     @field_validator("networks")
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, faxes, pages, sandbox, upkeep
+from gateway.cli import accounts, blocks, faxes, pages, sandbox, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -134,6 +134,7 @@ def demo(out: Path, keep: bool) -> None:
 
 for _command in (
     *faxes.COMMANDS,
+    *blocks.COMMANDS,
     *upkeep.COMMANDS,
     *pages.COMMANDS,
     accounts.account,

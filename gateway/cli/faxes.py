@@ -171,12 +171,23 @@ def _print_sent(told: Json, settings: Config) -> None:
         ("reason", tx["reason"]),
         ("pages", f"{tx['pages_sent']} of {tx['pages']} confirmed" if tx["pages"] else "not made yet"),
         ("line", " ".join(filter(None, (tx["carrier"], tx["caller"])))),
+        ("approval", _approval(told["approval"], settings)),
         ("next", local(tx["due_at"], settings)),
     ]
     _print_facts(facts)
     for part in json.loads(tx["manifest"] or "[]"):
         pages = _pages(part)
         screen.print(f"    part  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
+
+
+def _approval(approval: Json | None, settings: Config) -> str:
+    """Who was to agree to a fax, and what came of it; "" = nobody."""
+    if approval is None:
+        return ""
+    asked = f"{approval['reason']}; asked of {approval['approver']}"
+    if not approval["decided_at"]:
+        return f"{asked}, waits"
+    return f"{asked}; {approval['verdict']} {local(approval['decided_at'], settings)}: {approval['words']}"
 
 
 def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
@@ -256,6 +267,8 @@ _steering("retry", "Dial a deferred fax now; send a failed or cancelled one agai
 _steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
 _steering("hold", "Keep a fax back until it is released.")
 _steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")
+_steering("approve", "Agree to a fax that must be approved: it is sent.")
+_steering("reject", "Do not agree to it: it is not sent, and its sender is told.")
 
 
 @click.command("explain")
@@ -284,6 +297,7 @@ def explain_command(
             raise Refused(f"--client needs an IP address, not “{client}”.") from error
     origin = explain.From(sender=sender, client=client, helo=helo, login=login)
     verdict = _wait(explain.explain(settings, mail.read_bytes(), to=to, accounts=accounts, origin=origin))
+    explain.judge(verdict, lambda **more: ask(settings, {"verb": "judge", **more}))
     if as_json:
         click.echo(json.dumps(verdict, indent=2, ensure_ascii=False))
     else:
@@ -314,6 +328,8 @@ def _print_verdict(verdict: Json) -> None:
         screen.print(f"[bold]{one['number'] or one['written']}[/]  {mark}")
         if not one["faxed"]:
             screen.print(f"  {one['reply']} {one['reason']}", markup=False)
+        if one["faxed"] and one["approval"]:
+            screen.print(f"  after {one['approver']} has approved it: {one['approval']}", markup=False)
         if one["asked"]:
             screen.print(f"  asked: {', '.join(f'{name} {value}' for name, value in one['asked'].items())}", markup=False)
     if verdict["reason"]:

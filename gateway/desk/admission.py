@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from phonenumbers import PhoneNumberType
+from phonenumbers import number_type as type_of
+from phonenumbers import parse as known
+
 from gateway import number, options
 from gateway.carriers.base import Capabilities
 from gateway.errors import NotAdmitted, Unavailable, Unsupported
 from gateway.fax import Account, Recipient
+
+#: Beside what `number` never lets pass: numbers that ring wherever their owner is, at a price nobody can tell, and that are no
+#: fax machines. Company-wide numbers (UAN, e.g. 0300 in the UK) cost what a call to the country costs, and are faxed.
+_NEVER = {
+    PhoneNumberType.PERSONAL_NUMBER: "a personal number",
+    PhoneNumberType.PAGER: "a pager",
+    PhoneNumberType.VOICEMAIL: "a voice mailbox",
+}
 
 
 class Admission:
@@ -24,11 +36,13 @@ class Admission:
     def check(self, account: Account, recipient: Recipient, carrier: str) -> None:
         """Return if `account` may fax `recipient` through `carrier`.
 
-        Raises NotAdmitted (country, premium number), BadAddress (short or impossible number) or Unsupported (a wish
+        Raises NotAdmitted (country, premium or personal number), BadAddress (short or impossible number) or Unsupported (a wish
         beyond the carrier), Unavailable (the carrier is not configured any more).
         """
         called = number.parse(recipient.number, "US")  # complete, so the region does not matter; costly ones end here
         _country(account, called)
+        if kind := _NEVER.get(type_of(known(called.e164))):
+            raise NotAdmitted(f"This is {kind}; such numbers are never faxed.")
         if carrier not in self._capabilities:
             raise Unavailable(f"The carrier “{carrier}” of this account's line is not in the configuration.")
         if recipient.sub_address and not self._capabilities[carrier].sub_addresses:

@@ -1,4 +1,4 @@
-"""Cancel, hold, release, retry: the verbs of every door that steers a fax.
+"""Cancel, hold, release, retry, approve, reject: the verbs of every door that steers a fax.
 
 A wish is stored and applied by whoever holds the fax's lease; this waits for the answer. Retrying a failed fax makes a
 new transmission. A received fax that is held can be released: it is fetched where it is not here, and mailed and called back
@@ -11,17 +11,18 @@ import asyncio
 import logging
 import time
 
+from gateway.desk import approval
 from gateway.errors import NotAdmitted
 from gateway.fax import InboundId, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import inbounds, queries, steering, submissions
+from gateway.spool import approvals, inbounds, queries, steering, submissions
 from gateway.spool.queries import Case
 from gateway.spool.store import Store
 from gateway.spool.submissions import Call
 
 _log = logging.getLogger(__name__)
-VERBS = ("retry", "cancel", "hold", "release")
+VERBS = ("retry", "cancel", "hold", "release", *approval.VERBS)
 CHOICES = ("", "delivered", "retry", "fail")
 
 
@@ -33,6 +34,8 @@ async def steer(store: Store, transmission: str, verb: str, *, choice: str = "",
     if case is None:
         raise NotAdmitted(f"There is no fax {transmission}.")
     state = case.transmission.state
+    if verb in approval.VERBS:
+        await _check_waits(store, case)
     if verb == "retry" and state in (T.FAILED, T.CANCELLED):
         return await _again(store, case, by)
     if state in FINAL:
@@ -45,6 +48,15 @@ async def steer(store: Store, transmission: str, verb: str, *, choice: str = "",
             return answer
         await asyncio.sleep(0.05)
     return f"noted; it is applied as soon as the step in hand is over (now {state})"
+
+
+async def _check_waits(store: Store, case: Case) -> None:
+    """Raises NotAdmitted where a fax does not wait for somebody to agree to it."""
+    fax = case.transmission.id
+    if (found := await store.read(approvals.of, fax)) is None:
+        raise NotAdmitted(f"{fax} needs no approval.")
+    if found.decided_at is not None:
+        raise NotAdmitted(f"{fax} is decided already: {found.words}")
 
 
 async def release_received(store: Store, inbound: InboundId, by: str) -> str:

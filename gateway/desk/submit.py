@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,9 +19,11 @@ from types import MappingProxyType
 
 from gateway import log, message, metrics, options
 from gateway.desk.admission import Admission
+from gateway.desk.blocks import Blocks
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
-from gateway.errors import NoCredit, NotAdmitted, TooMany
+from gateway.errors import NoCredit, NotAdmitted, Refused, TooMany, Unavailable
 from gateway.fax import (
     Account,
     AccountId,
@@ -37,7 +40,8 @@ from gateway.fax import (
 )
 from gateway.message import Headers
 from gateway.number import FaxNumber
-from gateway.spool import inbounds, ledger, outbox, submissions
+from gateway.spool import inbounds, ledger, outbox, submissions, usage
+from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -61,13 +65,15 @@ class Desk:
         identity: Identity,
         admission: Admission,
         prices: Prices,
+        limits: Limits,
         default_carrier: str,
         waiting: int = 200,
         duplicates: timedelta = submissions.MEMORY,
     ) -> None:
         """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
+        self.blocks = Blocks(store)
         self._store, self._documents = store, documents
-        self._identity, self._admission, self._prices = identity, admission, prices
+        self._identity, self._admission, self._prices, self._limits = identity, admission, prices, limits
         self._default_carrier, self._waiting, self._duplicates = default_carrier, waiting, duplicates
 
     async def route(self, account: AccountId) -> tuple[str, str]:
@@ -77,14 +83,30 @@ class Desk:
                 return line.carrier, line.number
         return self._default_carrier, ""
 
-    async def admit(self, account: Account, recipient: Recipient) -> None:
-        """May this account fax this number now? Raises Refused or Unavailable with the reply and the reason."""
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
+        """May this account fax this number now, beside `earlier` ones of the same mail? Raises Refused or Unavailable with the
+        reply and the reason."""
         carrier, _ = await self.route(account.id)
-        self._admission.check(account, recipient, carrier)
+        await self._check(account, [recipient], carrier)
+        now = self._store.now()
+        if first := self._limits.first(account, recipient.number, now):
+            used = Counter(await self._store.read(usage.used, [allowance.key for allowance, _ in first]))
+            used.update({allowance.key: earlier for allowance in self._limits.faxes(account, now)})
+            self._limits.check(first, used, now)
         if (price := self._price(account, recipient.number)) is None:
             return
         if (credit := await self._store.read(ledger.of, account.id)).available < price:
             raise NoCredit(f"A page to this number costs {eur(price)}; this account has {eur(credit.available)} left.")
+
+    async def toll(self, account: Account, called: str, pages: int) -> Toll:
+        """What would stand between the pages of a fax and its hand-over now; nothing is counted."""
+        toll = self._limits.toll(account, called, pages, now := self._store.now())
+        used = await self._store.read(usage.used, [allowance.key for allowance, _ in toll.counts])
+        try:
+            self._limits.check(toll.counts, used, now)
+        except (Refused, Unavailable) as error:
+            return replace(toll, refused=toll.refused or error.text)
+        return toll
 
     async def submit(
         self,
@@ -96,13 +118,16 @@ class Desk:
         content: bytes,
         not_before: datetime | None = None,
     ) -> SubmissionId:
-        """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns. Raises Refused, SpoolUnavailable."""
+        """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns.
+
+        Raises Refused, OverLimit, SpoolUnavailable.
+        """
         carrier, caller = await self.route(account.id)
-        for recipient in recipients:
-            self._admission.check(account, recipient, carrier)
+        await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(content, trace)
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
+        counted = self._limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
@@ -112,6 +137,7 @@ class Desk:
                 memory=self._duplicates,
                 price=self._price(account, number),
                 not_before=_latest(not_before, options.begins(group[0])),
+                counted=counted,
             )
             for (number, sub_address), group in _calls(recipients).items()
         ]
@@ -156,12 +182,11 @@ class Desk:
             if line is None:
                 raise NotAdmitted(f"{caller} is not one of this account's lines.")
             carrier = line.carrier
-        for recipient in recipients:
-            self._admission.check(account, recipient, carrier)
+        await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
         submission = replace(submission, cover=cover, redial=account.settings.redial)
-        grouped = _calls(recipients)
+        grouped, counted = _calls(recipients), self._limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
@@ -172,6 +197,7 @@ class Desk:
                 pages=pages,
                 id=ids.get(number),
                 not_before=not_before,
+                counted=counted,
             )
             for (number, sub_address), group in grouped.items()
         ]
@@ -191,6 +217,12 @@ class Desk:
             return await self._documents.put(trace, content), message.content_hash(content)
         # Hashing tens of megabytes takes as long as writing them: side by side, and off the event loop.
         return await asyncio.gather(self._documents.put(trace, content), asyncio.to_thread(message.content_hash, content))
+
+    async def _check(self, account: Account, recipients: Sequence[Recipient], carrier: str) -> None:
+        """Whether an account may ever fax these numbers. Raises Refused, Unavailable."""
+        for recipient in recipients:
+            self._admission.check(account, recipient, carrier)
+            await self.blocks.check(account, recipient.number)
 
     def _price(self, account: Account, called: str) -> int | None:
         """Of a page, micro-EUR; None where the account does not pay in advance."""

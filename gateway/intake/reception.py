@@ -32,7 +32,7 @@ Answer = str | Refused | Unavailable
 class Desk(Protocol):
     """What is asked of `desk.submit`."""
 
-    async def admit(self, account: Account, recipient: Recipient) -> None: ...
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None: ...
 
     async def submit(
         self,
@@ -94,7 +94,7 @@ class Reception:
         account = transaction.standing.account
         found = self._wishes.of_address(account, found)
         if found.number:
-            await self._desk.admit(account, found)
+            await self._desk.admit(account, found, len(transaction.recipients))
         return found
 
     async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
@@ -122,9 +122,9 @@ class Reception:
         """What the mail asks, and the numbers that are in its subject."""
         before = transaction.recipients
         asked = self._wishes.of_mail(account, before, headers, content)
-        for was, now in zip(before, asked, strict=True):
+        for earlier, (was, now) in enumerate(zip(before, asked, strict=True)):
             if now != was:
-                await self._desk.admit(account, now)
+                await self._desk.admit(account, now, earlier)
         changed = iter(asked)
         transaction.accepted = [next(changed) if isinstance(one, Recipient) else one for one in transaction.accepted]
 

@@ -68,7 +68,7 @@ class Mail:
     content: bytes
     """7-bit, CRLF, no line over 998."""
     kind: str
-    """delivered, failed, cancelled, held, received, alarm or forwarded: the name of its template."""
+    """delivered, failed, cancelled, held, approval, received, alarm or forwarded: the name of its template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,14 @@ class Composer:
             original_headers=original_headers,
             made_at=made_at,
         )
+
+    def approval(self, *, outbox: OutboxId, question: facts.Question, to: str, first_page: bytes, made_at: datetime) -> Mail:
+        """Asks somebody to agree to a fax. `first_page` is a PNG; b"" shows none."""
+        picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
+        words = self._rendered("approval", question=question, fax=question.fax, picture=picture)
+        root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated")
+        return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
     def received(
         self, *, outbox: OutboxId, inbound: InboundFax, to: str, pdf: bytes, first_page: bytes, made_at: datetime

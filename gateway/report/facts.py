@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import Attempt, AttemptState, InboundFax, Recipient, Submission, Transmission, TransmissionState
-from gateway.lifecycle import TRAITS, Kind
+from gateway.lifecycle import APPROVAL, TRAITS, Kind
 from gateway.report.mime import plain
 
 #: An outcome in a few words, for subjects and the list of attempts.
@@ -42,11 +42,16 @@ SHORT: Mapping[Outcome, str] = {
 _AT_THE_END = {
     Outcome.NO_CREDIT: "The service could not place the call, and nothing was sent. Send the fax again later.",
 }
+#: Where not a carrier but the account's own limits, or its approver, said so: what to do is beside it.
+_STOPPED_HERE = "Nothing was sent. Why, and what you can do:"
 _CANCELLED_IN_THE_CALL = "The fax was cancelled while it was being sent. Ask the receiver which pages arrived."
 _HELD = "A person has to look at it first, and the operator has been told. You need not do anything; another mail follows."
 _HELD_UNKNOWN = (
     "Nobody can say yet whether it arrived. The operator has been told and looks into it. "
     "Do not send it again now: it may arrive twice. Another mail follows."
+)
+_HELD_FOR_APPROVAL = (
+    "Somebody has to agree to it before it is sent, and has been asked. You need not do anything; another mail follows."
 )
 #: The reason beside these is the operator's business.
 _PRIVATE = frozenset({Outcome.NO_CREDIT, Outcome.CARRIER_TROUBLE})
@@ -112,6 +117,24 @@ class OutgoingFax:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A fax that somebody must agree to. Every text is one line; "" where there is nothing to say."""
+
+    fax: OutgoingFax
+    sender: str
+    account: str
+    reason: str
+    """Why it is asked for, e.g. "25 pages, more than 20"."""
+    pages: str
+    cost: str
+    until: str
+    """When it is rejected by itself."""
+    approve: str
+    """The address of the page that approves it."""
+    reject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivedFax:
     """One received fax. Every text is one line; "" where there is nothing to say."""
 
@@ -137,6 +160,8 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
         return Outcome.DELIVERED
     if transmission.state is TransmissionState.CANCELLED:
         return Outcome.CANCELLED
+    if waits_for_approval(transmission):
+        return Outcome.NOT_AUTHORISED
     if transmission.outcome is Outcome.GAVE_UP:
         reasons = [a.outcome for a in attempts if a.outcome and TRAITS[a.outcome].kind is Kind.TEMPORARY]
         return reasons[-1] if reasons else Outcome.GAVE_UP
@@ -146,8 +171,15 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 
 def reason_of(transmission: Transmission, outcome: Outcome) -> str:
     """The reason as the sender may read it."""
+    if waits_for_approval(transmission):
+        return plain(f"Why: {transmission.reason.removeprefix(f'{APPROVAL}: ')}")
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
     return "" if hidden else plain(transmission.reason)
+
+
+def waits_for_approval(transmission: Transmission) -> bool:
+    """Whether it is held because somebody must agree to it."""
+    return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{APPROVAL}: ")
 
 
 def confirmed_pages(transmission: Transmission) -> int:
@@ -186,6 +218,30 @@ def outgoing(
         duration=_duration(last.seconds) if last else "",
         written=tuple(plain(recipient.written) for recipient in recipients),
         tags=tuple(plain(recipient.tag, 60) for recipient in recipients if recipient.tag),
+    )
+
+
+def question(
+    submission: Submission,
+    transmission: Transmission,
+    recipients: Sequence[Recipient],
+    zone: ZoneInfo,
+    *,
+    account: str,
+    cost: str,
+    links: tuple[str, str],
+) -> Question:
+    """What somebody is asked who must agree to a fax; `links` approve and reject it."""
+    return Question(
+        fax=outgoing(submission, transmission, recipients, (), zone),
+        sender=plain(submission.envelope.sender) or plain(submission.from_header),
+        account=plain(account),
+        reason=plain(transmission.reason.removeprefix(f"{APPROVAL}: ")),
+        pages=counted(transmission.pages),
+        cost=cost,
+        until=moment(transmission.due_at, zone) if transmission.due_at else "",
+        approve=links[0],
+        reject=links[1],
     )
 
 
@@ -233,8 +289,12 @@ def counted(pages: int) -> str:
 
 
 def _sentence(transmission: Transmission, outcome: Outcome) -> str:
+    if waits_for_approval(transmission):
+        return _HELD_FOR_APPROVAL
     if transmission.state is TransmissionState.HELD:
         return _HELD_UNKNOWN if outcome is Outcome.UNKNOWN else _HELD
+    if outcome is Outcome.NOT_AUTHORISED and transmission.reason and not transmission.attempts:
+        return _STOPPED_HERE
     if outcome is Outcome.CANCELLED and transmission.pages_sent:
         return _CANCELLED_IN_THE_CALL
     return _AT_THE_END.get(outcome, TRAITS[outcome].sentence)

@@ -23,11 +23,12 @@ from gateway.spool.schema import outbox as mail
 NOTICED = timedelta(seconds=5)
 
 _UNFINISHED = select(transmission.c.id).where(transmission.c.state.not_in([state.value for state in FINAL]))
+_WAITING = (TransmissionState.DEFERRED, TransmissionState.HELD)
 #: Columns, and the rows in which they are about something unfinished.
 _MOVED: tuple[tuple[Table, tuple[Column[Any], ...], ColumnElement[bool]], ...] = (
     (step, (step.c.due_at,), step.c.due_at != PARKED),
     (step, (step.c.age,), step.c.age != PARKED),
-    (transmission, (transmission.c.due_at,), transmission.c.state == TransmissionState.DEFERRED.value),
+    (transmission, (transmission.c.due_at,), transmission.c.state.in_([state.value for state in _WAITING])),
     (attempt, (attempt.c.opened_at, attempt.c.submitted_at), attempt.c.transmission_id.in_(_UNFINISHED)),
     (mail, (mail.c.created_at,), mail.c.state == outbox.WAITING),
 )

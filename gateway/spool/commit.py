@@ -51,6 +51,7 @@ class Held(NamedTuple):
     pages: int
     price: int | None
     held: int | None
+    counted: str | None
 
 
 @dataclass(slots=True)

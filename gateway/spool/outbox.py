@@ -18,6 +18,8 @@ from gateway.spool.steps import Claim
 RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", "forward"
 #: What a program's account may want instead of a result: a report by mail, and a call of its URL.
 CONFIRMATION, CALLBACK = "confirm", "callback"
+#: Somebody is asked to agree to a fax before it is sent.
+APPROVAL = "approval"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 
 

@@ -18,6 +18,7 @@ from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     ABOUT,
     DOCUMENTS,
+    approval,
     attempt,
     discarded,
     event,
@@ -136,6 +137,7 @@ def forget_sent(t: Transaction, before: datetime) -> int:
     _forget_attempts(t, ids)
     _forget_about(t, ids)
     t.db.execute(delete(steering).where(steering.c.transmission_id.in_(ids)))
+    t.db.execute(delete(approval).where(approval.c.transmission_id.in_(ids)))
     t.db.execute(delete(recipient).where(recipient.c.transmission_id.in_(ids)))
     t.db.execute(delete(transmission).where(transmission.c.id.in_(ids)))
     mails = {row.submission_id for row in rows}

@@ -213,6 +213,7 @@ transmission = Table(
     Column("price", BigInteger),
     Column("held", BigInteger),
     Column("cost", BigInteger),
+    Column("counted", Text),  # JSON: what its pages are counted in (`usage`), and how much; NULL: nothing
     Index("ix_transmission_newest", "accepted_at", "id"),
     Index("ix_transmission_account", "account_id", "accepted_at", "id"),
     Index("ix_transmission_state", "state", "accepted_at", "id"),
@@ -481,6 +482,39 @@ profile = Table(
     Column("currency", String(3), nullable=False),  # "" = that of the door
     Column("zone", String, nullable=False),  # "" = that of the application
     Column("body", Text, nullable=False),
+)
+
+#: Numbers that nobody ("") or one account may fax.
+blocked = Table(
+    "blocked",
+    metadata,
+    Column("number", String(16), primary_key=True),
+    Column("account_id", String(32), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+#: What accounts have used of their limits: faxes, pages or micro-EUR in an hour, a day or a month.
+usage = Table(
+    "usage",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("used", BigInteger, nullable=False),
+    Column("ends_at", Moment, nullable=False, index=True),
+)
+
+#: Faxes that somebody must agree to before they are sent. `words` says how that was decided.
+approval = Table(
+    "approval",
+    metadata,
+    Column("transmission_id", String(32), primary_key=True),
+    Column("approver", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("decided_at", Moment),
+    Column("verdict", String(12), nullable=False),
+    Column("words", Text, nullable=False),
 )
 
 history = Table(

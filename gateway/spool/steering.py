@@ -21,7 +21,7 @@ class Wish:
 
     id: str
     verb: str
-    """cancel, hold, release, retry."""
+    """cancel, hold, release, retry, approve, reject."""
     choice: str
     """Of a release: delivered, retry, fail or ""."""
     asked_by: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,10 +10,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select
 
-from gateway.errors import NoCredit, NotAdmitted
+from gateway.errors import NoCredit, NotAdmitted, OverLimit
 from gateway.fax import Recipient, Submission, SubmissionId, TransmissionId, TransmissionState, new_id
-from gateway.spool import ledger, rows, schema, steps
+from gateway.spool import ledger, rows, schema, steps, usage
 from gateway.spool.commit import Transaction, together
+from gateway.spool.usage import Allowance
 
 #: How long a repeated submission is known as such (QUE-07).
 MEMORY = timedelta(hours=48)
@@ -38,6 +40,8 @@ class Call:
     """How long a repetition of it is known as such."""
     pages: int | None = None
     """How many it certainly has: what they cost is set aside with the acceptance. None: not known before they are made."""
+    counted: tuple[Allowance, ...] = ()
+    """What it is counted in, as one fax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +62,16 @@ class Accepted:
 def accept(t: Transaction, wanted: Sequence[tuple[Submission, Sequence[Call]]]) -> list[Accepted]:
     """Store a submission and one transmission for each call. A call that was accepted within its `memory` is not repeated.
 
-    Raises NoCredit, and nothing is stored, where the account cannot pay for all pages that are known.
+    Raises NoCredit, OverLimit or NotAdmitted, and nothing is stored, where the account cannot pay for all pages that are known
+    or may not send so many faxes.
     """
     made = [(submission, [(call.id or TransmissionId(new_id("tx")), call) for call in calls]) for submission, calls in wanted]
     keyed = [(call, tx, submission.id) for submission, calls in made for tx, call in calls if call.key and not call.id]
     earlier = _seen(t, keyed)
-    return [_accepted(t, submission, calls, {**earlier, **_chosen(t, calls)}) for submission, calls in made]
+    before = [{**earlier, **_chosen(t, calls)} for _, calls in made]
+    # Counted for all at once: two nodes then take the windows of all accounts in one order.
+    _count(t, [call for (_, calls), known in zip(made, before, strict=True) for tx, call in calls if tx not in known])
+    return [_accepted(t, submission, calls, known) for (submission, calls), known in zip(made, before, strict=True)]
 
 
 def _chosen(t: Transaction, calls: Sequence[tuple[TransmissionId, Call]]) -> dict[TransmissionId, _Earlier]:
@@ -198,6 +206,16 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[tuple[
         band = steps.band(n)
         steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=band, not_before=call.not_before)
         t.note(tx, "accepted", submission.envelope.door)
+
+
+def _count(t: Transaction, calls: Sequence[Call]) -> None:
+    """Count new calls in what they are counted in. Raises OverLimit; NotAdmitted where they are too many for any window."""
+    counts = Counter(allowance for call in calls for allowance in call.counted)
+    if (over := usage.reserve(t, list(counts.items()))) is None:
+        return
+    if over.for_good or counts[over] > over.most:
+        raise NotAdmitted(over.text)
+    raise OverLimit(over.text, retry_after=(over.ends_at - t.now).total_seconds())
 
 
 def _set_aside(t: Transaction, submission: Submission, fax: TransmissionId, call: Call) -> int | None:

@@ -6,6 +6,7 @@ A final state and the report that is owed for it are written in the same transac
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from sqlalchemy import select, update
 
 from gateway.errors import Outcome
 from gateway.fax import AccountId, Attempt, AttemptState, Sha256, TransmissionId, TransmissionState
-from gateway.lifecycle import ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import events, ledger, lines, outbox, schema, steering, steps
+from gateway.lifecycle import APPROVAL, ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
+from gateway.spool import approvals, blocks, events, ledger, lines, outbox, schema, steering, steps, usage
+from gateway.spool.approvals import FREE, Toll
 from gateway.spool.commit import Held, Transaction, together
 from gateway.spool.steps import Claim
+from gateway.spool.usage import Count
 from gateway.units import eur
 
 PREPARE, SEND, TRACK, HELD = "prepare", "send", "track", "held"
@@ -34,7 +37,7 @@ class Next:
     status: str = ""
     """Enhanced status code of a refused document; "" = the usual one of the outcome."""
     due_at: datetime | None = None
-    """When a deferred one is tried again."""
+    """When a deferred one is tried again, or a held one is decided by itself."""
     pages_sent: int = 0
     alarm: str = ""
     """What the operator is told; "" = nothing."""
@@ -53,14 +56,54 @@ class Ending:
     seconds: float | None = None
 
 
-def prepared(t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str) -> bool:
-    """accepted -> ready: the pages are made; the step becomes a hand-over."""
+def prepared(
+    t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str, toll: Toll = FREE
+) -> TransmissionState | None:
+    """accepted -> ready: the pages are made and counted; the step becomes a hand-over. What its account's limits do not let
+    pass is held until it is approved, where somebody can do that, else it fails. The state it has then; None: nothing was
+    changed."""
     transmission = _held_by(t, claim)
-    if transmission is None or TransmissionState.READY not in MOVES[transmission.state]:
+    if transmission is None or transmission.state is not TransmissionState.ACCEPTED:
+        return None
+    over = None if toll.refused else usage.reserve(t, toll.counts)
+    refused = toll.refused or (over.text if over else "")
+    counted = _counted(toll.counts) if toll.counts and not refused else None
+    made = {"document": document, "pages": pages, "manifest": manifest, "counted": counted}
+    if not refused and not toll.reasons:
+        _move(t, transmission, TransmissionState.READY, **made)
+        t.note(transmission.id, "ready", f"{pages} pages")
+        steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
+        return TransmissionState.READY
+    t.change(schema.transmission, {"id": transmission.id}, made)
+    t.note(transmission.id, "converted", f"{pages} pages")
+    transmission = transmission._replace(counted=counted)
+    if toll.approver:
+        _ask_approval(t, claim, transmission, toll, "; ".join(filter(None, (*toll.reasons, refused))))
+        return TransmissionState.HELD
+    _settle(t, claim, transmission, Next(state=TransmissionState.FAILED, outcome=Outcome.NOT_AUTHORISED, reason=refused))
+    return TransmissionState.FAILED
+
+
+def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, why: str) -> None:
+    held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", status="4.7.1", due_at=t.now + toll.wait)
+    _settle(t, claim, transmission, held)
+    approvals.ask(t, transmission.id, toll.approver, why)
+    outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)
+
+
+def approved(t: Transaction, claim: Claim, following: Next, counts: Sequence[Count]) -> bool:
+    """held -> ready: somebody agreed. Its pages count now if they did not before, whatever is left."""
+    transmission = _held_by(t, claim)
+    if transmission is None or transmission.state is not TransmissionState.HELD:
         return False
-    _move(t, transmission, TransmissionState.READY, document=document, pages=pages, manifest=manifest)
-    t.note(transmission.id, "ready", f"{pages} pages")
-    return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
+    if transmission.counted is None and counts:
+        usage.count(t, counts)
+        t.change(schema.transmission, {"id": transmission.id}, {"counted": _counted(counts)})
+    return _settle(t, claim, transmission, following)
+
+
+def _counted(counts: Sequence[Count]) -> str:
+    return json.dumps({allowance.key: amount for allowance, amount in counts})
 
 
 @together
@@ -70,13 +113,20 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
     Refused (False) while another attempt of this fax is opening, submitted or uncertain. With a limit, so many calls at
     a time for the carrier and one for the called number, it is also refused while there are so many; the step is then
     put back, which counts as no try. What the fax costs is set aside here if it was not before: without credit it is held.
+    A number that has been blocked since the fax was accepted is not called: the fax fails.
     """
     tried, calling, opened = dict[str, tuple[Held, Attempt]](), list[lines.Wanted](), set[str]()
+    candidates = dict[str, tuple[Claim, Attempt, int | None, Held]]()
     for claim, attempt, calls in wanted:
-        transmission = None if claim.subject in tried else _held_by(t, claim)
+        transmission = None if claim.subject in candidates else _held_by(t, claim)
         if transmission is None or transmission.state not in (TransmissionState.READY, TransmissionState.DEFERRED):
             continue
-        if _trying(t, transmission.id) or TransmissionState.SENDING not in MOVES[transmission.state]:
+        if not _trying(t, transmission.id) and TransmissionState.SENDING in MOVES[transmission.state]:
+            candidates[claim.subject] = (claim, attempt, calls, transmission)
+    blocked = blocks.among(t, [one.number for *_, one in candidates.values()])
+    for claim, attempt, calls, transmission in candidates.values():
+        if blocked & {(transmission.number, blocks.EVERYBODY), (transmission.number, transmission.account)}:
+            _settle(t, claim, transmission, _BLOCKED)
             continue
         if not _paid(t, transmission, attempt.n):
             _settle(t, claim, transmission, _unpaid(transmission))
@@ -217,6 +267,10 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
     outcome = following.outcome.value if following.outcome else None
     if final and transmission.held is not None:
         _close(t, transmission, transmission.held, following)
+    if final and transmission.counted and state is not TransmissionState.DELIVERED:
+        usage.give_back(t, json.loads(transmission.counted))
+    if transmission.state is TransmissionState.HELD:
+        approvals.close(t, transmission.id, state, following.reason)
     _move(
         t,
         transmission,
@@ -240,10 +294,17 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
     if state is TransmissionState.HELD:
         lines.free(t, transmission.id)  # whatever was called is long over; nobody else is to wait for a person
         outbox.owe(t, kind=outbox.HELD, about=this_time, of=claim)
-        return steps.put_back(t, claim, kind=HELD, due_at=schema.PARKED)
+        return steps.put_back(t, claim, kind=HELD, due_at=following.due_at or schema.PARKED)
     if state is TransmissionState.ACCEPTED:
         return steps.put_back(t, claim, kind=PREPARE, lane=steps.CONVERT)
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
+
+
+_BLOCKED = Next(
+    state=TransmissionState.FAILED,
+    outcome=Outcome.RECIPIENT_BLOCKED,
+    reason="The number is on the list of those not to be faxed.",
+)
 
 
 def _paid(t: Transaction, transmission: Held, n: int) -> bool:
@@ -279,7 +340,7 @@ def _close(t: Transaction, transmission: Held, held: int, following: Next) -> No
 
 
 _table = schema.transmission
-_LOOKED_AT = ("id", "number", "carrier", "state", "account_id", "pages", "price", "held")
+_LOOKED_AT = ("id", "number", "carrier", "state", "account_id", "pages", "price", "held", "counted")
 _ROWS = select(*(_table.c[name] for name in _LOOKED_AT)).where(schema.among(_table.c.id, "wanted"))
 
 
@@ -301,9 +362,18 @@ def _read(t: Transaction, wanted: Collection[str]) -> dict[str, Held]:
 
 
 def _held(
-    identity: str, number: str, carrier: str, state: str, account: str, pages: int, price: int | None, held: int | None
+    identity: str,
+    number: str,
+    carrier: str,
+    state: str,
+    account: str,
+    pages: int,
+    price: int | None,
+    held: int | None,
+    counted: str | None,
 ) -> Held:
-    return Held(TransmissionId(identity), number, carrier, TransmissionState(state), AccountId(account), pages, price, held)
+    state_, account_ = TransmissionState(state), AccountId(account)
+    return Held(TransmissionId(identity), number, carrier, state_, account_, pages, price, held, counted)
 
 
 _attempt = schema.attempt

@@ -211,7 +211,7 @@ class Site:
         )
 
     def _went(self, fax: Transmission) -> Row:
-        words = _SENT[fax.state]
+        words = "waits to be approved" if facts.waits_for_approval(fax) else _SENT[fax.state]
         if fax.state is T.FAILED and fax.outcome:
             words = f"{words}: {facts.SHORT[fax.outcome]}"
         return Row(

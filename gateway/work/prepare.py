@@ -1,4 +1,4 @@
-"""accepted -> ready: the mail becomes fax pages, in the fence."""
+"""accepted -> ready: the mail becomes fax pages, in the fence. What the account's limits do not let pass is held or fails."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gateway.spool import steps, transmissions
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
+from gateway.work import approval
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,12 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
-    await shop.store.write(transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest)
+    toll = await approval.toll(shop, case, made.pages)
+    became = await shop.store.write(
+        transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest, toll=toll
+    )
+    if became is TransmissionState.FAILED:
+        metrics.RESULTS.labels(became).inc()
 
 
 async def not_made(shop: Workshop, claim: Claim, case: Case, error: BadDocument | ConverterUnavailable) -> None:

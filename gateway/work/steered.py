@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from gateway.desk.approval import APPROVE, REJECT, VERBS
 from gateway.errors import Outcome, Refused, Unavailable, Uncertain
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
@@ -14,9 +15,10 @@ from gateway.spool.queries import Case
 from gateway.spool.steering import Wish
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Ending, Next
+from gateway.work import approval
+from gateway.work.approval import Move
 from gateway.work.workshop import Workshop
 
-Move = Callable[[Transaction, Claim], bool]
 _RELEASED = {"delivered": T.DELIVERED, "fail": T.FAILED}
 
 
@@ -27,6 +29,8 @@ async def apply(shop: Workshop, claim: Claim, case: Case, wishes: Sequence[Wish]
         move, answer = await _cancel(shop, case, wish)
     elif wish.verb == "hold":
         move, answer = _hold(case, wish)
+    elif verb := await _approval_verb(shop, case, wish):
+        move, answer = await approval.decide(shop, case, verb, wish.asked_by)
     elif wish.verb == "release":
         move, answer = _release(case, wish)
     else:
@@ -54,10 +58,18 @@ def _unmoved(t: Transaction, claim: Claim, case: Case) -> None:
     """The step goes back to what it was."""
     state, due = case.transmission.state, None
     if state is T.HELD:
-        due = schema.PARKED
+        due = case.transmission.due_at or schema.PARKED
     elif state is T.DEFERRED:
         due = case.transmission.due_at
     steps.put_back(t, claim, due_at=due)
+
+
+async def _approval_verb(shop: Workshop, case: Case, wish: Wish) -> str:
+    """Whether the wish is that a fax be approved or rejected, "" = neither. To release one that waits for that approves it."""
+    if wish.verb in VERBS:
+        return wish.verb
+    decides = {"": APPROVE, "retry": APPROVE, "fail": REJECT}.get(wish.choice, "") if wish.verb == "release" else ""
+    return decides if decides and await approval.waits(shop, case) else ""
 
 
 async def _cancel(shop: Workshop, case: Case, wish: Wish) -> tuple[Move | None, str]:

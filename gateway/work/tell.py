@@ -12,14 +12,16 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import aiosmtplib
 
 from gateway import metrics
+from gateway.desk.approval import APPROVE, REJECT
 from gateway.errors import BadDocument, ConverterUnavailable
 from gateway.fax import Door, InboundId, Settings, TransmissionState
 from gateway.pages.fence import Fence
-from gateway.report import compose
+from gateway.report import compose, facts
 from gateway.report.compose import Mail
 from gateway.spool import inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
@@ -120,12 +122,36 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         return shop.composer.received(
             outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
         )
+    if owed.kind == outbox.APPROVAL:
+        return await _ask_approval(shop, owed)
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
         note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
         return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
+
+
+async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
+    """The mail to who must agree to a fax; None: it does not wait for that any more."""
+    case = await shop.store.read_one(queries.cases, owed.about_id)
+    if case is None or not facts.waits_for_approval(case.transmission):
+        return None
+    fax, account = case.transmission, await shop.identity.by_id(case.transmission.account)
+    picture = b""
+    if account is not None and fax.document is not None and shop.limits.shows_content(account):
+        async with shop.documents.local(fax.document) as file:
+            picture = await first_page(shop.fence, file)
+    question = facts.question(
+        case.submission,
+        fax,
+        case.recipients,
+        ZoneInfo(shop.config.zone),
+        account=account.name if account else "",
+        cost=shop.limits.cost(fax.number, fax.pages),
+        links=(shop.links.link(fax.id, APPROVE), shop.links.link(fax.id, REJECT)),
+    )
+    return shop.composer.approval(outbox=owed.id, question=question, to=owed.recipient, first_page=picture, made_at=shop.now())
 
 
 async def first_page(fence: Fence, pdf: Path) -> bytes:

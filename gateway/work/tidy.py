@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from gateway.fax import Sha256
-from gateway.spool import retention, submissions
+from gateway.spool import retention, submissions, usage
 from gateway.spool.commit import Transaction
 from gateway.work.workshop import Workshop
 
@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 _FRESH = timedelta(days=1)
 #: The same, where a fax has let go of its documents early: twin pages of another fax may be named a moment from now.
 _TWIN = timedelta(minutes=15)
+#: Windows of limits that ended are remembered so long, should the clock be set back.
+_WINDOWS = timedelta(days=40)
 #: More orphans than this, and more than half of all: then the database is not the one these documents belong to.
 _SUSPICIOUS = 100
 Verb = Callable[[Transaction, datetime], tuple[int, set[Sha256]]]
@@ -26,6 +28,7 @@ _FORGETTING = (retention.forget_sent, retention.forget_received, retention.forge
 async def tidy(shop: Workshop) -> None:
     """One round."""
     await shop.store.write(submissions.forget, shop.config.duplicates)
+    await shop.store.write(usage.forget, shop.now() - _WINDOWS)
     config, now = shop.config, shop.now()
     for verb in _GIVING_UP:
         await _give_up(shop, verb, now - config.keep_documents)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import events, queries, schema, steps
+from gateway.spool import events, queries, steps
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import steered
+from gateway.work import approval, steered
 from gateway.work.prepare import prepare
 from gateway.work.send import send
 from gateway.work.track import track
@@ -36,7 +36,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
     elif await _spoken_of(shop, case):
         await track(shop, claim, case)  # held, and the carrier spoke after all
     else:
-        await shop.store.write(steps.put_back, claim, kind="held", due_at=schema.PARKED)
+        await approval.wait_on(shop, claim, case)
 
 
 async def _spoken_of(shop: Workshop, case: Case) -> bool:

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from gateway.carriers.base import Carrier
 from gateway.config import Config
+from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
 from gateway.desk.statements import Statements
 from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
@@ -41,6 +43,8 @@ class Workshop:
     store: Store
     documents: Documents
     identity: Identity
+    limits: Limits
+    links: Links
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence

@@ -12,6 +12,7 @@ from gateway.carriers.base import Capabilities
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
 from gateway.desk.submit import Desk
 from gateway.spool.documents import Documents
@@ -83,5 +84,6 @@ def desk(store: Store, documents: Documents, identity: Identity) -> Desk:
         identity=identity,
         admission=Admission(able),
         prices=Prices(configured()),
+        limits=Limits(configured(), Prices(configured())),
         default_carrier="main",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.carriers.base import Capabilities
@@ -53,3 +55,27 @@ def test_adr_06_a_sub_address_needs_a_carrier_that_sends_it() -> None:
     with pytest.raises(Unsupported) as caught:
         ADMISSION.check(ACCOUNT, to("+14155550123", "1387"), "plain")
     assert caught.value.reply == "550 5.3.3"
+
+
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [
+        ("+447012345678", "a personal number"),
+        ("+4970012345678", "a personal number"),
+        ("+15002345678", "a personal number"),
+        ("+447640123456", "a pager"),
+        ("+491805123456", "a shared-cost number"),
+        ("+870773123456", "no country"),
+        ("+979123456789", "premium"),
+        ("+80812345678", "a shared-cost number"),
+    ],
+)
+def test_adr_26_numbers_that_cost_what_nobody_can_tell_never(number: str, named: str) -> None:
+    everywhere = replace(ACCOUNT, countries=("US", "GB", "DE"))
+    with pytest.raises(NotAdmitted, match=named) as caught:
+        ADMISSION.check(everywhere, to(number), "plain")
+    assert caught.value.reply == "550 5.7.1"
+
+
+def test_company_wide_numbers_are_faxed() -> None:
+    ADMISSION.check(replace(ACCOUNT, countries=("GB",)), to("+443001234567"), "plain")

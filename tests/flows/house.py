@@ -330,19 +330,25 @@ def as_bytes(mail: email.message.EmailMessage | bytes) -> bytes:
 
 
 def as_toml(settings: dict[str, Any]) -> str:
-    """TOML of simple settings: JSON values are TOML values."""
+    """TOML of simple settings: JSON values are TOML values, and a section in a section is an inline table."""
     plain = {key: value for key, value in settings.items() if not _is_section(value)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     for key, value in settings.items():
-        if isinstance(value, dict) and key in ("carrier", "door"):
+        if isinstance(value, dict) and key in ("carrier", "door", "prices"):
             for name, section in value.items():
-                lines += ["", f"[{key}.{name}]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
+                lines += ["", f"[{key}.{name}]", *(f"{k} = {_value(v)}" for k, v in section.items())]
         elif isinstance(value, dict):
-            lines += ["", f"[{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
+            lines += ["", f"[{key}]", *(f"{k} = {_value(v)}" for k, v in value.items())]
         elif _is_section(value):
             for section in value:
-                lines += ["", f"[[{key}]]", *(f"{k} = {json.dumps(v)}" for k, v in section.items())]
+                lines += ["", f"[[{key}]]", *(f"{k} = {_value(v)}" for k, v in section.items())]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
 
 
 def _is_section(value: object) -> bool:

@@ -55,7 +55,7 @@ class Recorder:
     """Numbers that the accept transaction refuses."""
     admission: Admission = field(default_factory=lambda: Admission({"main": Capabilities()}))
 
-    async def admit(self, account: Account, recipient: Recipient) -> None:
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
         self.admission.check(account, recipient, "main")
 
     async def submit(

@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from gateway.errors import SpoolUnavailable
 from gateway.fax import TransmissionId
-from gateway.spool import schema, steps
+from gateway.spool import schema, steps, transmissions
+from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.store import Store
 from tests.spool import values
@@ -79,6 +80,20 @@ async def test_leases_and_due_times_move_with_the_clock(store: Store, machine: M
     assert await store.write(steps.put_back, claims[held]), "its claim is still good"
     (again,) = await store.write(steps.claim, LANE, 2, LEASE, steps.uptime())
     assert again.subject == held, "due at once, though it was accepted at a time that is still to come"
+
+
+@pytest.mark.parametrize("by", [DAY, -DAY])
+async def test_what_waits_to_be_approved_keeps_its_time(store: Store, machine: Machine, by: timedelta) -> None:
+    (fax,) = (await values.accept(store)).transmissions
+    asks = Toll(reasons=("2 pages",), approver="boss@example.com", wait=timedelta(hours=1))
+    claim = await values.claim(store, steps.CONVERT)
+    await store.write(transmissions.prepared, claim, document=values.SHA, pages=2, manifest="[]", toll=asks)
+    machine.wrong = by
+    await look(store)
+    assert 3595 < await due_in(store, fax) <= 3600
+    until = (await values.case(store, fax)).transmission.due_at
+    assert until is not None
+    assert 3595 < (until - store.now()).total_seconds() <= 3600
 
 
 async def test_parked_stays_parked_and_a_small_difference_is_left_alone(store: Store, machine: Machine) -> None:

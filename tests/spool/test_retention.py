@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from gateway.errors import NotAdmitted
 from gateway.fax import InboundId, InboundState, TransmissionId
 from gateway.fax import TransmissionState as T
-from gateway.spool import events, inbounds, outbox, queries, retention, schema, steps, submissions, transmissions
+from gateway.spool import approvals, events, inbounds, outbox, queries, retention, schema, steps, submissions, transmissions
 from gateway.spool.store import Store
 from gateway.spool.transmissions import Next
 from tests.carriers.tools import Clock
@@ -95,7 +95,8 @@ async def test_a_fax_whose_report_is_still_owed_is_not_touched(store: Store) -> 
 
 
 async def test_records_go_with_everything_about_the_fax_and_only_after_its_documents(store: Store) -> None:
-    await delivered(store)
+    over = await delivered(store)
+    await store.write(approvals.ask, over, "boss@example.com", "2 pages")
     kept = await values.ready(store)
     later = store.now() + YEAR
     assert await store.write(retention.forget_sent, later) == 0
@@ -107,6 +108,7 @@ async def test_records_go_with_everything_about_the_fax_and_only_after_its_docum
     assert counts == {"transmission": 1, "submission": 1, "recipient": 1, "attempt": 0, "event": 0, "outbox": 0}
     assert {entry.what for entry in await store.read(queries.history, kept)} == {"accepted", "ready"}
     assert await count(store, "history") == 2
+    assert await count(store, "approval") == 0
 
 
 async def test_a_held_fax_stays_for_years(store: Store) -> None:

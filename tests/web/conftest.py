@@ -17,6 +17,7 @@ from gateway.carriers.loopback import Loopback, LoopbackConfig
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.prices import Prices
 from gateway.desk.submit import Desk
@@ -114,6 +115,7 @@ async def opened(folder: Path, config: Config) -> AsyncIterator[Door]:
         identity=identity,
         admission=Admission({"main": Capabilities()}),
         prices=Prices(config),
+        limits=Limits(config, Prices(config)),
         default_carrier="main",
     )
     async with httpx.AsyncClient() as http:

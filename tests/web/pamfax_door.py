@@ -21,6 +21,7 @@ from gateway.desk.admission import Admission
 from gateway.desk.applications import Application, Applications
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
+from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.prices import Prices
 from gateway.desk.submit import Desk
@@ -147,7 +148,15 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
     identity._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the costly one is measured elsewhere
     await identity.declare(config)
     admission = Admission({"main": Capabilities()})
-    desk = Desk(store=store, documents=documents, identity=identity, admission=admission, prices=prices, default_carrier="main")
+    desk = Desk(
+        store=store,
+        documents=documents,
+        identity=identity,
+        admission=admission,
+        prices=prices,
+        limits=Limits(config, prices),
+        default_carrier="main",
+    )
     applications = Applications(store, bytes(32))
     application = await applications.add("test", "Europe/Berlin")
     fence = Fence(memory=1_000_000_000, time_limit=60, folder=folder / "spool" / "documents" / "work")

@@ -16,7 +16,10 @@ from sqlalchemy import select
 
 from gateway.carriers.base import Capabilities, Carrier, CarrierConfig, Event, Listed, Order, Receipt, Tools
 from gateway.config import parse
+from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
+from gateway.desk.limits import Limits
+from gateway.desk.prices import Prices
 from gateway.desk.statements import Statements
 from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
 from gateway.fax import Account, AttemptState, InboundFax, Sha256, Transmission, TransmissionId
@@ -188,6 +191,8 @@ class House:
             store=self.store,
             documents=self.documents,
             identity=self.identity,
+            limits=Limits(config, Prices(config)),
+            links=Links(bytes(32), "https://x.example"),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),

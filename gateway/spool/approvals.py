@@ -1,0 +1,88 @@
+"""Verbs of approvals: faxes that somebody must agree to before they are sent. One for each fax, decided once.
+
+It is decided when the fax leaves *held*, whatever moved it on; until when that must be is the fax's `due_at`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from gateway.fax import TransmissionId, TransmissionState
+from gateway.lifecycle import APPROVAL
+from gateway.spool import schema
+from gateway.spool.commit import Transaction
+from gateway.spool.usage import Count
+
+_table = schema.approval
+_APPROVED = frozenset({TransmissionState.ACCEPTED, TransmissionState.READY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toll:
+    """What stands between the pages of a fax and its way to the carrier."""
+
+    counts: tuple[Count, ...] = ()
+    """What the pages are counted in."""
+    reasons: tuple[str, ...] = ()
+    """Why it must be approved, e.g. "25 pages, more than 20"; empty: it need not."""
+    refused: str = ""
+    """Why it cannot go out unless it is approved, as a sentence; "" = it can."""
+    approver: str = ""
+    """The mail address of who may approve it; "" = nobody."""
+    wait: timedelta = timedelta(0)
+    """How long it waits for that."""
+
+
+FREE = Toll()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Somebody is, or was, to agree to a fax."""
+
+    transmission: TransmissionId
+    approver: str
+    reason: str
+    asked_at: datetime
+    decided_at: datetime | None
+    """None while it waits."""
+    verdict: str
+    """approved, rejected or cancelled; "" while it waits."""
+    words: str
+    """How it was decided, as a sentence."""
+
+
+def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str) -> None:
+    """The fax is held until somebody agrees."""
+    values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
+    t.add(_table, {**values, "verdict": "", "words": ""})
+    t.note(transmission, APPROVAL, f"asked of {approver}: {reason}")
+
+
+def of(db: Connection, transmission: TransmissionId) -> Approval | None:
+    """That of a fax; None: it needed none."""
+    row = db.execute(select(_table).where(_table.c.transmission_id == transmission)).first()
+    if row is None:
+        return None
+    return Approval(
+        transmission=TransmissionId(row.transmission_id),
+        approver=row.approver,
+        reason=row.reason,
+        asked_at=row.asked_at,
+        decided_at=row.decided_at,
+        verdict=row.verdict,
+        words=row.words,
+    )
+
+
+def close(t: Transaction, transmission: TransmissionId, to: TransmissionState, words: str) -> None:
+    """The fax is held no longer: if it waited to be approved, this has decided it."""
+    verdict = "approved" if to in _APPROVED else "cancelled" if to is TransmissionState.CANCELLED else "rejected"
+    values = {"of": transmission, "decided_at": t.now, "verdict": verdict, "words": words}
+    t.put_off(_CLOSE, values, sure=False)
+
+
+_CLOSE = update(_table).where(_table.c.transmission_id == bindparam("of"), _table.c.decided_at.is_(None))
