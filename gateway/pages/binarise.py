@@ -35,9 +35,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     bands = _toned_bands(cells, cell, pictures, _WHITE[fine])
     if not bands:
         return _strokes(255 - sharp, cell, np.uint8(_FLOOR), _SHARE[fine])
-    ground = np.full_like(grey, 255)
-    for band in bands:
-        ground[band] = windows.closed(grey[band], STROKE, STROKE if fine else STROKE // 2 + 1)
+    ground = _ground(grey, bands, fine=fine)
     contrast = ground - (grey if fine else np.minimum(sharp, ground))  # sharpening makes edges lighter than their ground
     found = fills.find(grey, contrast, cells, cell, pictures)
     for area in found.light_on_dark:
@@ -67,6 +65,18 @@ def _toned_bands(cells: Grey, cell: Cell, pictures: Sequence[Area], white: int) 
     wider = np.convolve(toned, np.ones(2 * around + 1), "same") > 0 if toned.any() else toned
     edges = np.flatnonzero(np.diff(wider, prepend=False, append=False))
     return [slice(int(first) * cell[0], int(last) * cell[0]) for first, last in edges.reshape(-1, 2)]
+
+
+def _ground(grey: Grey, bands: list[slice], *, fine: bool) -> Grey:
+    """What is behind the strokes: found in these bands, white paper elsewhere."""
+    ground = np.empty_like(grey)
+    white = 0
+    for band in bands:
+        ground[white : band.start] = 255
+        ground[band] = windows.closed(grey[band], STROKE, STROKE if fine else STROKE // 2 + 1)
+        white = band.stop
+    ground[white:] = 255
+    return ground
 
 
 def _floors(cells: Grey, cell: Cell, pictures: Sequence[Area]) -> Grey:
