@@ -43,6 +43,7 @@ from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.smtp import SmtpDoor
 from gateway.pages import job
+from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
@@ -140,6 +141,9 @@ class Service:
         self._stops.append(socket.stop)
         await self.smtp.start()
         self._stops.append(self.smtp.stop)
+        fence = await asyncio.to_thread(self.fence.describe)
+        # Without a wall around the network the operator has to know.
+        _log.log(logging.WARNING if WITHIN_REACH in fence else logging.INFO, "converters: %s", fence, extra={"action": "fenced"})
         _log.info("faxgate %s serves %s", __version__, ", ".join(config.domain), extra={"action": "started"})
 
     async def stop(self) -> None:
@@ -388,7 +392,12 @@ def documents_of(config: Config) -> Documents:
 
 def fence_of(config: Config, folder: Path) -> Fence:
     """The converters' fence, with its scratch files in `folder`."""
-    return Fence(memory=config.pages.memory, time_limit=config.pages.time_limit.total_seconds(), folder=folder)
+    return Fence(
+        memory=config.pages.memory,
+        time_limit=config.pages.time_limit.total_seconds(),
+        folder=folder,
+        reads=(config.spool / "documents", *Templates(config.templates).folders),
+    )
 
 
 def check(config: Config) -> dict[str, Capabilities]:

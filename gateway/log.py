@@ -34,6 +34,7 @@ ACTIONS = frozenset(
         "deaf",
         "duplicate",
         "event_late",
+        "fenced",
         "forgotten",
         "inbound_announced",
         "inbound_fetched",
