@@ -223,7 +223,8 @@ def _typed(sheet: Sheet, lines: int, points: float) -> list[str]:
 
 def scan_150dpi(sheet: Sheet) -> None:
     lines = _typed(sheet, 34, 12)
-    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(pictures.typed(lines, sheet.look.typed, 150, points=12), sheet.seed(3))))
+    page = pictures.typed(lines, sheet.look.typed, 150, points=12)
+    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(page, sheet.seed(3))))
     sheet.blocks.append(_block_of(lines, 12))
 
 
@@ -237,7 +238,8 @@ def scan_200dpi_faded(sheet: Sheet) -> None:
 
 def phone_snapshot(sheet: Sheet) -> None:
     lines = _typed(sheet, 32, 13)
-    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.snapshot(pictures.typed(lines, sheet.look.typed, 170, points=13), sheet.seed(5)), 85))
+    page = pictures.typed(lines, sheet.look.typed, 170, points=13)
+    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.snapshot(page, sheet.seed(5)), 85))
     sheet.blocks.append(_block_of(lines, 13))
 
 

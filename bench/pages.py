@@ -18,6 +18,7 @@ import io
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -57,6 +58,7 @@ PIPELINES: dict[str, rivals.Pipeline] = {
     "ours": ours,
 }
 CORPORA = {"": corpus.USUAL, "held out": corpus.HELD_OUT}
+_JUDGED = {"": tuple(PIPELINES), "held out": ("gs (HylaFAX)", "gs settransfer", "ours")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def report(which: str, results: list[Result]) -> None:
             ("codes", 8),
         )
         print(" " * 16 + "".join(head.rjust(width) for head, width in heads))
-        for name in PIPELINES:
+        for name in _JUDGED[which]:
             mine = [result for result in results if result.pipeline == name and result.fine == fine]
             mmr, mh = sum(r.mmr for r in mine) / count, sum(r.mh for r in mine) / count
             line = f"{name:16}{mmr:10.0f}{wire.seconds(round(mmr)):6.1f}{mh:10.0f}{wire.seconds(round(mh)):6.1f}"
@@ -230,9 +232,11 @@ def main() -> None:
     os.environ["OMP_THREAD_LIMIT"] = "1"
     with ProcessPoolExecutor(given.processes) as pool:
         for which in () if given.costs else CORPORA:
-            orders = [(which, name, fine, page.name) for name in PIPELINES for fine in _RESOLUTIONS for page in corpus.pages()]
+            names = [page.name for page in corpus.pages()]
+            orders = [(which, by, fine, name) for by in _JUDGED[which] for fine in _RESOLUTIONS for name in names]
             waiting = [pool.submit(judge, *order, read=not given.quick) for order in orders]
             report(which, [one.result() for one in waiting])
+            sys.stdout.flush()
     with tempfile.TemporaryDirectory() as folder:
         print(f"\n{'processor time, fine, MMR':28}{'gs s':>8}{'MB':>6}{'ours s':>8}{'MB':>6}{'ratio':>8}")
         for name, target, gs_s, gs_mb, our_s, our_mb, ratio in compare_costs(Path(folder)):

@@ -142,8 +142,8 @@ class Service:
         await self.smtp.start()
         self._stops.append(self.smtp.stop)
         fence = await asyncio.to_thread(self.fence.describe)
-        # Without a wall around the network the operator has to know.
-        _log.log(logging.WARNING if WITHIN_REACH in fence else logging.INFO, "converters: %s", fence, extra={"action": "fenced"})
+        level = logging.WARNING if WITHIN_REACH in fence else logging.INFO
+        _log.log(level, "converters: %s", fence, extra={"action": "fenced"})
         _log.info("faxgate %s serves %s", __version__, ", ".join(config.domain), extra={"action": "started"})
 
     async def stop(self) -> None:

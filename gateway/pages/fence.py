@@ -54,7 +54,9 @@ _ALLOWED = frozenset(
 class Fence:
     """Runs functions of `gateway.pages` in fenced processes; any number at once. Belongs to one event loop."""
 
-    def __init__(self, memory: int, time_limit: float, folder: Path, reads: Sequence[Path] = (), writes: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, memory: int, time_limit: float, folder: Path, reads: Sequence[Path] = (), writes: Sequence[Path] = ()
+    ) -> None:
         """`memory` in bytes and `time_limit` in seconds are for each job; `folder` holds the converters' own scraps, `reads`
         and `writes` are the files and folders that any job may be given beside it."""
         self._memory, self._time_limit, self._folder = memory, time_limit, folder

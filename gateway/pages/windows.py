@@ -85,7 +85,8 @@ def on_dots(cells: NDArray[_Value], cell: tuple[int, int]) -> NDArray[_Value]:
     if whole is None or sys.byteorder != "little":
         return cells.repeat(cell[1], axis=1).repeat(cell[0], axis=0)
     rows = cells.view(np.uint8).astype(whole) * whole(int.from_bytes(bytes([1]) * cell[1]))
-    return rows.view(cells.dtype).repeat(cell[0], axis=0)
+    spread: NDArray[_Value] = rows.view(cells.dtype).repeat(cell[0], axis=0)
+    return spread
 
 
 def crowded(mask: Mask, least: int) -> Mask:
