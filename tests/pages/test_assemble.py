@@ -268,6 +268,7 @@ def test_a_picture_that_moves_is_printed_once_and_said_to_move(tmp_path: Path) -
     assert [(entry.title, entry.first_page, entry.last_page, entry.note) for entry in made.manifest[1:]] == [
         ("a.gif", 2, 2, "it moves: its first picture is printed")
     ]
+    assert [entry.loss for entry in made.manifest] == [False, True]
 
 
 def test_a_telephones_picture_with_a_second_view_is_a_photograph(tmp_path: Path) -> None:
