@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from datetime import date
 
-from reportlab.lib.colors import HexColor
-
 from bench import pictures
 from bench.corpus import HIGH, SANS, WIDE, Block, Drawer, Sheet
 
@@ -79,7 +77,7 @@ def newsletter(sheet: Sheet) -> None:
     sheet.fill(0, 0, WIDE, 90, "#00695c")
     sheet.line(40, 56, "The Harbour Gazette", 26, "Times-Bold", "#ffffff")
     sheet.line(430, 80, "Number 214, October", 9, ink="#b2dfdb")
-    sheet.picture(40, 110, 250, 160, pictures.jpeg(pictures.landscape((500, 320), 41)))
+    sheet.picture(40, 110, 250, 160, pictures.jpeg(pictures.landscape((500, 320), sheet.seed(41))))
     sheet.text(310, 124, 260, 11, 10, "Times-Roman")
     sheet.fill(40, 290, 532, 60, "#e0f2f1")
     sheet.text(52, 310, 500, 3, 11, ink="#004d40")
@@ -174,7 +172,7 @@ def form(sheet: Sheet) -> None:
         sheet.line(70, 521 + n * 24, sheet.sentences(440, 1, 9.5)[0], 9.5)
     sheet.rule(50, 740, 260, 740, 0.5)
     sheet.line(50, 752, "Place, date, signature", 7.5, ink="#555555")
-    sheet.picture(70, 706, 160, 34, pictures.jpeg(pictures.scribble((480, 102), 4)))
+    sheet.picture(70, 706, 160, 34, pictures.jpeg(pictures.scribble((480, 102), sheet.seed(4))))
 
 
 def bar_chart(sheet: Sheet) -> None:
@@ -198,13 +196,13 @@ def pie_and_lines(sheet: Sheet) -> None:
     start = 0.0
     for n, tone in enumerate(("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")):
         turn = (110, 90, 70, 50, 40)[n]
-        sheet.canvas.setFillColor(HexColor(tone))
+        sheet.canvas.setFillColor(sheet.colour(tone))
         sheet.canvas.wedge(80, HIGH - 320, 300, HIGH - 100, start, turn, stroke=0, fill=1)
         start += turn
         sheet.fill(350, 120 + n * 34, 14, 14, tone)
         sheet.line(374, 131 + n * 34, ("Wages", "Rent and heating", "Transport", "Materials", "Everything else")[n], 11)
     for n, tone in enumerate(("#1f77b4", "#d62728", "#7f7f7f")):
-        sheet.canvas.setStrokeColor(HexColor(tone))
+        sheet.canvas.setStrokeColor(sheet.colour(tone))
         sheet.canvas.setLineWidth(1.5)
         path = sheet.canvas.beginPath()
         for step in range(60):
@@ -220,26 +218,28 @@ def _block_of(lines: list[str], points: float, first: float = 72) -> Block:
 
 
 def _typed(sheet: Sheet, lines: int, points: float) -> list[str]:
-    return sheet.sentences(470 * (11 / points) * 0.83 * points / 11, lines, points, "Helvetica-Bold")
+    return sheet.lines(470 * 0.83, lines, points, "Helvetica-Bold")
 
 
 def scan_150dpi(sheet: Sheet) -> None:
     lines = _typed(sheet, 34, 12)
-    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(pictures.typed(lines, 150, points=12), 3)))
+    page = pictures.typed(lines, sheet.look.typed, 150, points=12)
+    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(page, sheet.seed(3))))
     sheet.blocks.append(_block_of(lines, 12))
 
 
 def scan_200dpi_faded(sheet: Sheet) -> None:
     """A faded copy: brown ink on grey paper."""
     lines = _typed(sheet, 36, 11)
-    page = pictures.typed(lines, 200, paper=215, ink=110, points=11)
-    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(page, 8, turn=-0.5, noise=6)))
+    page = pictures.typed(lines, sheet.look.typed, 200, paper=215, ink=110, points=11)
+    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.scanned(page, sheet.seed(8), turn=-0.5, noise=6)))
     sheet.blocks.append(_block_of(lines, 11))
 
 
 def phone_snapshot(sheet: Sheet) -> None:
     lines = _typed(sheet, 32, 13)
-    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.snapshot(pictures.typed(lines, 170, points=13), 5), 85))
+    page = pictures.typed(lines, sheet.look.typed, 170, points=13)
+    sheet.picture(0, 0, WIDE, HIGH, pictures.jpeg(pictures.snapshot(page, sheet.seed(5)), 85))
     sheet.blocks.append(_block_of(lines, 13))
 
 
@@ -280,7 +280,7 @@ def codes_on_colour(sheet: Sheet) -> None:
 def handwriting(sheet: Sheet) -> None:
     sheet.line(60, 70, "Note from the ward", 14)
     for n in range(5):
-        sheet.picture(60, 100 + n * 76, 480, 56, pictures.jpeg(pictures.scribble((1440, 168), n, ink=40 + 25 * n)))
+        sheet.picture(60, 100 + n * 76, 480, 56, pictures.jpeg(pictures.scribble((1440, 168), sheet.seed(n), ink=40 + 25 * n)))
         sheet.rule(60, 152 + n * 76, 540, 152 + n * 76, 0.4, "#9fc5e8")
     sheet.text(60, 520, 480, 8, 11)
 

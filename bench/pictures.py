@@ -10,7 +10,7 @@ import numpy as np
 import reportlab
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-_FACE = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
+_FACES = Path(reportlab.__file__).parent / "fonts"
 
 
 def hills(size: tuple[int, int], seed: int) -> np.ndarray:
@@ -63,12 +63,12 @@ def still_life(size: tuple[int, int], seed: int) -> Image.Image:
     return Image.fromarray((tone * 255).astype(np.uint8)).convert("RGB")
 
 
-def typed(lines: list[str], dpi: int, *, paper: int = 250, ink: int = 25, points: float = 11) -> Image.Image:
+def typed(lines: list[str], face: str, dpi: int, *, paper: int = 250, ink: int = 25, points: float = 11) -> Image.Image:
     """A letter page of typed lines, 72 points from the upper left corner, in grey."""
     sheet = Image.new("L", (round(8.5 * dpi * 2), 11 * dpi * 2), paper)
-    pen, face = ImageDraw.Draw(sheet), ImageFont.truetype(str(_FACE), round(points * dpi / 36))
+    pen, letters = ImageDraw.Draw(sheet), ImageFont.truetype(str(_FACES / face), round(points * dpi / 36))
     for n, line in enumerate(lines):
-        pen.text((dpi * 2, dpi * 2 * (1 + n * points * 1.5 / 72)), line, fill=ink, font=face)
+        pen.text((dpi * 2, dpi * 2 * (1 + n * points * 1.5 / 72)), line, fill=ink, font=letters)
     return sheet.resize((round(8.5 * dpi), 11 * dpi), Image.Resampling.BOX)
 
 

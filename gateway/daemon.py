@@ -46,6 +46,7 @@ from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
 from gateway.pages import job
+from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
@@ -145,6 +146,9 @@ class Service:
         self._stops.append(socket.stop)
         await self.mail.start()
         self._stops.append(self.mail.stop)
+        fence = await asyncio.to_thread(self.fence.describe)
+        level = logging.WARNING if WITHIN_REACH in fence else logging.INFO
+        _log.log(level, "converters: %s", fence, extra={"action": "fenced"})
         _log.info("faxgate %s serves %s", __version__, ", ".join(config.domain), extra={"action": "started"})
 
     async def stop(self) -> None:
@@ -415,7 +419,12 @@ def documents_of(config: Config) -> Documents:
 
 def fence_of(config: Config, folder: Path) -> Fence:
     """The converters' fence, with its scratch files in `folder`."""
-    return Fence(memory=config.pages.memory, time_limit=config.pages.time_limit.total_seconds(), folder=folder)
+    return Fence(
+        memory=config.pages.memory,
+        time_limit=config.pages.time_limit.total_seconds(),
+        folder=folder,
+        reads=(config.spool / "documents", *Templates(config.templates).folders),
+    )
 
 
 def check(config: Config) -> dict[str, Capabilities]:

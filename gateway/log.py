@@ -40,6 +40,7 @@ ACTIONS = frozenset(
         "duplicate",
         "event_late",
         "fax_ended",
+        "fenced",
         "forgotten",
         "inbound_announced",
         "inbound_fetched",

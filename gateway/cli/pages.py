@@ -143,7 +143,8 @@ async def _rendered(settings: Config | None, source: Path, out: Path, fine: bool
     limits = settings.pages if settings else Pages()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fence = Fence(memory=limits.memory, time_limit=limits.time_limit.total_seconds(), folder=folder)
+        seconds = limits.time_limit.total_seconds()
+        fence = Fence(memory=limits.memory, time_limit=seconds, folder=folder, reads=(source,), writes=(out,))
         wanted = Job(
             source=source,
             content_type=mimetypes.guess_type(source.name)[0] or "application/octet-stream",

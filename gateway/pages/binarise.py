@@ -19,7 +19,7 @@ from gateway.pages.fills import STROKE, Area, Cell
 from gateway.pages.windows import Grey, Mask
 
 PLAIN = 166  #: tones below are ink where everything on a page is black
-_WHITE = 225  # a ground as light as this is paper
+_WHITE = {True: 227, False: 237}  # at fine and at standard a ground as light as this is paper: no ink, not even sharpened
 _FLOOR = 28  # contrast that is no accident of drawing
 _SCAN_FLOOR = 52  # in pictures of pages: grain is no ink
 _SHARE = {True: 0.35, False: 0.42}  # of the strongest contrast nearby, at fine and at standard
@@ -32,27 +32,51 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     cell = (4 if fine else 2, 4)
     cells = windows.lightest_in_cells(grey, cell)
     sharp = grey if fine else _sharpened(grey)
-    if not pictures and int(windows.closed(cells, 7, 7).min()) >= _WHITE:
+    bands = _toned_bands(cells, cell, pictures, _WHITE[fine])
+    if not bands:
         return _strokes(255 - sharp, cell, np.uint8(_FLOOR), _SHARE[fine])
-    ground = windows.closed(grey, STROKE, STROKE if fine else STROKE // 2 + 1)
+    ground = _ground(grey, bands, fine=fine)
     contrast = ground - (grey if fine else np.minimum(sharp, ground))  # sharpening makes edges lighter than their ground
     found = fills.find(grey, contrast, cells, cell, pictures)
     for area in found.light_on_dark:
-        behind = fills.behind(grey[area.place], cell)
-        lights = sharp[area.place] - (behind if fine else np.minimum(behind, sharp[area.place]))
+        lights = sharp[area.place] - (area.behind if fine else np.minimum(area.behind, sharp[area.place]))
         np.copyto(contrast[area.place], lights, where=area.mask)
     black = _strokes(contrast, cell, _floors(cells, cell, pictures), _SHARE[fine])
     fills.draw(black, grey, found, fine=fine)
     for left, top, right, bottom in pictures:
         place = slice(top, bottom), slice(left, right)
-        dark = np.maximum(ground[place], sharp[place]) < _SOLID
-        words = _without_specks(black[place] | dark)
         photograph = screen.photographs(grey[place], ground[place], contrast[place])
-        if photograph is None:
-            black[place] = words
-        else:
-            black[place] = np.where(photograph, screen.dots(grey[place], left, top), words)
+        if photograph is not None and photograph.all():
+            black[place] = screen.dots(grey[place], left, top)
+            continue
+        dark = np.maximum(ground[place], sharp[place]) < _SOLID
+        black[place] = windows.crowded(black[place] | dark, 3)  # specks go
+        if photograph is not None:
+            np.copyto(black[place], screen.dots(grey[place], left, top), where=photograph)
     return black
+
+
+def _toned_bands(cells: Grey, cell: Cell, pictures: Sequence[Area], white: int) -> list[slice]:
+    """The lines, from and to, between which something is on a ground darker than `white`, and some around them."""
+    toned = windows.closed(cells, 7, 7).min(axis=1) < white
+    for _, top, _, bottom in pictures:
+        toned[top // cell[0] : -(-bottom // cell[0])] = True
+    around = -(-STROKE // cell[0])
+    wider = np.convolve(toned, np.ones(2 * around + 1), "same") > 0 if toned.any() else toned
+    edges = np.flatnonzero(np.diff(wider, prepend=False, append=False))
+    return [slice(int(first) * cell[0], int(last) * cell[0]) for first, last in edges.reshape(-1, 2)]
+
+
+def _ground(grey: Grey, bands: list[slice], *, fine: bool) -> Grey:
+    """What is behind the strokes: found in these bands, white paper elsewhere."""
+    ground = np.empty_like(grey)
+    white = 0
+    for band in bands:
+        ground[white : band.start] = 255
+        ground[band] = windows.closed(grey[band], STROKE, STROKE if fine else STROKE // 2 + 1)
+        white = band.stop
+    ground[white:] = 255
+    return ground
 
 
 def _floors(cells: Grey, cell: Cell, pictures: Sequence[Area]) -> Grey:
@@ -68,7 +92,7 @@ def _strokes(contrast: Grey, cell: Cell, floors: Grey | np.uint8, share: float) 
     strongest = windows.lightest(windows.lightest_in_cells(contrast, cell), _NEAR, _NEAR)
     limits = np.maximum(_shares(share)[strongest], floors)
     tall, wide = contrast.shape
-    rows = limits.repeat(cell[1], axis=1)[:, :wide]
+    rows = windows.on_dots(limits, (1, cell[1]))[:, :wide]
     black: Mask = np.empty(contrast.shape, dtype=bool)
     whole = tall - tall % cell[0]  # all lines of a cell are compared with one row; the last cells may be lower
     in_cells = (whole // cell[0], cell[0], wide)
@@ -89,12 +113,3 @@ def _sharpened(grey: Grey) -> Grey:
     around = np.pad(grey, ((1, 1), (0, 0)), mode="edge").astype(np.int16)
     sharp: Grey = np.clip(twice - (around[:-2] + around[2:]) // 2, 0, 255).astype(np.uint8)
     return sharp
-
-
-def _without_specks(black: Mask) -> Mask:
-    """Without dots that have at most one other around them."""
-    spread = np.pad(black.view(np.uint8), 1)
-    rows = spread[:-2] + spread[1:-1] + spread[2:]
-    count = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
-    kept: Mask = black & (count > 2)
-    return kept

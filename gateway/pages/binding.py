@@ -16,6 +16,8 @@ from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
 from gateway.pages.press import Press
 
+_EMPTY = "empty"
+
 
 @dataclass(frozen=True, slots=True)
 class _Section:
@@ -85,7 +87,7 @@ def _judged(job: Job, printer: Press) -> tuple[parts.Judgement, str]:
     judgement = parts.judge(message.parse(content), layout=layout, familiar=job.familiar, options=job.options)
     # A body of blanks in some charset, or of markup only, is no body.
     dropped = {
-        id(part): "empty"
+        id(part): _EMPTY
         for part in judgement.chosen
         if part.is_body and not part.pictures and not printer.words(part)[0].strip()
     }
@@ -103,12 +105,19 @@ def _judged(job: Job, printer: Press) -> tuple[parts.Judgement, str]:
 
 
 def _left_out(part: Chosen, why: str) -> ManifestEntry:
-    return ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note=why)
+    loss = why != _EMPTY
+    return ManifestEntry(position=part.position, title=part.title, content_type=part.content_type, note=why, loss=loss)
 
 
 def _entry(part: Chosen, first: int, last: int, note: str) -> ManifestEntry:
     return ManifestEntry(
-        position=part.position, title=part.title, content_type=part.content_type, first_page=first, last_page=last, note=note
+        position=part.position,
+        title=part.title,
+        content_type=part.content_type,
+        first_page=first,
+        last_page=last,
+        note=note,
+        loss=press.tells_of_loss(note),
     )
 
 
@@ -116,7 +125,7 @@ def _warned(entry: ManifestEntry, fax: Path) -> ManifestEntry:
     """With a note about words that the fax will not show."""
     child.note(entry.title)
     warning = legible.warnings(fax, entry.first_page, entry.last_page)
-    return replace(entry, note="; ".join(filter(None, (entry.note, warning))))
+    return replace(entry, note="; ".join(filter(None, (entry.note, warning))), loss=entry.loss or bool(warning))
 
 
 def _order(entry: ManifestEntry) -> list[list[int]]:

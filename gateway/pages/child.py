@@ -37,6 +37,7 @@ from gateway.pages import confine, landlock
 
 FRAME = struct.Struct(">cQ")
 REQUEST = struct.Struct(">dQ")  # seconds, bytes of memory
+BUBBLEWRAP = "FAXGATE_IN_BUBBLEWRAP"  #: set in the environment of a server that was started in it
 _WARM = "gateway.pages.warm:up"
 _EQUIPMENT = "gateway.pages.equipment:describe"
 
@@ -255,7 +256,11 @@ def _exactly(link: socket.socket, length: int) -> bytes:
 def _protection() -> str:
     """Give up the network, and say in words what holds."""
     network = confine.no_network()
-    return network + (", own files only by Landlock" if landlock.version() else ", every file of this user within reach")
+    if landlock.version():
+        return f"{network}, own files only by Landlock"
+    if os.environ.get(BUBBLEWRAP):
+        return f"{network}, documents only by bubblewrap"
+    return f"{network}, every file of this user {confine.WITHIN_REACH}"
 
 
 def main() -> None:

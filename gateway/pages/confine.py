@@ -52,6 +52,7 @@ _LOAD, _EQUAL, _AT_LEAST, _HAS_BIT, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
 _X32 = 0x40000000  # bit of the second set of system calls on x86_64: refused as a whole
 _LARGEST_FILE = 512 * 1024 * 1024
 _OPEN_FILES = 64
+WITHIN_REACH = "within reach"  #: what the words say of a wall that is missing
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # options of mallopt
 _KEPT = 1 << 28  # bytes
 
@@ -65,7 +66,7 @@ def no_network() -> str:
         _libc().prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # a job cannot open the memory of the server or of another job
         if _refuse_system_calls(_OUTSIDE):
             kept.append("no network and no programs by seccomp")
-    return ", ".join([*kept, "limits"]) if kept else "limits only: the network stays within reach of converters"
+    return ", ".join([*kept, "limits"]) if kept else f"limits only: the network stays {WITHIN_REACH} of converters"
 
 
 def die_with_parent() -> None:
@@ -132,7 +133,7 @@ def walls(writes: Sequence[Path], sockets: Sequence[Path]) -> str:
             kept.append("own files only by Landlock")
         if _refuse_system_calls(_FOREIGN, local_sockets=True):
             kept.append("no network by seccomp")
-    return ", ".join([*kept, "limits"]) if kept else "limits only: network and files stay within reach of it"
+    return ", ".join([*kept, "limits"]) if kept else f"limits only: network and files stay {WITHIN_REACH} of it"
 
 
 def _libc() -> ctypes.CDLL:

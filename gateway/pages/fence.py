@@ -4,7 +4,9 @@
     made = await fence.run("gateway.pages.assemble:make", job)
 
 Each job is a process of its own, forked from a small server that has the libraries loaded (`child`), so a warm start
-takes a few milliseconds and this process never loads them. The server starts with the first job, is started again if it
+takes a few milliseconds and this process never loads them. What keeps a job in is settled by the kernel: Landlock and a
+filter of system calls; without Landlock the server runs in bubblewrap where that works; else the filter holds alone, which
+denies sockets; else the limits do, and a warning says so. The server starts with the first job, is started again if it
 dies, and ends with this process. Results are read with a list of allowed types: the child has seen hostile content.
 """
 
@@ -21,10 +23,12 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.errors import BadDocument, ConverterUnavailable, SpoolUnavailable
-from gateway.pages import child, office, sniff
+from gateway.pages import child, landlock, office, sniff
 from gateway.pages.child import note
 
 __all__ = ["Fence", "describe", "equipment", "note"]
@@ -50,9 +54,13 @@ _ALLOWED = frozenset(
 class Fence:
     """Runs functions of `gateway.pages` in fenced processes; any number at once. Belongs to one event loop."""
 
-    def __init__(self, memory: int, time_limit: float, folder: Path) -> None:
-        """`memory` in bytes and `time_limit` in seconds are for each job; `folder` holds the converters' own scraps."""
+    def __init__(
+        self, memory: int, time_limit: float, folder: Path, reads: Sequence[Path] = (), writes: Sequence[Path] = ()
+    ) -> None:
+        """`memory` in bytes and `time_limit` in seconds are for each job; `folder` holds the converters' own scraps, `reads`
+        and `writes` are the files and folders that any job may be given beside it."""
         self._memory, self._time_limit, self._folder = memory, time_limit, folder
+        self._reads, self._writes = tuple(reads), tuple(writes)
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
@@ -82,7 +90,7 @@ class Fence:
 
     def describe(self) -> str:
         """Which protections hold: as the running server said, else as a probe says."""
-        return self._protection or describe()
+        return self._protection or describe(_wrapped(self._folder, self._reads, self._writes))
 
     async def close(self) -> None:
         """End the server and every job. The fence may be used again; it then starts a new server."""
@@ -163,7 +171,8 @@ class Fence:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
-            self._server, self._control = _spawn(theirs.fileno(), self._folder), ours
+            wrapped = await asyncio.to_thread(_wrapped, self._folder, self._reads, self._writes)
+            self._server, self._control = _spawn(wrapped, theirs.fileno(), self._folder), ours
         try:
             async with asyncio.timeout(_START_LIMIT):
                 said = await asyncio.get_running_loop().sock_recv(ours, 4096)
@@ -196,9 +205,11 @@ class _Part:
     title = ""
 
 
-def describe() -> str:
+def describe(wrapped: Sequence[str] | None = None) -> str:
     """Which protections hold on this machine, in words; found out by a short-lived process."""
-    return _said("describe") or "the converter cannot be started"
+    with tempfile.TemporaryDirectory() as folder:
+        command = _wrapped(Path(folder), (), ()) if wrapped is None else wrapped
+        return _said("describe", command) or "the converter cannot be started"
 
 
 def equipment() -> dict[str, str]:
@@ -208,20 +219,38 @@ def equipment() -> dict[str, str]:
     return {"office documents": office.describe(), **found}
 
 
-def _said(what: str) -> str:
+def _said(what: str, wrapped: Sequence[str] = ()) -> str:
     done = subprocess.run(  # noqa: S603 - our own interpreter and program
-        _command(what), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        [*wrapped, *_command(what)], env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
     )
     return done.stdout.decode()
 
 
-def _spawn(control: int, folder: Path) -> subprocess.Popen[bytes]:
+def _wrapped(folder: Path, reads: Sequence[Path], writes: Sequence[Path]) -> list[str]:
+    """What the server is started with: bubblewrap, where Landlock cannot say which files a job may open and bubblewrap can
+    say it of all jobs; else nothing."""
+    bubblewrap = "" if landlock.version() else office.bubblewrap()
+    if not bubblewrap:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [*office.walled(bubblewrap), "--tmpfs", "/tmp"]  # noqa: S108 - an empty one, seen by the converters only
+    for path in (*landlock.system(), *reads):
+        if not path.is_relative_to("/dev") and not path.resolve().is_relative_to("/usr"):
+            command += ["--ro-bind-try", str(path.resolve()), str(path.absolute())]
+    for path in (folder, *writes):
+        command += ["--bind-try", str(path.resolve()), str(path.absolute())]
+    for name, value in (_environment() | {"TMPDIR": str(folder.resolve()), child.BUBBLEWRAP: "1"}).items():
+        command += ["--setenv", name, value]
+    return [*command, "--"]
+
+
+def _spawn(wrapped: list[str], control: int, folder: Path) -> subprocess.Popen[bytes]:
     """Start the server with the control socket and nothing else of ours but stderr."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.dup(control)
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            _command(str(descriptor)),
+            [*wrapped, *_command(str(descriptor))],
             env=_environment() | {"TMPDIR": str(folder.resolve())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -25,6 +25,8 @@ class ManifestEntry:
     last_page: int = 0
     note: str = ""
     """Why it was not printed, or what the reader should know about it."""
+    loss: bool = False
+    """Less of it is on paper than the sender wrote: left out by a rule or a setting, or harmed on the way (CNT-10)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

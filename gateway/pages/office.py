@@ -52,7 +52,7 @@ def bubblewrap() -> str:
         return ""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
-            [*_walls(found), "--", "/usr/bin/true"], capture_output=True, timeout=10, check=False, env={}
+            [*walled(found), "--", "/usr/bin/true"], capture_output=True, timeout=10, check=False, env={}
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -142,22 +142,14 @@ def _command(work: Path, source: Path, most_pages: int) -> list[str]:
         "TMPDIR",
         str(work),
     ]
-    return [*_walls(wrapped), *bound, "--", *command]
+    return [*walled(wrapped), *bound, "--", *command]
 
 
-def _walls(bubblewrap: str) -> list[str]:
-    """The system to read, nothing to write, no network, no other process."""
+def walled(bubblewrap: str) -> list[str]:
+    """The command that starts a program in bubblewrap, up to what else it may see and do: the system to read, nothing to write,
+    no network, no other process, no environment."""
     arguments = [bubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
-    for path in (
-        "/usr",
-        "/etc/fonts",
-        "/etc/ld.so.cache",
-        "/etc/libreoffice",
-        "/opt/libreoffice",
-        "/var/lib/libreoffice",
-        "/var/spool/libreoffice",
-        "/var/cache/fontconfig",
-    ):
+    for path in _READ:
         arguments += ["--ro-bind-try", path, path]
     for path in ("/bin", "/lib", "/lib32", "/lib64", "/sbin"):
         if Path(path).is_symlink():

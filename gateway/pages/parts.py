@@ -52,13 +52,14 @@ _MOST_UNPACKED = 400_000_000  # bytes, of all files within files of one mail
 _SIGNATURES = frozenset(
     {"application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/pgp-keys"}
 )
+_APPLE = "application/applefile"
 _NOT_DOCUMENTS = {
     "text/calendar": "a calendar entry",
     "application/ics": "a calendar entry",
     "text/vcard": "a visiting card",
     "text/x-vcard": "a visiting card",
     "text/directory": "a visiting card",
-    "application/applefile": "what a Mac knows about the file beside it",
+    _APPLE: "what a Mac knows about the file beside it",
 }
 #: HTML that says more than its words: tables, drawings, what is struck out or raised, pictures written into it.
 _SAYS_MORE = re.compile(
@@ -153,7 +154,7 @@ class _Judge:
         elif kind in _SIGNATURES:
             self.skip(part, "a signature, not content")
         elif kind in _NOT_DOCUMENTS:
-            self.skip(part, f"{_NOT_DOCUMENTS[kind]}, not a document")
+            self.skip(part, f"{_NOT_DOCUMENTS[kind]}, not a document", loss=kind != _APPLE)
         elif kind == "message/rfc822":
             if part.inner is None:
                 raise BadDocument(f"{part.title} cannot be read", part=part.title, reply=BROKEN)
@@ -229,14 +230,14 @@ class _Judge:
         is_shown = any(picture.position == where for one in self.chosen for picture in one.pictures)
         why = "shown in the message" if is_shown else self.decoration(part)
         if why:
-            self.skip(part, why)
+            self.skip(part, why, loss=not is_shown and not _shows_nothing(part))
         else:
             self.leaf(part)
 
     def decoration(self, part: message.Part) -> str:
         """Why an inline picture is left out by rule; "" when it is printed."""
         size = sniff.picture_size(part.content)
-        if size and max(size) <= _TRACKING_PIXELS:
+        if size and _shows_nothing(part):
             return f"a picture of {size[0]} by {size[1]} pixels shows nothing"
         if part.disposition == "attachment":
             return ""
@@ -382,11 +383,12 @@ class _Judge:
         if len(self.chosen) + len(self.skipped) > _MOST_PARTS:
             raise BadDocument(f"the mail has more than {_MOST_PARTS} parts", reply=TOO_MUCH)
 
-    def skip(self, part: message.Part, why: str) -> None:
-        self.skip_entry(self.where(part), part.title, part.content_type, why)
+    def skip(self, part: message.Part, why: str, *, loss: bool = False) -> None:
+        self.skip_entry(self.where(part), part.title, part.content_type, why, loss=loss)
 
-    def skip_entry(self, position: str, title: str, content_type: str, why: str) -> None:
-        self.skipped.append(ManifestEntry(position=position, title=title, content_type=content_type, note=why))
+    def skip_entry(self, position: str, title: str, content_type: str, why: str, *, loss: bool = False) -> None:
+        entry = ManifestEntry(position=position, title=title, content_type=content_type, note=why, loss=loss)
+        self.skipped.append(entry)
 
     def where(self, part: message.Part) -> str:
         return f"{self.prefix}{part.position or '1'}"
@@ -396,6 +398,11 @@ def _is_enciphered(part: message.Part) -> bool:
     if part.content_type not in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
         return False
     return dict(part.parameters).get("smime-type", "enveloped-data").lower() in ("enveloped-data", "authenveloped-data")
+
+
+def _shows_nothing(picture: message.Part) -> bool:
+    size = sniff.picture_size(picture.content)
+    return bool(size and max(size) <= _TRACKING_PIXELS)
 
 
 def _leaves(part: message.Part) -> Iterator[message.Part]:

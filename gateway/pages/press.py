@@ -20,6 +20,7 @@ from gateway.pages.paper import Paper
 
 _REMOTE = re.compile(rb"<img[^>]{0,2000}src\s*=\s*[\"']?\s*(https?:|//|file:)", re.IGNORECASE)
 _AS_TEXT = "HTML printed as text"
+_REALLY = "it is a "  # another kind of picture than it says
 _CUT = "quoted history and notes about confidentiality are left out, by the account's settings"
 _NOT_FETCHED = "pictures that are not in the mail are not fetched"
 _SOME = 20  # replacement marks that are no reason to refuse a text
@@ -183,6 +184,11 @@ def _cut_html(source: str, part: Chosen, cut_quotes: bool) -> tuple[str, str]:
     return kept, "" if kept == source else _CUT
 
 
+def tells_of_loss(note: str) -> bool:
+    """Whether what is said of a printed part is that not all of it is on paper."""
+    return any(said and said != _AS_TEXT and not said.startswith(_REALLY) for said in note.split("; "))
+
+
 def _joint(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
@@ -221,7 +227,7 @@ def _check_size(part: Chosen, most_pages: int) -> None:
 
 def _about_picture(content: bytes, content_type: str, kind: str) -> str:
     declared = sniff.declared_picture(content_type)
-    notes = [f"it is a {kind.upper()} picture"] if declared in sniff.PICTURES and declared != kind else []
+    notes = [f"{_REALLY}{kind.upper()} picture"] if declared in sniff.PICTURES and declared != kind else []
     if kind not in ("tiff", "heic") and image.moves(content):
         notes.append("it moves: its first picture is printed")
     return "; ".join(notes)

@@ -174,7 +174,7 @@ def _drawn(
 ) -> Iterator[pypdfium2.PdfBitmap]:
     bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_Gray, buffer=sheet)
     try:
-        bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
+        ctypes.memset(bitmap.buffer, 255, bitmap.stride * height)
         pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, pdfium.FPDF_ANNOT | pdfium.FPDF_PRINTING)
         yield bitmap
     finally:

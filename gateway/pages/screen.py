@@ -18,14 +18,15 @@ from gateway.pages.windows import Grey, Mask
 
 _PERIOD = 8  # pixels: two 45-degree cells in a tile
 _DARK, _LIGHT = 56, 208  # tones between these are neither ink nor paper
-_LOOK = 24  # pixels: the neighbourhood in which tones are judged
+_EVERY = 2  # dots, and lines: one of these is looked at
+_LOOK = 12  # of those: the neighbourhood in which tones are judged
 _SHARE = 0.35  # of a neighbourhood: with more tone than this it is a photograph
 _WHOLE = 0.5  # of a picture: with more tone than this all of it is
-_EDGE, _STEEP = 2, 30  # a tone that changes by so much over so many pixels is an edge
+_EDGE, _STEEP = 1, 30  # a tone that changes by so much over so many of those is an edge
 _PAPER_SHARE, _PAPER_SPREAD = 0.4, 16  # so much of a picture within so many tones is its paper,
 _DIMMEST = 176  # if it is at least as light as this
 _STROKE, _SOME_STROKES = 60, 0.01  # contrast of a stroke; share of a page of words that is strokes
-_DIM_PAPER = 90  # paper in the shadow of a telephone
+_DIM_PAPER, _SHADE = 90, 0.05  # paper in the shadow of a telephone; share of a page that may be darker
 _SLOW, _FOLDS = 20, 0.06  # a change of tone over 40 dots; share of a page that is creases and edges of shadows
 
 
@@ -37,15 +38,19 @@ def photographs(grey: Grey, ground: Grey, contrast: Grey) -> Mask | None:
     """
     if _is_paper(ground, contrast):
         return None
-    mask: Mask = np.asarray(_toned(Image.fromarray(grey))) > 0
-    return mask if mask.any() else None
+    toned = _toned(Image.fromarray(np.ascontiguousarray(grey[::_EVERY, ::_EVERY])))
+    if not toned.getbbox():
+        return None
+    mask: Mask = np.asarray(toned.resize((grey.shape[1], grey.shape[0]), Image.Resampling.NEAREST)) > 0
+    return mask
 
 
 def dots(grey: Grey, left: int, top: int) -> Mask:
     """The tones of a place as dots; `left` and `top` say where on the page it is, so that neighbours fit together."""
-    rows = (np.arange(grey.shape[0]) + top) % _PERIOD
-    columns = (np.arange(grey.shape[1]) + left) % _PERIOD
-    black: Mask = grey < _thresholds()[rows][:, columns]
+    tile = _thresholds()[:, (np.arange(grey.shape[1]) + left) % _PERIOD]
+    black: Mask = np.empty(grey.shape, dtype=bool)
+    for row in range(_PERIOD):
+        np.less(grey[row::_PERIOD], tile[(row + top) % _PERIOD], out=black[row::_PERIOD])
     return black
 
 
@@ -55,20 +60,20 @@ def _is_paper(ground: Grey, contrast: Grey) -> bool:
     change = windows.lightest(coarse, 5, 5) - windows.darkest(coarse, 5, 5)
     return bool(
         np.count_nonzero(contrast > _STROKE) > _SOME_STROKES * contrast.size
-        and np.percentile(coarse, 5) > _DIM_PAPER
+        and np.count_nonzero(coarse <= _DIM_PAPER) < _SHADE * coarse.size
         and (change > _SLOW).mean() < _FOLDS
     )
 
 
 def _toned(picture: Image.Image) -> Image.Image:
-    """Where one picture is a photograph, as a mask."""
+    """Where one picture is a photograph, as a mask of fewer dots."""
     flat = _flat_tones(picture)
     if np.count_nonzero(np.asarray(flat)) > _WHOLE * picture.width * picture.height:
-        return Image.new("L", picture.size, 255)
+        return Image.new("L", (1, 1), 255)
     small = (max(1, picture.width // _LOOK), max(1, picture.height // _LOOK))
     dense = flat.resize(small, Image.Resampling.BOX).point([255 if tone > 255 * _SHARE else 0 for tone in range(256)])
     # Grown, so that dark and light places inside a photograph belong to it too.
-    return dense.filter(ImageFilter.MaxFilter(5)).resize(picture.size, Image.Resampling.NEAREST)
+    return dense.filter(ImageFilter.MaxFilter(5))
 
 
 def _flat_tones(picture: Image.Image) -> Image.Image:

@@ -35,7 +35,7 @@ def decode(content: bytes, charset: str) -> str:
     for name in filter(None, order):
         try:
             return content.decode(_SAME_BUT_POORER.get(name, name))
-        except (UnicodeError, ValueError):
+        except (ValueError, LookupError):  # "hex" and its like are codecs of Python too, and no charsets
             continue
     return content.decode("cp1252", "replace")
 

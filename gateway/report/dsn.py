@@ -30,6 +30,7 @@ _TYPED = re.compile(r"[A-Za-z0-9-]+;.+")
 #: The far end took part in these, so it may be named (DSN-22).
 _ANSWERED = frozenset({Outcome.DELIVERED, Outcome.NOT_A_FAX, Outcome.PARTLY_SENT})
 #: What we take, in the words of RFC 2913 and 2879 (section 18.5).
+_WITH_LOSS = "2.6.4"  # RFC 3463 X.6.4: conversion with loss was done
 _FEATURES = (
     '(| (& (type="image/tiff") (color=Binary)\r\n'
     "   (image-file-structure=TIFF-minimal) (image-coding=MH)\r\n"
@@ -86,6 +87,14 @@ def status_code(action: Action, outcome: Outcome) -> str:
     return status if action is not Action.DELAYED or status.startswith("4") else "4.0.0"
 
 
+def _status(transmission: Transmission, action: Action, outcome: Outcome) -> str:
+    if transmission.status:
+        return transmission.status
+    if action is Action.DELIVERED and facts.has_loss(transmission):
+        return _WITH_LOSS
+    return status_code(action, outcome)
+
+
 def header_block(original: bytes) -> bytes:
     """The header fields of the original, whole fields only, CRLF ends, nothing of its body."""
     lines: list[bytes] = []
@@ -114,7 +123,7 @@ def _result(action: Action, zone: ZoneInfo, transmission: Transmission, attempts
     last = attempts[-1] if attempts else None
     return [
         ("Action", action.value),
-        ("Status", transmission.status or status_code(action, outcome)),
+        ("Status", _status(transmission, action, outcome)),
         ("Remote-MTA", f"x-gstn; {transmission.number}" if _far_end_took_part(outcome, last) else ""),
         ("Diagnostic-Code", _diagnostic(transmission, outcome, last) if action is not Action.DELIVERED else ""),
         ("Last-Attempt-Date", _date(last.finished_at or last.submitted_at or last.opened_at, zone) if last else ""),

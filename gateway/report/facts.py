@@ -213,7 +213,7 @@ def outgoing(
         finished=moment(transmission.finished_at, zone) if transmission.finished_at else "",
         zone=zone.key,
         tries=tuple(_try(attempt, zone) for attempt in attempts),
-        pieces=_pieces(transmission.manifest),
+        pieces=tuple(_piece(row) for row in _rows(transmission.manifest)),
         station=plain(last.station_id, 60) if last else "",
         duration=_duration(last.seconds) if last else "",
         written=tuple(plain(recipient.written) for recipient in recipients),
@@ -320,13 +320,18 @@ def _try(attempt: Attempt, zone: ZoneInfo) -> Try:
     return Try(n=attempt.n, time=moment(attempt.opened_at, zone), words=words)
 
 
-def _pieces(manifest: str) -> tuple[Piece, ...]:
+def has_loss(transmission: Transmission) -> bool:
+    """Whether something of what was sent in is not on the pages, or not as it was (CNT-10)."""
+    return any(row.get("loss") is True for row in _rows(transmission.manifest))
+
+
+def _rows(manifest: str) -> list[dict[str, object]]:
     """The manifest is ours, but old rows outlive the code that wrote them: what cannot be read is not shown."""
     try:
         rows = json.loads(manifest) if manifest else []
     except ValueError:
-        return ()
-    return tuple(_piece(row) for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _piece(row: Mapping[str, object]) -> Piece:

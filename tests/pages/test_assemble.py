@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import NameObject, NumberObject
 
-from gateway.pages import press, raster
+from gateway.pages import press, raster, wire
 from gateway.pages.wording import BadTemplate
 from tests.pages import fax_files as make
 
@@ -172,6 +172,39 @@ def test_law_04_content_that_spoils_the_coordinates_does_not_move_the_header(tmp
     assert make.ink(made.pdf, 1)[1] < 20
 
 
+def test_cnt_03_a_mail_of_plain_text_is_one_page_with_the_text(tmp_path: Path) -> None:
+    made = make.fax(tmp_path, make.mail("Forty-two crates of oranges"), cover=None)
+    assert [" ".join(words.split()) for words in make.texts(made.pdf)] == ["Forty-two crates of oranges"]
+
+
+@pytest.mark.parametrize("lines", [1078, 2156], ids=["standard", "fine"])
+def test_cnt_04_a_tiff_of_profile_s_reaches_the_far_end_as_it_is(tmp_path: Path, lines: int) -> None:
+    fine = lines > 1143
+    sheets = [wire.Bitmap.of(make.fax_page(high), 196 if fine else 98) for high in (lines, lines - 9)]
+    mail = make.mail(None, ("image/tiff", wire.profile_s(sheets), "fax.tif"))
+    made = make.fax(tmp_path, mail, cover=None)
+    assert made.pages == 2
+    for sheet, page in zip(sheets, raster.to_fax_pages(made.pdf, fine=fine), strict=True):
+        assert page.width == sheet.width
+        sent, printed = (one.convert("L").resize((216, 279), Image.Resampling.BOX) for one in (sheet.picture(), page))
+        assert ImageStat.Stat(ImageChops.difference(sent, printed)).mean[0] < 3  # of 255: moved by less than a dot
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"To: nobody at all <<>\r\n",
+        b"Date: the day before yesterday\r\nMIME-Version: x\r\n",
+        b"Resent-From: a@example.com\r\nResent-From: b@example.com\r\nResent-Date: never\r\nResent-To: ,,\r\n",
+        b"Subject: =?utf-8?b?////?=\r\nReply-To: ;;\r\nContent-Language: \xff\r\n",
+    ],
+)
+def test_cnt_20_and_23_faulty_or_missing_header_fields_are_no_reason_to_refuse(tmp_path: Path, fields: bytes) -> None:
+    made = make.fax(tmp_path, b"From: Bob <bob@sender.example>\r\n" + fields + b"\r\nForty-two crates\r\n")
+    assert made.pages == 1
+    assert "Forty-two crates" in make.texts(made.pdf)[0]
+
+
 def test_cnt_14_a_mail_with_nothing_in_it_is_refused(tmp_path: Path) -> None:
     for mail in (make.mail(""), make.mail(" \n\t\n"), b"Subject: only this\n\n", b"Content-Type: text/html\n\n<p> </p><br>"):
         error = make.refusal(tmp_path, mail)
@@ -268,6 +301,7 @@ def test_a_picture_that_moves_is_printed_once_and_said_to_move(tmp_path: Path) -
     assert [(entry.title, entry.first_page, entry.last_page, entry.note) for entry in made.manifest[1:]] == [
         ("a.gif", 2, 2, "it moves: its first picture is printed")
     ]
+    assert [entry.loss for entry in made.manifest] == [False, True]
 
 
 def test_a_telephones_picture_with_a_second_view_is_a_photograph(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def attempt(made: Callable[[], bytes]) -> Any:
         ("日本".encode("iso-2022-jp"), "iso-2022-jp", "日本"),
         ("Grüße".encode(), "no-such-charset", "Grüße"),
         ("Grüße".encode(), "utf\x00-8", "Grüße"),
+        (b"4142", "hex", "4142"),
         (b"\\u0041", "unicode_escape", "\\u0041"),
         (b"\x81\xff", "utf-8", "\ufffdÿ"),
     ],

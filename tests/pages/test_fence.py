@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.pages import child, fence, landlock
+from gateway.pages import child, fence, landlock, office
 from gateway.pages.assemble import Job, Made
 from gateway.pages.fence import Fence
 from tests.pages import fax_files as make
@@ -128,6 +128,39 @@ async def test_a_document_of_another_fax_is_out_of_reach(pen: Fence, tmp_path: P
     mine, other = job(tmp_path, b"mine", "mine"), job(tmp_path, b"of somebody else", "other")
     said = await pen.run("gateway.pages.fence_tricks:neighbour", mine, [str(other.source)])
     assert said == "refused: Permission denied"
+
+
+@pytest.mark.needs("bwrap")
+async def test_without_landlock_the_converters_run_in_bubblewrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not office.bubblewrap():
+        pytest.skip("bubblewrap does not work here")
+    documents, planted, secret = tmp_path / "documents", tmp_path / "planted", tmp_path / "gateway.toml"
+    planted.mkdir()
+    (planted / "fence_tricks.py").write_bytes(TRICKS.read_bytes())
+    (documents / "work").mkdir(parents=True)
+    (documents / "mail").write_text("its own")
+    secret.write_text("the secret")
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    plant = f"from gateway.pages import landlock; landlock.version = lambda: 0; gateway.pages.__path__.append({str(planted)!r})"
+    monkeypatch.setattr(fence, "_PROGRAM", f"import gateway.pages; {plant}; {fence._PROGRAM}")
+    pen = Fence(300_000_000, 20, documents / "work", reads=(documents, planted))
+    try:
+        told = pen.describe()
+        paths = [documents / "mail", secret, Path("/etc/passwd"), Path(f"/proc/{os.getpid()}/environ")]
+        said = await pen.run("gateway.pages.fence_tricks:read_other", [str(path) for path in paths])
+        assert isinstance(said, list)
+        assert [words.partition(":")[0] for words in said] == ["its own", "refused", "refused", "refused"], said
+        assert str(await pen.run("gateway.pages.fence_tricks:internet")).startswith("refused")
+        written = await pen.run("gateway.pages.fence_tricks:write_other", [str(documents / "new")])
+        assert written == "refused: Read-only file system"
+        mail = make.mail("Hello", ("application/pdf", make.pdf("x"), "x.pdf")).as_bytes()
+        made = await pen.run("gateway.pages.assemble:make", job(documents / "work", mail))
+        assert isinstance(made, Made)
+        assert (made.pages, pen.describe()) == (2, told)
+    finally:
+        await pen.close()
+    assert told.startswith("no network")
+    assert told.endswith("documents only by bubblewrap")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the protections are Linux's")

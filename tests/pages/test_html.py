@@ -344,4 +344,5 @@ def test_a_mail_that_is_passed_on_stays_whole_and_what_is_cut_is_said(tmp_path: 
         made = make.fax(tmp_path, mail, cut_quotes=True)
         assert ("12 boxes" in "".join(make.texts(made.pdf))) is whole
         assert (made.manifest[0].note == "") is whole
+        assert made.manifest[0].loss is not whole  # CNT-10
         assert whole or "quoted history" in made.manifest[0].note

@@ -357,7 +357,7 @@ def test_the_logo_of_a_signature_is_left_out_by_its_size_and_shape(size: tuple[i
     judged = judge(rich("words <img src=cid:logo>", ("logo", make.picture("PNG", size))))
     assert [part.kind for part in judged.chosen] == (["text", "png"] if printed else ["text"])
     if not printed:
-        assert any("like the logo of a signature" in entry.note for entry in judged.skipped)
+        assert any("like the logo of a signature" in entry.note and entry.loss for entry in judged.skipped)
 
 
 def test_a_small_picture_that_is_attached_is_no_logo() -> None:
@@ -391,7 +391,7 @@ def test_the_same_file_twice_is_printed_once_and_said() -> None:
 def test_cnt_10_a_calendar_entry_or_a_visiting_card_is_left_out_and_named(content_type: str, what: str) -> None:
     judged = judge(make.mail("see", (content_type, b"BEGIN:X\nEND:X\n", "x.ics")))
     assert len(judged.chosen) == 1
-    assert [(entry.title, entry.note) for entry in judged.skipped] == [("x.ics", f"{what}, not a document")]
+    assert [(one.title, one.note, one.loss) for one in judged.skipped] == [("x.ics", f"{what}, not a document", True)]
 
 
 # --- files in files -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 
 import pytest
@@ -23,6 +24,7 @@ from tests.report.report_values import (
     parsed,
     result,
     submission,
+    text_of,
     transmission,
 )
 
@@ -172,6 +174,18 @@ def test_every_outcome_of_a_failed_fax_makes_a_report(outcome: Outcome) -> None:
     machine = machine_part(mail)
     assert "Action: failed\n" in machine
     assert re.search(r"^Status: [45]\.[0-9]\.[0-9]$", machine, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("loss", "code"), [(True, "2.6.4"), (False, "2.1.5")])
+def test_cnt_10_a_part_left_out_makes_a_delivery_with_loss_and_stands_in_the_notice(loss: bool, code: str) -> None:
+    parts = [
+        {"title": "text", "first_page": 1, "last_page": 1, "note": ""},
+        {"title": "invite.ics", "first_page": 0, "last_page": 0, "note": "a calendar entry, not a document", "loss": loss},
+    ]
+    mail = result(delivered(manifest=json.dumps(parts)), [ASKED])
+    assert f"Status: {code}\n" in machine_part(mail)
+    assert "invite.ics" in text_of(parsed(mail))
+    assert "a calendar entry, not a document" in text_of(parsed(mail))
 
 
 @pytest.mark.parametrize(("status", "written"), [("5.6.5", "5.6.5"), ("", "5.6.1")])
