@@ -410,9 +410,10 @@ def check(config: Config) -> dict[str, Capabilities]:
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:
     """What each configured carrier can do. Raises ConfigError for a section that is wrong."""
-    for name, section in config.carrier.items():
-        carriers.check(name, section, config.file)
-    able = {name: carriers.adapter(str(section["kind"])).capabilities for name, section in config.carrier.items()}
+    able = {
+        name: carriers.adapter(str(section["kind"])).able(carriers.check(name, section, config.file))
+        for name, section in config.carrier.items()
+    }
     for name, one in able.items():
         least = 2 * one.submit_limit + _SLACK
         if config.work.lease.total_seconds() < least:  # no hand-over would ever begin

@@ -36,6 +36,10 @@ class Admission:
                 "A sub-address (/T33S=) cannot be sent from here; the fax would reach the wrong person without it."
             )
 
+    def delays(self, carrier: str) -> bool:
+        """Whether the carrier may be given a fax before the time at which it is to be sent."""
+        return carrier in self._capabilities and self._capabilities[carrier].delays
+
 
 def _country(account: Account, called: number.FaxNumber) -> None:
     country = called.country

@@ -156,6 +156,7 @@ class Desk:
                 pages=pages,
                 id=ids.get(number),
                 not_before=not_before,
+                early=self._admission.delays(carrier),
             )
             for (number, sub_address), group in grouped.items()
         ]
