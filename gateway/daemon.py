@@ -117,6 +117,8 @@ class Service:
         if self.store.embedded:
             await self.store.write(steps.free_all)
         await self.identity.declare(config)
+        self.applications = Applications(self.store, spool_key(config.spool))
+        await self.applications.declare(config)
         self._stops.append(self.fence.close)
         statements = Statements(self.store, self.documents)
         secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
@@ -134,6 +136,7 @@ class Service:
             documents=self.documents,
             capabilities=capabilities,
             lines=self.lines,
+            applications=self.applications,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -210,9 +213,7 @@ class Service:
             await self._start_pamfax(pamfax, self.config.door.pamfax)
 
     async def _pamfax(self) -> PamFaxApi:
-        """The door, and the applications that may call it."""
-        applications = Applications(self.store, spool_key(self.config.spool))
-        await applications.declare(self.config)
+        """The PamFax door."""
         previews = Previews(store=self.store, documents=self.documents, fence=self.fence)
         self._stops.append(previews.stop)
         house = House(
@@ -229,7 +230,7 @@ class Service:
             previews=previews,
             sandbox=self.sandbox,
         )
-        return PamFaxApi(house, applications)
+        return PamFaxApi(house, self.applications)
 
     async def _start_pamfax(self, api: PamFaxApi, door: PamFaxDoor) -> None:
         """The listener where the API stands at the root."""
@@ -335,6 +336,8 @@ async def opened(config: Config) -> AsyncIterator[Control]:
     try:
         await open_documents(documents, alone=store.embedded)
         await identity.declare(config)
+        applications = Applications(store, spool_key(config.spool))
+        await applications.declare(config)
         desk = desk_of(config, store, documents, identity)
         yield Control(
             config=config,
@@ -344,6 +347,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
             documents=documents,
             capabilities=capabilities_of(config),
             lines=None,
+            applications=applications,
         )
     finally:
         identity.close()
