@@ -97,6 +97,7 @@ class Service:
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
         self.web: WebDoor | None = None
+        self.pamfax: PamFaxApi | None = None
 
     async def start(self) -> None:
         """Start everything; what was started is stopped again if something cannot be. Raises GatewayError, OSError."""
@@ -197,9 +198,9 @@ class Service:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
             ).routes()
-        pamfax = await self._pamfax() if self.config.door.pamfax else None
-        if pamfax:
-            routes += pamfax.routes()
+        if self.config.door.pamfax:
+            self.pamfax = self._pamfax()
+            routes += self.pamfax.routes()
         network = next((carrier for carrier in self.carriers.values() if isinstance(carrier, Loopback)), None)
         if self.sandbox and network is not None:
             routes += SandboxPage(network, self.templates, name=self.config.domain[0]).routes()
@@ -209,10 +210,10 @@ class Service:
         except OSError as error:
             raise ConfigError(self.config.file, "http.listen", f"{http.listen}: {error.strerror}") from error
         self._stops.append(self.web.stop)
-        if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
-            await self._start_pamfax(pamfax, self.config.door.pamfax)
+        if self.pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
+            await self._start_pamfax(self.pamfax, self.config.door.pamfax)
 
-    async def _pamfax(self) -> PamFaxApi:
+    def _pamfax(self) -> PamFaxApi:
         """The PamFax door."""
         previews = Previews(store=self.store, documents=self.documents, fence=self.fence)
         self._stops.append(previews.stop)

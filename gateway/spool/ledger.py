@@ -162,7 +162,7 @@ def affordable(db: Connection, account: AccountId, wanted: Collection[Transmissi
 def imbalances(db: Connection) -> list[tuple[str, str]]:
     """What does not add up, with the account: its entries make what is available, its unfinished faxes what is held."""
     sums = defaultdict[str, dict[str, int]](dict)
-    for account, what, amount in db.execute(_SUMS).tuples():  # one statement sees one moment, while others book
+    for account, what, amount in db.execute(_SUMS):  # one statement sees one moment, while others book
         sums[account][what] = int(amount)
     wrong = list[tuple[str, str]]()
     for account, found in sorted(sums.items()):
