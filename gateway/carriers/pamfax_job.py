@@ -76,7 +76,7 @@ async def _ready(calls: Calls, config: PamFaxConfig, session: Session) -> Contai
         if loop.time() + wait > until:
             raise CarrierUnavailable("The carrier did not make the document ready in time.")
         await asyncio.sleep(wait)
-        wait = min(2 * wait, _LONGEST_LOOK)
+        wait = min(1.5 * wait, _LONGEST_LOOK)
 
 
 async def _ours(calls: Calls, session: Session, order: Order, document: bytes) -> str:
