@@ -8,12 +8,13 @@ changes may have been missed: `Changes.whole` is False, and every fax is asked f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 from gateway.carriers.base import Changes
 from gateway.carriers.pamfax_session import Calls, Session, nothing
 from gateway.carriers.pamfax_wire import Answer
-from gateway.errors import CarrierRefused, CarrierUnavailable
+from gateway.errors import CarrierRefused, CarrierUnavailable, SessionEnded
 
 _ALL = ["faxall"]
 #: What a change may call the fax: the first is our own door's, the others are seen of faxes elsewhere (6.4, 8).
@@ -39,23 +40,26 @@ class Listener:
     async def changes(self) -> Changes:
         """What is new. Raises CarrierUnavailable; then the next call begins with a new session."""
         session, self._session = self._session, None
-        whole = session is not None
         try:
-            if session is None:
-                session = await self._calls.sign_in()
-                await self._calls.on(session, "Session/RegisterListener", nothing, listener_types=_ALL, append=False)
-            refs = set[str]()
-            for _ in range(_MOST):
-                told = await self._calls.on(session, "Session/ListChanges", _told)
-                whole = whole and "" not in told
-                if told <= refs:
-                    break
-                refs |= told
+            if session is not None:
+                with contextlib.suppress(SessionEnded):  # nobody called for minutes: there was no fax to hear of
+                    return await self._heard(session, whole=True)
+            session = await self._calls.sign_in()
+            await self._calls.on(session, "Session/RegisterListener", nothing, listener_types=_ALL, append=False)
+            return await self._heard(session, whole=False)
         except CarrierRefused as error:
             raise CarrierUnavailable(error.text) from error
+
+    async def _heard(self, session: Session, *, whole: bool) -> Changes:
+        refs = set[str]()
+        for _ in range(_MOST):
+            told = await self._calls.on(session, "Session/ListChanges", _told)
+            if told <= refs:
+                break
+            refs |= told
         self._session, self._heard_at = session, _loop_time()
         self._proven = self._proven or bool(refs - {""})
-        return Changes(carrier_refs=refs - {""}, whole=whole)
+        return Changes(carrier_refs=refs - {""}, whole=whole and "" not in refs)
 
 
 def _told(answer: Answer) -> set[str]:
