@@ -40,9 +40,13 @@ SECTION = {"kind": "pamfax", "api_key": KEY, "api_secret": SECRET, "username": U
 
 @asynccontextmanager
 async def pamfax(
-    folder: Path, clock: Callable[[], datetime] | None = None, lines: tuple[str, ...] = (LINE,), **section: Any
+    folder: Path,
+    clock: Callable[[], datetime] | None = None,
+    lines: tuple[str, ...] = (LINE,),
+    read: float = 1.0,
+    **section: Any,
 ) -> AsyncIterator[PamFaxFarEnd]:
-    async with Server() as server, http.client(read=1.0) as client:
+    async with Server() as server, http.client(read=read) as client:
         tools = tools_for(folder, http=client, now=clock, lines=lines)
         keys = {**SECTION, "url": f"{server.url}/pamfax/", "time_limit": "0.5s", **section}
         adapter = carriers.build("main", keys, "gateway.toml", tools)
@@ -527,7 +531,7 @@ async def test_the_spool_keeps_the_time_unless_it_is_told_otherwise_and_what_is_
 
 
 async def test_twenty_faxes_at_once_over_ending_sessions_mix_nothing_and_send_nothing_twice(tmp_path: Path) -> None:
-    async with pamfax(tmp_path) as far:
+    async with pamfax(tmp_path, read=30.0, time_limit="30s") as far:
         dice, orders = random.Random(7), []
         for n in range(20):
             folder = tmp_path / str(n)

@@ -134,6 +134,9 @@ async def test_a_hand_over_that_fails_does_not_bring_the_call_forward(house: Hou
     clock.forward(86_400)
     await house.work()
     assert len(house.far.calls) == 1
+    await house.say(house.far.calls[0], "busy")
+    await house.work()
+    assert await state(house, fax) is T.DEFERRED, "it has been tried for a minute, not for a day"
 
 
 async def test_a_carrier_that_keeps_no_time_any_more_is_not_called_early(house: House, clock: Clock) -> None:
