@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from gateway import __version__, number
+from gateway import __version__, log, number
 from gateway.carriers.base import Capabilities
 from gateway.config import Config
+from gateway.desk.applications import Applications
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
@@ -40,7 +41,7 @@ from gateway.spool import accounts, approvals, inbounds, inspection, queries
 from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
-from gateway.units import Mail
+from gateway.units import Mail, Zone
 
 _SHORTEST = 6  # characters of an id: less is a slip of the hand
 Json = dict[str, Any]
@@ -60,9 +61,11 @@ class Control:
         documents: Documents,
         capabilities: Mapping[str, Capabilities],
         lines: Lines | None,
+        applications: Applications,
     ) -> None:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
         self._documents, self._capabilities = documents, capabilities
+        self._applications = applications
         self._running = lines  # None: no service is running, and no carrier can be asked
         self._patience = 10.0 if lines else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
@@ -86,6 +89,9 @@ class Control:
             "line-areas": self._line_areas,
             "line-buy": self._line_buy,
             "line-release": self._line_release,
+            "applications": self._applications_list,
+            "application-add": self._application_add,
+            "application-remove": self._application_remove,
             "carriers": self._carriers,
             "received": self._received,
             "fetch": self._fetch,
@@ -122,12 +128,25 @@ class Control:
         return [asdict(inbound) for inbound in found]
 
     async def _fetch(self, request: Json) -> object:
-        """A received fax as PDF, in base64."""
+        """A received fax, or with `report` what the carrier wrote about a sent one; PDF, in base64."""
+        if request.get("report") is True:
+            return await self._fetch_report(str(request["id"]))
         inbound = await self._store.read(inbounds.get, await self._find_received(str(request["id"])))
         assert inbound is not None
         if inbound.document is None:
             raise NotAdmitted(f"{inbound.id} is {inbound.state}; its document is not here.")
         return {"id": inbound.id, "pdf": base64.b64encode(await self._documents.get(inbound.document)).decode()}
+
+    async def _fetch_report(self, beginning: str) -> object:
+        """That of the last attempt which has one."""
+        case = await self._store.read(queries.case, await self._find(beginning))
+        assert case is not None
+        kept = [attempt for attempt in case.attempts if attempt.report]
+        if not kept:
+            raise NotAdmitted(f"There is no transmission report of {case.transmission.id} here.")
+        assert kept[-1].report is not None
+        pdf = await self._documents.get(kept[-1].report)
+        return {"id": case.transmission.id, "attempt": kept[-1].id, "pdf": base64.b64encode(pdf).decode()}
 
     async def _fsck(self, request: Json) -> object:
         """What is wrong with the spool, and put right if that is asked for."""
@@ -385,6 +404,22 @@ class Control:
         await self._store.write(accounts.remove_line, called)
         self._identity.forget()
         return called
+
+    async def _applications_list(self, _request: Json) -> object:
+        names = ("key", "name", "zone", "declared")
+        return [{name: getattr(one, name) for name in names} for one in await self._applications.every()]
+
+    async def _application_add(self, request: Json) -> object:
+        """A new one, with its secret: nobody is told it again."""
+        try:
+            zone = TypeAdapter(Zone).validate_python(str(request.get("zone") or "UTC"))
+        except ValidationError as error:
+            raise NotAdmitted("A zone is a name like Europe/Berlin.") from error
+        return asdict(await self._applications.add(log.printable(str(request["name"]), 80), zone))
+
+    async def _application_remove(self, request: Json) -> object:
+        await self._applications.remove(str(request["key"]))
+        return request["key"]
 
     async def _carriers(self, _request: Json) -> object:
         return {name: asdict(able) for name, able in self._capabilities.items()}

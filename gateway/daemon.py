@@ -103,6 +103,7 @@ class Service:
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
         self.web: WebDoor | None = None
+        self.pamfax: PamFaxApi | None = None
 
     async def start(self) -> None:
         """Start everything; what was started is stopped again if something cannot be. Raises GatewayError, OSError."""
@@ -123,6 +124,8 @@ class Service:
         if self.store.embedded:
             await self.store.write(steps.free_all)
         await self.identity.declare(config)
+        self.applications = Applications(self.store, spool_key(config.spool))
+        await self.applications.declare(config)
         self._stops.append(self.fence.close)
         statements = Statements(self.store, self.documents)
         secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
@@ -140,6 +143,7 @@ class Service:
             documents=self.documents,
             capabilities=capabilities,
             lines=self.lines,
+            applications=self.applications,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -203,9 +207,9 @@ class Service:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
             ).routes()
-        pamfax = await self._pamfax() if self.config.door.pamfax else None
-        if pamfax:
-            routes += pamfax.routes()
+        if self.config.door.pamfax:
+            self.pamfax = self._pamfax()
+            routes += self.pamfax.routes()
         network = next((carrier for carrier in self.carriers.values() if isinstance(carrier, Loopback)), None)
         if self.sandbox and network is not None:
             routes += SandboxPage(network, self.templates, name=self.config.domain[0]).routes()
@@ -215,8 +219,8 @@ class Service:
         except OSError as error:
             raise ConfigError(self.config.file, "http.listen", f"{http.listen}: {error.strerror}") from error
         self._stops.append(self.web.stop)
-        if pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
-            await self._start_pamfax(pamfax, self.config.door.pamfax)
+        if self.pamfax and self.config.door.pamfax and self.config.door.pamfax.listen:
+            await self._start_pamfax(self.pamfax, self.config.door.pamfax)
 
     def _approval_page(self) -> ApprovalPage:
         return ApprovalPage(
@@ -233,10 +237,8 @@ class Service:
     def _links(self) -> Links:
         return Links(spool_key(self.config.spool), self.config.public_url)
 
-    async def _pamfax(self) -> PamFaxApi:
-        """The door, and the applications that may call it."""
-        applications = Applications(self.store, spool_key(self.config.spool))
-        await applications.declare(self.config)
+    def _pamfax(self) -> PamFaxApi:
+        """The PamFax door."""
         previews = Previews(store=self.store, documents=self.documents, fence=self.fence)
         self._stops.append(previews.stop)
         house = House(
@@ -253,7 +255,7 @@ class Service:
             previews=previews,
             sandbox=self.sandbox,
         )
-        return PamFaxApi(house, applications)
+        return PamFaxApi(house, self.applications)
 
     async def _start_pamfax(self, api: PamFaxApi, door: PamFaxDoor) -> None:
         """The listener where the API stands at the root."""
@@ -363,6 +365,8 @@ async def opened(config: Config) -> AsyncIterator[Control]:
     try:
         await open_documents(documents, alone=store.embedded)
         await identity.declare(config)
+        applications = Applications(store, spool_key(config.spool))
+        await applications.declare(config)
         desk = desk_of(config, store, documents, identity)
         yield Control(
             config=config,
@@ -372,6 +376,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
             documents=documents,
             capabilities=capabilities_of(config),
             lines=None,
+            applications=applications,
         )
     finally:
         identity.close()
@@ -446,9 +451,10 @@ def check(config: Config) -> dict[str, Capabilities]:
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:
     """What each configured carrier can do. Raises ConfigError for a section that is wrong."""
-    for name, section in config.carrier.items():
-        carriers.check(name, section, config.file)
-    able = {name: carriers.adapter(str(section["kind"])).capabilities for name, section in config.carrier.items()}
+    able = {
+        name: carriers.adapter(str(section["kind"])).able(carriers.check(name, section, config.file))
+        for name, section in config.carrier.items()
+    }
     for name, one in able.items():
         least = 2 * one.submit_limit + _SLACK
         if config.work.lease.total_seconds() < least:  # no hand-over would ever begin

@@ -335,6 +335,10 @@ class Attempt:
     opened_at: datetime
     submitted_at: datetime | None
     finished_at: datetime | None
+    planned_at: datetime | None = None
+    """When the carrier was told to send it; None: at once."""
+    report: Sha256 | None = None
+    """The carrier's transmission report, a PDF; None: there is none, or it is not here yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

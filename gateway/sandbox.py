@@ -3,6 +3,10 @@
 One account with credit, two lines, a received fax and a sent one, an application for the PamFax door; random delivery errors
 where they are wanted, the same for the same seed. Everything is in a folder that goes when it stops; mail that it sends
 is only kept there until then.
+
+The PamFax API stands at the root of two listeners: one speaks TLS with a certificate made at the start, which programs that
+insist on HTTPS are given as an authority; the other one plain HTTP. Its line for programs names the second, because whoever
+only reads that line could not verify the certificate, unless `tls` asks for the first.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from aiosmtpd.smtp import SMTP
 
 from gateway import config
 from gateway.carriers.loopback import Loopback
+from gateway.certificate import self_signed
 from gateway.config import Config
 from gateway.daemon import Service
 from gateway.demo import Sink, free_port
@@ -28,7 +33,9 @@ from gateway.desk.ledger import Ledger
 from gateway.errors import Unavailable
 from gateway.fax import Door, Envelope, InboundState, Recipient
 from gateway.lifecycle import FINAL
+from gateway.sections import Http
 from gateway.spool import inbounds, queries
+from gateway.web.app import WebDoor
 from gateway.web.sandbox import sample_page
 
 LOGIN = "sandbox@example.com"
@@ -50,7 +57,12 @@ class Wishes:
     http: int = 0
     """Port of the HelloFax door and the page; 0 = a free one."""
     pamfax: int = 0
+    pamfax_tls: int = 0
     smtp: int = 0
+    tls: bool = False
+    """The PamFax URL that is told first is that over TLS."""
+    certificate: Path | None = None
+    """A file that gets the certificate, too."""
     as_json: bool = False
 
 
@@ -75,14 +87,20 @@ async def run(wishes: Wishes, say: Callable[[str], None]) -> None:
         sink = Sink(folder=folder, say=lambda _text: None)
         listening = await asyncio.get_running_loop().create_server(lambda: SMTP(sink), "127.0.0.1", mail_port)
         service = Service(settings_for(folder, wishes, known, mail_port=mail_port), sandbox=True)
+        over_tls: WebDoor | None = None
         try:
             await service.start()
+            over_tls = await _over_tls(service, wishes, folder)
             await _furnish(service)
-            facts = await _facts(service, known)
-            for line in [json.dumps(facts)] if wishes.as_json else _story(facts, service.config):
+            facts = await _facts(service, known, over_tls if wishes.tls else None)
+            certificate = wishes.certificate or folder / "certificate.pem"
+            story = _story(facts, service.config, over_tls, certificate)
+            for line in [json.dumps(facts)] if wishes.as_json else story:
                 say(line)
             await stop.wait()
         finally:
+            if over_tls:
+                await over_tls.stop()
             await service.stop()
             listening.close()
             await listening.wait_closed()
@@ -138,6 +156,18 @@ def settings_for(folder: Path, wishes: Wishes, known: Secrets, *, mail_port: int
     )
 
 
+async def _over_tls(service: Service, wishes: Wishes, folder: Path) -> WebDoor:
+    """The PamFax API over TLS. Raises OSError."""
+    assert service.pamfax is not None
+    certificate, key = self_signed(folder)
+    if wishes.certificate is not None:
+        wishes.certificate.write_bytes(certificate.read_bytes())
+    door = Http(listen=f"127.0.0.1:{wishes.pamfax_tls or free_port()}")
+    web = WebDoor(door, service.pamfax.routes(""), house=False, tls=(certificate, key))
+    await web.start()
+    return web
+
+
 async def _furnish(service: Service) -> None:
     """Credit, a fax in the inbox, and one that was sent."""
     account = await service.identity.by_name("sandbox")
@@ -163,33 +193,46 @@ async def _furnish(service: Service) -> None:
     raise Unavailable("The sandbox did not get ready in time.")
 
 
-async def _facts(service: Service, known: Secrets) -> dict[str, object]:
-    """Where the doors are, and how to come in."""
+async def _facts(service: Service, known: Secrets, over_tls: WebDoor | None) -> dict[str, object]:
+    """Where the doors are, and how to come in; the PamFax door over TLS where that is wanted."""
     account = await service.identity.by_name("sandbox")
     door = service.config.door.pamfax
     assert account is not None
     assert door is not None
     who = {"username": LOGIN, "password": known.password}
     return {
-        "pamfax": {"url": f"http://{door.listen}", "apikey": known.key, "apisecret": known.word, **who},
+        "pamfax": {
+            "url": _url(over_tls) if over_tls else f"http://{door.listen}",
+            "apikey": known.key,
+            "apisecret": known.word,
+            **who,
+        },
         "hellofax": {"url": f"http://{service.config.http.listen}/v1", "guid": account.guid, **who},
         "smtp": "{}:{}".format(*service.mail.addresses()[0]),
     }
 
 
-def _story(facts: dict[str, object], settings: Config) -> list[str]:
+def _url(over_tls: WebDoor) -> str:
+    return "https://{}:{}".format(*over_tls.address)
+
+
+def _story(facts: dict[str, object], settings: Config, over_tls: WebDoor, certificate: Path) -> list[str]:
     """The same for people, with lines to try."""
     pamfax, hellofax = facts["pamfax"], facts["hellofax"]
     assert isinstance(pamfax, dict)
     assert isinstance(hellofax, dict)
+    door = settings.door.pamfax
+    assert door is not None
     page = f"http://{settings.http.listen}/sandbox"
     below, faxes = page.removesuffix("/sandbox"), f"{hellofax['url']}/Accounts/{hellofax['guid']}/Transmissions"
     proof = f"apikey={pamfax['apikey']}&apisecret={pamfax['apisecret']}"
     sign_in = f"{hellofax['username']}:{hellofax['password']}"
     return [
         f"The sandbox runs. Account {LOGIN}, password {pamfax['password']}, 100 EUR, lines {', '.join(LINES)}. Ctrl-C ends it.",
-        f"PamFax    {pamfax['url']}  (also {below}/pamfax)  key {pamfax['apikey']}, secret {pamfax['apisecret']}",
-        f"  curl '{pamfax['url']}/Session/VerifyUser' -d '{proof}&username={LOGIN}&password={pamfax['password']}'",
+        f"PamFax    {_url(over_tls)}  key {pamfax['apikey']}, secret {pamfax['apisecret']}",
+        f"  curl --cacert {certificate} '{_url(over_tls)}/Session/VerifyUser' \\",
+        f"    -d '{proof}&username={LOGIN}&password={pamfax['password']}'",
+        f"  without TLS: http://{door.listen}, also {below}/pamfax",
         f"HelloFax  {hellofax['url']}  GUID {hellofax['guid']}",
         f"  curl -u '{sign_in}' -F To=+14155550123 -F file=@letter.pdf {faxes}",
         f"Mail      {facts['smtp']}, to NUMBER@{settings.domain[0]}, from anybody@example.com",

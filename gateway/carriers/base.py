@@ -11,7 +11,7 @@ Errors of `submit`, and nothing else, decide about a second call: `CarrierRefuse
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -80,6 +80,10 @@ class Capabilities:
     receives: bool = False
     sells: bool = False
     """Numbers can be bought and given back."""
+    delays: bool = False
+    """It can be given a fax now that it is to send later (`Order.send_at`)."""
+    reports: bool = False
+    """`report` gives a document about a fax that has ended."""
     sub_addresses: bool = False
     resolutions: bool = False
     """`Order.fine` is kept: the sender may choose between fine and standard resolution."""
@@ -117,6 +121,8 @@ class Order:
     subject: str = ""
     cover: CoverPage | None = None
     """What the carrier's cover page is to say, where it makes one (`Carrier.makes_cover`) and one is wanted."""
+    send_at: datetime | None = None
+    """When the carrier is to send it, where it `delays`; None: now."""
     in_time: Callable[[], bool] = field(default=lambda: True, repr=False)
     """Whether it may still go out. Asked right before the step that cannot be taken back: a process that was frozen in
     between must not send what another node has looked up meanwhile. False: raise CarrierUnavailable."""
@@ -176,6 +182,16 @@ class Announcement:
     document: bytes | None = None
     """Only where the callback carries it."""
     raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a carrier's listener has heard."""
+
+    carrier_refs: Collection[str] = ()
+    """Faxes about which there is something new: a reason to ask for them, and no statement."""
+    whole: bool = True
+    """False: something may have been missed, so that every fax there is to be asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +263,11 @@ class Carrier:
         self.tools = tools
         self.config = config
 
+    @classmethod
+    def able(cls, config: CarrierConfig) -> Capabilities:
+        """What it can do with this section; nothing runs on it yet."""
+        return cls.capabilities
+
     @property
     def document(self) -> DocumentForm:
         """What it is given: by configuration, else by what the adapter says."""
@@ -266,6 +287,20 @@ class Carrier:
     def opens(self) -> bool:
         """`open` gets an id before anything can be sent: an attempt that has none was certainly not sent."""
         return type(self).open is not Carrier.open
+
+    @property
+    def listens(self) -> float:
+        """Seconds between two calls of `changes` while a fax is there; 0 = never: it has no listener, or none is wanted."""
+        return 0.0
+
+    @property
+    def hears(self) -> bool:
+        """The listener works at this moment: what it is silent about is asked for less often."""
+        return False
+
+    def delays(self, until: datetime) -> bool:
+        """Whether it is given a fax now that is to be sent then, and keeps the time. False: the spool keeps it."""
+        return False
 
     def __repr__(self) -> str:
         return f"<carrier {self.tools.name} ({self.config.kind})>"  # nothing else: configurations hold secrets
@@ -287,6 +322,15 @@ class Carrier:
     async def poll(self, carrier_ref: str) -> Sequence[Event]:
         """What the carrier says about one fax now. Raises CarrierUnavailable; CarrierRefused if it knows no such fax."""
         raise Unsupported("This carrier cannot be asked for the state of a fax.")
+
+    async def changes(self) -> Changes:
+        """What is new since the last call. Raises CarrierUnavailable, also where there is no listener just now."""
+        raise Unsupported("This carrier has no listener.")
+
+    async def report(self, carrier_ref: str) -> bytes:
+        """The carrier's own document about a fax that has ended: a PDF. Raises CarrierRefused (it has none, or none yet),
+        CarrierUnavailable."""
+        raise Unsupported("This carrier writes no transmission reports.")
 
     async def find(self, reference: str) -> Receipt | None:
         """Look an order up by our reference; None = not there. Raises CarrierUnavailable."""

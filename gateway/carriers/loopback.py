@@ -93,7 +93,7 @@ class LoopbackConfig(CarrierConfig):
     error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of calls that fail at random: busy, no answer, broken off."""
     seed: int | None = None
-    """Same seed, same random errors at the same calls (counted from the first in the journal). Default: 0."""
+    """Same seed, same random errors at the same calls, counted for each number from the first in the journal. Default: 0."""
     callbacks: bool = True
     """Whether results are called back; they can always be polled."""
     lose_callbacks: Annotated[float, Field(ge=0, le=1)] = 0.0

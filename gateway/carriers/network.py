@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -78,6 +79,8 @@ class Network:
         self._forgotten: set[str] = set()
         self._active: dict[str, Call] = {}
         """Calls that may still be going on; looked through where there is a limit."""
+        self._called = Counter[str]()
+        """Calls to each number."""
         self._engaged: dict[str, int] = {}
         """Number ending in 17 -> busy signals since the last delivery."""
         self._dialling: dict[str, Call] = {}
@@ -123,14 +126,13 @@ class Network:
         """Decide everything about a call; no await, so that calls taken at the same time see each other."""
         now, rules = self._now(), self._rules
         self._require_free_line(now)
-        n = len(self.calls) + len(self._dialling) + 1
-        status, pages_sent = self._fate(order.number, order.pages, n, ours)
+        status, pages_sent = self._fate(order.number, order.pages, ours)
         slow = order.number.endswith(SLOW) and not ours
         length = rules.slow_time if slow else rules.call_time + pages_sent * rules.page_time
         call = Call(
             carrier_ref=new_id("call"),
             reference=order.reference,
-            n=n,
+            n=len(self.calls) + len(self._dialling) + 1,
             number=order.number,
             caller=order.caller,
             sub_address=order.sub_address,
@@ -158,8 +160,9 @@ class Network:
             wait = (min(call.ends_at for call in busy) - now).total_seconds()
             raise CarrierUnavailable("All lines of the network are in use.", retry_after=max(wait, 0.0))
 
-    def _fate(self, number: str, pages: int, n: int, ours: bool) -> tuple[str, int]:
-        """Status and pages sent of the nth call."""
+    def _fate(self, number: str, pages: int, ours: bool) -> tuple[str, int]:
+        """Status and pages sent of the next call to a number. Chance looks at the number and how often it was called, so that
+        calls to others, in whatever order, change nothing."""
         digits = "" if ours else number[-2:]
         if digits in BY_DIGITS:
             return BY_DIGITS[digits], 0
@@ -168,13 +171,14 @@ class Network:
         if digits == BUSY_TWICE and self._engaged.get(number, 0) < 2:
             return "busy", 0
         if digits not in (BUSY_TWICE, SLOW, ANSWER_LOST):
-            dice = random.Random(f"{self._rules.seed}:{n}")
+            dice = random.Random(f"{self._rules.seed}:{number}:{self._called[number]}")
             if dice.random() < self._rules.error_rate:
                 status = dice.choice(RANDOM_ERRORS)
                 return _broken_off(pages) if status == "partly sent" else (status, 0)
         return "delivered", pages
 
     def _count(self, call: Call, by: int) -> None:
+        self._called[call.number] += by
         if call.number.endswith(BUSY_TWICE):
             self._engaged[call.number] = (self._engaged.get(call.number, 0) + by) % 3
 

@@ -10,10 +10,14 @@ Source of every fact: the wire reference of this API, by section; what it does n
 - A job that still says it was not sent is no proof: nobody documents how soon after `Send` it says so. It is held.
 - The job must have our recipient, as we wrote the number, and our document, by size and MD5, before it is sent.
 - No cover: our pages have it. `failure` without a reason that we know is `gave_up`: the carrier redials by itself (6.1).
-- ListChanges is not used: it tells each change once, to one session, in a list whose names nobody knows (6.1), so an answer
-  that is lost would be a result that is lost. Results are asked for; GetFaxDetails is recorded.
-- Send at a later time is not used: the gateway has its own queue. Nor is SendLater: a fax that waits for money at the
-  carrier and goes out by itself could meet the one that a person has released meanwhile.
+- What the listener hears (`pamfax_listener`) is a reason to ask for a fax, and no result: results are GetFaxDetails's, which
+  is asked by itself too, less often while the listener works.
+- A fax that the credit there does not cover is held, or with `unpaid = "queue"` left there by SendLater: it then counts as
+  handed over, so that no second one goes out while it waits. Before and after SendLater it says the same of itself; the list
+  of unpaid faxes tells the two apart.
+- The spool keeps the time of a delayed fax. With `delayed = "carrier"` it is handed over with `datetime` on the account's
+  clock, which only the operator can know (`timezone`). What is due within ten minutes, or at a time that this clock shows
+  twice, is kept by the spool.
 - Times are in the zone of the account there (11); its name is configured.
 - Of a received fax only `uuid`, `file_uuid` and `received` are known (9). `number` is taken for the one that was called: where
   it is none of our lines the operator gets the fax, where it is missing our only line. It is marked as read when it is safe
@@ -22,26 +26,20 @@ Source of every fact: the wire reference of this API, by section; what it does n
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
 import logging
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Annotated, ClassVar, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import ClassVar, TypeVar
 from zoneinfo import ZoneInfo
-
-from pydantic import Field, SecretStr, model_validator
 
 from gateway.carriers.base import (
     Announcement,
     Capabilities,
     Carrier,
     CarrierConfig,
+    Changes,
     Event,
     Listed,
     Order,
@@ -49,19 +47,18 @@ from gateway.carriers.base import (
     Tools,
     meaning,
 )
-from gateway.carriers.pamfax_session import Calls, Key, Session
+from gateway.carriers.pamfax_config import SUBMIT_LIMIT, PamFaxConfig
+from gateway.carriers.pamfax_job import UNPAID_TEXT, Job, made
+from gateway.carriers.pamfax_listener import Listener
+from gateway.carriers.pamfax_session import Calls, nothing
 from gateway.carriers.pamfax_shapes import (
-    FAILED_PAGES,
     STATUSES,
     UNPAID,
-    Container,
     Currency,
     Fax,
-    File,
     Inbox,
     Price,
     Received,
-    Recipient,
     User,
     e164,
     moment,
@@ -69,78 +66,22 @@ from gateway.carriers.pamfax_shapes import (
     reason,
     several,
 )
-from gateway.carriers.pamfax_wire import JSON, XML, Answer
+from gateway.carriers.pamfax_wire import Answer
 from gateway.errors import CarrierRefused, CarrierUnavailable, Outcome, Unsupported
 from gateway.fax import AttemptState
 from gateway.log import printable
-from gateway.units import Duration, SecretFile, Text, WebAddress, Zone
 
 __all__ = ["STATUSES", "PamFax", "PamFaxConfig"]
 
 R = TypeVar("R", Fax, Received)
 _log = logging.getLogger(__name__)
-_UNPAID = "The credit of the account there is too low. Buy credit."
 _PAGE_SIZE = 100
 _MOST_PAGES = 200
 _LARGEST = 100_000_000  # bytes of a received fax
-_FIRST_LOOK, _LONGEST_LOOK = 0.25, 2.0  # seconds between looks at a job that is being made
+_LARGEST_REPORT = 10_000_000  # bytes
+_AHEAD = timedelta(days=14) - timedelta(hours=1)  # how far ahead it takes a fax (7.3), and an hour for clocks
+_SOON = timedelta(minutes=10)  # what is due sooner could be due before it is handed over
 _FORGOTTEN = 300.0  # seconds after which an opened job that nobody sent has ended there (2)
-_LOCAL = re.compile(r"localhost|127\.[0-9.]+|::1")
-
-
-class PamFaxConfig(CarrierConfig):
-    """`[carrier.NAME]` with `kind = "pamfax"`."""
-
-    url: WebAddress = "https://api.pamfax.biz"
-    """Where the API is; another gateway's is `https://…/pamfax`."""
-    api_key: Text
-    """The application's key."""
-    api_secret: SecretStr | None = None
-    api_secret_file: SecretFile | None = None
-    username: Text
-    password: SecretStr | None = None
-    password_file: SecretFile | None = None
-    format: Literal["json", "xml"] = "json"
-    """In which format it is asked to answer."""
-    timezone: Zone = "UTC"
-    """The account's time zone there."""
-    price_limit: Annotated[Decimal, Field(gt=0)] | None = None
-    """The most that one fax may cost, in the account's currency; a dearer one is held."""
-    postpaid: bool = False
-    """The account there pays afterwards: its credit is no reason to hold a fax."""
-    credit_alarm: Annotated[Decimal, Field(gt=0)] | None = None
-    """Credit below which the operator is told, in the account's currency."""
-    ready_limit: Duration = timedelta(seconds=45)
-    """How long the carrier may take to make a document ready."""
-    time_limit: Duration = timedelta(seconds=25)
-    """For one call of the API."""
-    listing_lag: Duration = timedelta(seconds=60)
-    """After this time a fax that was sent certainly says so."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> PamFaxConfig:
-        if (self.password is None) == (self.password_file is None):
-            raise ValueError("set password or password_file, one of them")
-        if (self.api_secret is None) == (self.api_secret_file is None):
-            raise ValueError("set api_secret or api_secret_file, one of them")
-        where = urlsplit(self.url)
-        if where.scheme != "https" and not _LOCAL.fullmatch(where.hostname or ""):
-            raise ValueError("url must begin with https://: whoever hears a call could repeat it")
-        longest = PamFax.capabilities.submit_limit
-        if self.ready_limit.total_seconds() > longest - 15:
-            raise ValueError(f"ready_limit must be at most {longest - 15:.0f}s")
-        if self.time_limit.total_seconds() > longest / 2 - 5:
-            raise ValueError(f"time_limit must be at most {longest / 2 - 5:.0f}s")
-        return self
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """A job that is ready and not sent yet."""
-
-    session: Session
-    at: float
-    """Loop time."""
 
 
 class PamFax(Carrier):
@@ -151,19 +92,26 @@ class PamFax(Carrier):
         cancels=True,
         lists=True,
         receives=True,
-        submit_limit=75.0,
+        reports=True,
+        submit_limit=SUBMIT_LIMIT,
     )
     config: PamFaxConfig
 
     def __init__(self, tools: Tools, config: PamFaxConfig) -> None:
         super().__init__(tools, config)
-        lag = config.listing_lag.total_seconds()
-        self.capabilities = replace(type(self).capabilities, listing_lag=lag)  # type: ignore[misc]  # the one that varies
-        self._calls = Calls(tools, _key(config), config.time_limit.total_seconds())
+        self.capabilities = self.able(config)  # type: ignore[misc]  # it varies
+        self._calls = Calls(tools, config.who(), config.time_limit.total_seconds())
+        self._listener = Listener(self._calls, config.listen_every.total_seconds())
         self.zone = ZoneInfo(config.timezone)
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._files: dict[str, str] = {}
         self._read: set[str] = set()
+
+    @classmethod
+    def able(cls, config: CarrierConfig) -> Capabilities:
+        assert isinstance(config, PamFaxConfig)
+        lag, delays = config.listing_lag.total_seconds(), config.delayed == "carrier"
+        return replace(cls.capabilities, listing_lag=lag, reports=config.reports, delays=delays)
 
     # Faxes going out
 
@@ -171,83 +119,34 @@ class PamFax(Carrier):
         """The whole job, ready to be sent; the recipient's uuid. Nothing goes out."""
         if order.sub_address:
             raise Unsupported("This carrier has no field for a sub-address.")
-        try:
-            document = await asyncio.to_thread(order.document.read_bytes)
-        except OSError as error:
-            raise CarrierUnavailable("The document cannot be read.") from error
-        session = await self._calls.sign_in()
-        on = self._calls.on
-        us = {"user_ip": "127.0.0.1", "user_agent": "Faxgate", "origin": "Faxgate"}
-        await on(session, "FaxJob/Create", lambda answer: one(answer, "FaxContainer", Container), **us)
-        if order.caller:
-            await on(session, "FaxJob/SetSenderDetails", _nothing, number=order.caller)
-        await on(session, "FaxJob/AddRecipient", _nothing, number=order.number)
-        await self._calls.add_file(session, document, order.file_name, order.content_type)
-        ready = await self._ready(session)
-        carrier_ref = await self._is_ours(session, order, document)
-        await self._is_paid(session, order, ready)
-        self._keep(carrier_ref, session)
-        return carrier_ref
+        job = await made(self._calls, self.config, order)
+        self._keep(job)
+        return job.carrier_ref
 
     async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
         carrier_ref = carrier_ref or await self.open(order)
         job = self._jobs.pop(carrier_ref, None)
         if job is None:
             raise CarrierUnavailable("This job is not open any more.")
-        await self._calls.send(job.session, order.in_time)
+        method = "FaxJob/SendLater" if job.unpaid else "FaxJob/Send"
+        await self._calls.send(method, job.session, order.in_time, **self._time(order))
         return Receipt(carrier_ref=carrier_ref)
 
-    async def _ready(self, session: Session) -> Container:
-        """Wait until it is ready (7.2: of a failed conversion only our own door's word is known). Raises CarrierUnavailable."""
-        wait, loop = _FIRST_LOOK, asyncio.get_running_loop()
-        until = loop.time() + self.config.ready_limit.total_seconds()
-        while True:
-            job = await self._calls.on(session, "FaxJob/GetFaxState", lambda answer: one(answer, "FaxContainer", Container))
-            if job.state == "ready_to_send":
-                return job
-            if job.state == UNPAID:
-                raise CarrierRefused(_UNPAID, outcome=Outcome.NO_CREDIT, carrier_code=UNPAID)
-            if job.state == FAILED_PAGES:
-                text = "The carrier cannot make fax pages of the document."
-                raise CarrierRefused(text, outcome=Outcome.DOCUMENT_REFUSED, carrier_code=FAILED_PAGES)
-            if loop.time() + wait > until:
-                raise CarrierUnavailable("The carrier did not make the document ready in time.")
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_LOOK)
+    def delays(self, until: datetime) -> bool:
+        ahead = until - self.tools.now()
+        return self.capabilities.delays and _SOON < ahead < _AHEAD and _written(until, self.zone) is not None
 
-    async def _is_ours(self, session: Session, order: Order, document: bytes) -> str:
-        """The uuid of the job's only recipient. Raises unless number and document are those of the order."""
-        found = await self._calls.on(session, "FaxJob/ListRecipients", lambda answer: several(answer, "Recipients", Recipient))
-        if len(found) != 1 or not re.fullmatch(r"[!-~]{1,80}", found[0].uuid):
-            raise CarrierUnavailable("The carrier does not say whom it would call.")
-        if e164(found[0].number) != order.number:
-            text = "The carrier would call another number than the one that was asked for."
-            raise CarrierRefused(text, outcome=Outcome.BAD_NUMBER, carrier_code="another number")
-        files = await self._calls.on(session, "FaxJob/ListFaxFiles", lambda answer: several(answer, "Files", File))
-        digest = hashlib.md5(document, usedforsecurity=False).hexdigest()
-        if len(files) != 1 or files[0].size not in ("", str(len(document))) or files[0].contentmd5.lower() not in ("", digest):
-            raise CarrierUnavailable("The carrier has not got the document as it was sent to it.")
-        return found[0].uuid
+    def _time(self, order: Order) -> dict[str, str]:
+        """When it is to be sent, on the account's clock (7.3; the zone is named besides). Raises CarrierUnavailable."""
+        if order.send_at is None or order.send_at <= self.tools.now():
+            return {}
+        if (written := _written(order.send_at, self.zone)) is None:
+            raise CarrierUnavailable("The account's clock there has that time twice.")
+        return {"datetime": written, "send_at_timezone": self.config.timezone}
 
-    async def _is_paid(self, session: Session, order: Order, ready: Container) -> None:
-        """Price and credit, both in the account's currency (11). Raises CarrierRefused."""
-        price = await self._calls.on(
-            session, "NumberInfo/GetPagePrice", lambda answer: one(answer, "Price", Price), faxnumber=order.number
-        )
-        costs = [ready.price] if ready.price is not None and _same(ready.currency, session.currency) else []
-        if price.priceperpage is not None and _same(price.currency, session.currency):
-            costs.append(price.priceperpage * max(order.pages, ready.pages))
-        cost = max(costs, default=Decimal(0))
-        if self.config.price_limit is not None and cost > self.config.price_limit:
-            text = f"The fax would cost {cost:f} {session.currency}, more than price_limit allows."
-            raise CarrierRefused(text, outcome=Outcome.NO_CREDIT, carrier_code="price_limit")
-        if not self.config.postpaid and session.credit is not None and cost > session.credit:
-            raise CarrierRefused(_UNPAID, outcome=Outcome.NO_CREDIT, carrier_code=UNPAID)
-
-    def _keep(self, carrier_ref: str, session: Session) -> None:
-        now = asyncio.get_running_loop().time()
-        self._jobs = {ref: job for ref, job in self._jobs.items() if now - job.at < _FORGOTTEN}
-        self._jobs[carrier_ref] = _Job(session=session, at=now)
+    def _keep(self, job: Job) -> None:
+        self._jobs = {ref: kept for ref, kept in self._jobs.items() if job.at - kept.at < _FORGOTTEN}
+        self._jobs[job.carrier_ref] = job
 
     # What became of it
 
@@ -258,7 +157,26 @@ class PamFax(Carrier):
     async def went_out(self, carrier_ref: str) -> bool:
         answer = await self._details(carrier_ref)
         word = event(answer, carrier_ref, self.tools.now(), self.zone).carrier_code
+        if word == UNPAID and self.config.unpaid == "queue":  # before SendLater and after it
+            return any(fax.uuid == carrier_ref for fax in await self._pages("FaxHistory/ListUnpaidFaxes", "UnpaidFaxes", Fax))
         return "FaxHistoryModel" in answer.members or word not in _NOT_SENT
+
+    @property
+    def listens(self) -> float:
+        return self._listener.every
+
+    @property
+    def hears(self) -> bool:
+        return self._listener.works
+
+    async def changes(self) -> Changes:
+        return await self._listener.changes()
+
+    async def report(self, carrier_ref: str) -> bytes:
+        content = await self._calls.file("FaxHistory/GetTransmissionReport", _LARGEST_REPORT, uuid=carrier_ref)
+        if b"%PDF-" not in content[:1024]:
+            raise CarrierRefused("The carrier's report is no PDF.", carrier_code="no PDF")
+        return content
 
     async def _details(self, carrier_ref: str) -> Answer:
         return await self._calls.ask("FaxHistory/GetFaxDetails", _itself, uuid=carrier_ref)
@@ -266,7 +184,7 @@ class PamFax(Carrier):
     async def cancel(self, carrier_ref: str) -> bool:
         """Asked for, and then looked whether it has happened: the answer to the wish has no result of its own (6.4)."""
         try:
-            await self._calls.ask("FaxJob/Cancel", _nothing, uuid=carrier_ref)
+            await self._calls.ask("FaxJob/Cancel", nothing, uuid=carrier_ref)
         except (CarrierRefused, CarrierUnavailable) as error:
             _log.debug("%s does not cancel: %s", self.tools.name, error.text)
         return (await self.poll(carrier_ref))[-1].state is AttemptState.CANCELLED
@@ -326,12 +244,12 @@ class PamFax(Carrier):
             self._files |= {fax.uuid: fax.file_uuid for fax in found if fax.file_uuid}
         if carrier_ref not in self._files:
             raise CarrierRefused("It is not in the inbox there any more.", carrier_code="not in the inbox")
-        return await self._calls.file(self._files[carrier_ref], _LARGEST)
+        return await self._calls.file("Common/GetFile", _LARGEST, file_uuid=self._files[carrier_ref])
 
     async def forget_inbound(self, carrier_ref: str) -> None:
         """It is marked as read, and stays in the inbox there."""
         if carrier_ref not in self._read:
-            await self._calls.ask("FaxHistory/SetFaxRead", _nothing, uuid=carrier_ref)
+            await self._calls.ask("FaxHistory/SetFaxRead", nothing, uuid=carrier_ref)
             self._read.add(carrier_ref)
 
     # The account
@@ -390,30 +308,15 @@ def event(answer: Answer, carrier_ref: str, now: datetime, zone: ZoneInfo) -> Ev
         pages_sent=(fax.pages_sent or (fax.pages if state is AttemptState.DELIVERED else 0)) if done else 0,
         at=now,
         raw=json.dumps(answer.members, ensure_ascii=False).encode("utf-8", "replace"),
-        attention=_UNPAID if word == UNPAID else "",
+        attention=UNPAID_TEXT if word == UNPAID else "",
     )
 
 
-def _key(config: PamFaxConfig) -> Key:
-    secret, password = config.api_secret or config.api_secret_file, config.password or config.password_file
-    assert secret is not None
-    assert password is not None
-    return Key(
-        url=config.url.rstrip("/"),
-        api=config.api_key,
-        secret=secret.get_secret_value(),
-        username=config.username,
-        password=password.get_secret_value(),
-        format=JSON if config.format == "json" else XML,
-    )
-
-
-def _same(currency: str, account: str) -> bool:
-    return not currency or not account or currency.upper() == account.upper()
-
-
-def _nothing(answer: Answer) -> None:
-    """Only the code matters."""
+def _written(at: datetime, zone: ZoneInfo) -> str | None:
+    """A time on the clock of a zone, upwards to the second; None where that clock shows it twice (the end of summer time)."""
+    local = (at + timedelta(microseconds=999_999)).astimezone(zone).replace(microsecond=0)
+    twice = local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+    return None if twice else local.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _itself(answer: Answer) -> Answer:

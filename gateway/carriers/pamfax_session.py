@@ -39,8 +39,8 @@ R = TypeVar("R")
 _ENDED = frozenset(
     {"no_user_logged_in", "user_not_logged_in", "session_not_found", "session_not_extended", "invalid_user", "403"}
 )
-#: Codes that say: certainly not done, and worth asking again.
-_NOT_YET = frozenset({"fax_not_ready", "creating_preview", "no_fax"})
+#: Codes that say: certainly not done, and worth asking again. `enough_credit`: credit has come since the job was looked at.
+_NOT_YET = frozenset({"fax_not_ready", "creating_preview", "no_fax", "enough_credit"})
 #: Codes that say: there is no such fax, or no such file (5; `not_found` is seen in a client, without a number).
 _GONE = frozenset({"fax_not_found", "fax_removed", "file_not_found", "not_found", "404"})
 _STILL = 60.0  # seconds a session may have been silent before it is asked whether it lives
@@ -98,7 +98,7 @@ class Calls:
         digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
         arguments = {"filename": name, "origin": "", "file_size": len(content), "file_contentmd5": digest}
         files: dict[str, http.File] = {"file": (name, content, content_type)}
-        await self._call("FaxJob/AddFile", arguments, session.token, _nothing, _of_job, files=files)
+        await self._call("FaxJob/AddFile", arguments, session.token, nothing, _of_job, files=files)
         session.used_at = _loop_time()
 
     async def ask(self, method: str, decode: Callable[[Answer], R], /, **arguments: Any) -> R:
@@ -106,11 +106,11 @@ class Calls:
         there: whatever is wrong with our account does not mean that a fax is gone."""
         return await self._shared_by(lambda token: self._call(method, arguments, token, decode, _of_question))
 
-    async def file(self, file_uuid: str, size: int) -> bytes:
-        """`Common/GetFile`: the bytes, or an answer where it fails (4.3). Raises as `ask`."""
+    async def file(self, method: str, size: int, /, **arguments: Any) -> bytes:
+        """The bytes that a method answers, or an answer where it fails (4.3). Raises as `ask`."""
 
         async def get(token: str) -> bytes:
-            url, request = self._request("Common/GetFile", {"file_uuid": file_uuid}, token)
+            url, request = self._request(method, arguments, token)
             judge = self._judge(_of_question)
             return await http.ask(
                 self._tools, "POST", url, decode=_document, judge=judge, size=size, limit=self._limit, **request
@@ -118,12 +118,13 @@ class Calls:
 
         return await self._shared_by(get)
 
-    async def send(self, session: Session, in_time: Callable[[], bool]) -> None:
-        """`FaxJob/Send`. Raises CarrierRefused, CarrierUnavailable (certainly not sent), CarrierUncertain (perhaps sent)."""
+    async def send(self, method: str, session: Session, in_time: Callable[[], bool], /, **arguments: Any) -> None:
+        """`FaxJob/Send` or `FaxJob/SendLater`. Raises CarrierRefused, CarrierUnavailable (certainly not sent), CarrierUncertain
+        (perhaps sent)."""
         if _loop_time() - session.used_at > _STILL:
-            await self.on(session, "Session/KeepAlive", _nothing)
-        url, request = self._request("FaxJob/Send", {}, session.token)
-        decode, judge = _decoder(_nothing, _of_send), self._judge(_of_send)
+            await self.on(session, "Session/KeepAlive", nothing)
+        url, request = self._request(method, arguments, session.token)
+        decode, judge = _decoder(nothing, _of_send), self._judge(_of_send)
         await http.submit(self._tools, "POST", url, decode=decode, judge=judge, limit=self._limit, in_time=in_time, **request)
 
     async def _call(
@@ -202,7 +203,7 @@ def _document(answer: http.Answer) -> bytes:
     raise ValueError("an answer where a document should be") if said.ok else _of_question(said.code)
 
 
-def _nothing(answer: Answer) -> None:
+def nothing(answer: Answer) -> None:
     """Only the code matters."""
 
 

@@ -173,6 +173,8 @@ def _print_sent(told: Json, settings: Config) -> None:
         ("line", " ".join(filter(None, (tx["carrier"], tx["caller"])))),
         ("approval", _approval(told["approval"], settings)),
         ("next", local(tx["due_at"], settings)),
+        ("planned", " ".join(_planned(one, settings) for one in told["attempts"][-1:])),
+        ("report", ", ".join(f"of {one['id']}" for one in told["attempts"] if one["report"])),
     ]
     _print_facts(facts)
     for part in json.loads(tx["manifest"] or "[]"):
@@ -188,6 +190,12 @@ def _approval(approval: Json | None, settings: Config) -> str:
     if not approval["decided_at"]:
         return f"{asked}, waits"
     return f"{asked}; {approval['verdict']} {local(approval['decided_at'], settings)}: {approval['words']}"
+
+
+def _planned(attempt: Json, settings: Config) -> str:
+    """When the carrier is to send it, while it has not ended."""
+    waits = attempt["planned_at"] and not attempt["finished_at"]
+    return f"to be sent at {local(attempt['planned_at'], settings)}" if waits else ""
 
 
 def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
@@ -217,13 +225,14 @@ def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Default: ID.pdf here. - is the standard output.",
 )
+@click.option("--report", is_flag=True, help="What the carrier wrote about a sent fax instead; default: ID-report.pdf.")
 @in_file
 @as_json_option
 @reported
-def fetch(fax: str, out: Path | None, file: Path, as_json: bool) -> None:
+def fetch(fax: str, out: Path | None, report: bool, file: Path, as_json: bool) -> None:
     """Write a received fax to a file, as PDF."""
-    told = ask(config.load(file), {"verb": "fetch", "id": fax})
-    pdf, path = base64.b64decode(told["pdf"]), out or Path(f"{told['id']}.pdf")
+    told = ask(config.load(file), {"verb": "fetch", "id": fax, "report": report})
+    pdf, path = base64.b64decode(told["pdf"]), out or Path(f"{told['id']}{'-report' if report else ''}.pdf")
     if path == Path("-"):
         sys.stdout.buffer.write(pdf)
         return

@@ -8,6 +8,7 @@ import http.client
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -26,14 +27,21 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--seed", type=int, default=None, help="The same seed gives the same random errors.")
 @click.option("--http", "web", type=_PORT, default=0, help="Port of the HelloFax API and the page; default: a free one.")
 @click.option("--pamfax", type=_PORT, default=0, help="Port of the PamFax API; default: a free one.")
+@click.option("--pamfax-tls", type=_PORT, default=0, help="Port of the PamFax API over TLS; default: a free one.")
+@click.option("--tls", is_flag=True, help="Name the PamFax API's address over TLS in the line of --json.")
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the certificate of that address here: programs are given it as an authority.",
+)
 @click.option("--smtp", type=_PORT, default=0, help="Port for mail; default: a free one.")
 @as_json_option
 @reported
-def sandbox(error_rate: float, seed: int | None, web: int, pamfax: int, smtp: int, as_json: bool) -> None:
+def sandbox(web: int, **wanted: Any) -> None:
     """Run a gateway to try programs against: both APIs, an account with credit, a simulated phone network."""
     from gateway import sandbox as house  # the whole house: other commands start faster without it
 
-    wishes = house.Wishes(error_rate=error_rate, seed=seed, http=web, pamfax=pamfax, smtp=smtp, as_json=as_json)
+    wishes = house.Wishes(http=web, **wanted)  # Any: click has checked them, and names them as the sandbox does
     try:
         asyncio.run(house.run(wishes, click.echo))
     except OSError as error:

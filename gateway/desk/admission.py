@@ -52,6 +52,10 @@ class Admission:
         if options.fine(recipient) is not None and not self._capabilities[carrier].resolutions:
             raise Unsupported("The carrier decides about the resolution: fine and standard cannot be chosen here.")
 
+    def delays(self, carrier: str) -> bool:
+        """Whether the carrier may be given a fax before the time at which it is to be sent."""
+        return carrier in self._capabilities and self._capabilities[carrier].delays
+
 
 def _country(account: Account, called: number.FaxNumber) -> None:
     country = called.country

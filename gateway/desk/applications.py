@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,12 +19,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.config import Config
-from gateway.errors import SpoolUnavailable
+from gateway.errors import NotAdmitted, SpoolUnavailable
 from gateway.spool import applications
 from gateway.spool.applications import Stored
 from gateway.spool.store import Store
 
 _NONCE = 12
+_KNOWN = 10.0  # seconds that an answer of the spool holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Applications:
         self._store = store
         self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=b"faxgate applications").derive(key))
         self._known: dict[str, Application] = {}
+        self._read_at = 0.0
 
     async def declare(self, config: Config) -> None:
         """Make the applications of the configuration file part of the spool."""
@@ -68,9 +71,16 @@ class Applications:
         await self._store.write(applications.add, stored)
         return made
 
+    async def remove(self, key: str) -> None:
+        """Its program may not call any more, at other nodes within seconds. Raises NotAdmitted."""
+        if not await self._store.write(applications.remove, key):
+            raise NotAdmitted("There is no such application, or it is declared in the configuration file: remove it there.")
+        self._known.clear()
+
     async def find(self, key: str) -> Application | None:
         """The one with this key. Raises SpoolUnavailable, also where the spool has another key than it was made with."""
-        if key not in self._known:
+        if key not in self._known or time.monotonic() - self._read_at > _KNOWN:
+            self._read_at = time.monotonic()
             self._known = {one.key: self._opened(one) for one in await self._store.read(applications.every)}
         return self._known.get(key)
 

@@ -198,6 +198,7 @@ class Desk:
                 id=ids.get(number),
                 not_before=not_before,
                 counted=counted,
+                early=self._admission.delays(carrier),
             )
             for (number, sub_address), group in grouped.items()
         ]

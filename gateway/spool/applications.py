@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.fax import AccountId
 from gateway.spool.commit import Transaction
-from gateway.spool.schema import application, profile
+from gateway.spool.schema import application, pamfax_session, profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,14 @@ def every(db: Connection) -> list[Stored]:
 def add(t: Transaction, made: Stored) -> None:
     """A new one; its key is random."""
     t.db.execute(insert(application), _values(made, t))
+
+
+def remove(t: Transaction, key: str) -> bool:
+    """Its program may call no more, and nobody is signed in by it. False: there is no such one, or it is declared."""
+    if not t.db.execute(delete(application).where(application.c.key == key, application.c.declared.is_(False))).rowcount:
+        return False
+    t.db.execute(delete(pamfax_session).where(pamfax_session.c.application == key))
+    return True
 
 
 def declare(t: Transaction, declared: Sequence[Stored]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, or_, select
 
 from gateway.errors import Outcome
-from gateway.fax import Attempt, AttemptId
+from gateway.fax import Attempt, AttemptId, AttemptState, TransmissionId
 from gateway.lifecycle import OPEN_ATTEMPT
 from gateway.spool import rows, schema
 
@@ -54,6 +54,15 @@ def submitted(db: Connection, carrier: str, since: datetime, until: datetime) ->
         .order_by(table.c.submitted_at)
     )
     return [rows.attempt(row) for row in found]
+
+
+def at_carrier(db: Connection, carrier: str) -> dict[str, TransmissionId]:
+    """The faxes that a carrier has and may be calling, by its references."""
+    of = schema.attempt.c
+    found = select(of.carrier_ref, of.transmission_id).where(
+        of.carrier == carrier, of.slot.is_not(None), of.state == AttemptState.SUBMITTED.value, of.carrier_ref.is_not(None)
+    )
+    return {row.carrier_ref: TransmissionId(row.transmission_id) for row in db.execute(found)}
 
 
 def unproven(db: Connection, carrier: str, number: str) -> list[Unproven]:

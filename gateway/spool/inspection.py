@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, Row, Select, delete, exists, literal,
 
 from gateway.fax import AttemptState, InboundState, Sha256, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
-from gateway.spool import lines, outbox, retention, schema, steering, steps
+from gateway.spool import ledger, lines, outbox, retention, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.schema import attempt, inbound, step, submission, transmission
@@ -49,6 +49,7 @@ class Fault(StrEnum):
     UNSENT = "mail without a step"
     NO_SUBJECT = "step without a subject"
     OPEN_ATTEMPT = "open attempt of a finished fax"
+    MONEY = "money that does not add up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,8 @@ async def inspect(store: Store, documents: Documents, *, repair: bool) -> AsyncI
     for finding in await store.read(stuck):
         repaired = await store.write(mend, finding.fault, finding.subject) if repair else ""
         yield Finding(fault=finding.fault, subject=finding.subject, detail=finding.detail, repaired=repaired)
+    for account, detail in await store.read(ledger.imbalances):  # money is never put right by a program
+        yield Finding(fault=Fault.MONEY, subject=account, detail=detail)
     told = set[Finding]()  # a document may be named twice by one fax
     for column in schema.DOCUMENTS:
         last = ""
@@ -187,6 +190,7 @@ def _owners(db: Connection, sha256: Sha256) -> list[tuple[str, str]]:
     queries = (
         of_mail.where(submission.c.document == sha256),
         select(transmission.c.id, transmission.c.state).where(transmission.c.document == sha256),
+        select(attempt.c.id, attempt.c.state).where(attempt.c.report == sha256),
         select(inbound.c.id, inbound.c.state).where((inbound.c.document == sha256) | (inbound.c.original == sha256)),
         select(mail.c.id, mail.c.state).where(mail.c.document == sha256),
     )

@@ -10,18 +10,20 @@ A purse is taken from by one UPDATE that asks for enough credit itself: of two n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, literal, select, union_all, update
 
 from gateway.errors import Outcome
 from gateway.fax import AccountId, TransmissionId, TransmissionState, new_id
 from gateway.spool import steering
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import entry, purse, transmission
+from gateway.units import eur
 
 #: A fax that waits for credit no longer than this goes out by itself when credit comes.
 UNPAID = timedelta(hours=2)
@@ -157,24 +159,30 @@ def affordable(db: Connection, account: AccountId, wanted: Collection[Transmissi
     return paid
 
 
-def imbalances(db: Connection) -> list[str]:
-    """What does not add up: of each account the entries make what is available, the unfinished faxes what is held."""
-    booked = {
-        row[0]: int(row[1]) for row in db.execute(select(entry.c.account_id, func.sum(entry.c.amount)).group_by("account_id"))
-    }
-    open_ones = transmission.c.held.is_not(None) & transmission.c.finished_at.is_(None)
-    unfinished = select(transmission.c.account_id, func.sum(transmission.c.held)).where(open_ones)
-    held = {row[0]: int(row[1]) for row in db.execute(unfinished.group_by(transmission.c.account_id))}
-    purses = {row.account_id: row for row in db.execute(select(purse))}
-    wrong = []
-    for account in sorted(booked.keys() | held.keys() | purses.keys()):
-        row = purses.get(account)
-        available, aside = (row.available, row.held) if row else (0, 0)
-        if available < 0 or available != booked.get(account, 0):
-            wrong.append(f"{account}: {available} available, {booked.get(account, 0)} booked")
-        if aside != held.get(account, 0):
-            wrong.append(f"{account}: {aside} held, {held.get(account, 0)} for unfinished faxes")
+def imbalances(db: Connection) -> list[tuple[str, str]]:
+    """What does not add up, with the account: its entries make what is available, its unfinished faxes what is held."""
+    sums = defaultdict[str, dict[str, int]](dict)
+    for account, what, amount in db.execute(_SUMS):  # one statement sees one moment, while others book
+        sums[account][what] = int(amount)
+    wrong = list[tuple[str, str]]()
+    for account, found in sorted(sums.items()):
+        available, booked = found.get("available", 0), found.get("booked", 0)
+        held, unfinished = found.get("held", 0), found.get("unfinished", 0)
+        if available < 0 or available != booked:
+            wrong.append((account, f"{eur(available)} available, {eur(booked)} booked"))
+        if held != unfinished:
+            wrong.append((account, f"{eur(held)} held, {eur(unfinished)} for unfinished faxes"))
     return wrong
+
+
+_SUMS = union_all(
+    select(entry.c.account_id, literal("booked"), func.sum(entry.c.amount)).group_by(entry.c.account_id),
+    select(transmission.c.account_id, literal("unfinished"), func.sum(transmission.c.held))
+    .where(transmission.c.held.is_not(None), transmission.c.finished_at.is_(None))
+    .group_by(transmission.c.account_id),
+    select(purse.c.account_id, literal("available"), purse.c.available),
+    select(purse.c.account_id, literal("held"), purse.c.held),
+)
 
 
 def _unpaid(db: Connection, account: AccountId, since: datetime | None) -> list[tuple[TransmissionId, int]]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
 
 from gateway.fax import InboundState, Sha256, TransmissionId
-from gateway.spool import outbox
+from gateway.spool import outbox, reports
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     ABOUT,
@@ -64,6 +64,7 @@ def _let_go(t: Transaction, rows: Sequence[Any]) -> set[Sha256]:
     gone = {Sha256(row.document) for row in rows if row.document}
     ids = [row.id for row in rows]
     t.db.execute(update(transmission).where(transmission.c.id.in_(ids)).values(document=None, shredded_at=t.now))
+    gone |= reports.let_go(t, ids)
     mails = {row.submission_id for row in rows}
     # Locked before it is looked at: whoever sends one of these again locks it first, too.
     of = select(submission.c.id, submission.c.document).where(submission.c.id.in_(mails)).order_by(submission.c.id)

@@ -250,6 +250,8 @@ def attempt(row: AnyRow) -> Attempt:
         opened_at=of["opened_at"],
         submitted_at=of["submitted_at"],
         finished_at=of["finished_at"],
+        planned_at=of["planned_at"],
+        report=of["report"] or None,
     )
 
 

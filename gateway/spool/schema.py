@@ -268,6 +268,8 @@ attempt = Table(
     # While it may be calling: the called number, and which of the carrier's calls it is. Two attempts never share one.
     Column("dialling", String(16)),
     Column("slot", Integer),
+    Column("planned_at", Moment),  # when the carrier was told to send it; NULL: at once
+    Column("report", String(64)),  # the carrier's transmission report; "": to be fetched, NULL: there is none
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
 )
@@ -553,7 +555,8 @@ DOCUMENTS = (
     inbound.c.document,
     inbound.c.original,
     outbox.c.document,
+    attempt.c.report,
     pamfax_file.c.document,
 )
-for _column in DOCUMENTS[1:5]:
+for _column in DOCUMENTS[1:6]:
     _partial(f"ix_{_column.table.name}_{_column.name}", _column.is_not(None), _column)

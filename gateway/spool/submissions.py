@@ -34,6 +34,8 @@ class Call:
     """Chosen before, so that it could be told; a repetition has the same. None: a new one."""
     not_before: datetime | None = None
     """Nothing is done with it before this time."""
+    early: bool = False
+    """It may be handed over before: its carrier can keep that time."""
     price: int | None = None
     """Of a page, micro-EUR, for an account that pays in advance; None: nobody pays."""
     memory: timedelta = MEMORY
@@ -203,8 +205,8 @@ def _insert_calls(t: Transaction, submission: Submission, calls: Sequence[tuple[
     for row in recipients:
         t.add(schema.recipient, row)
     for n, (tx, call) in enumerate(calls, before):
-        band = steps.band(n)
-        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=band, not_before=call.not_before)
+        band, wait = steps.band(n), None if call.early else call.not_before
+        steps.add(t, tx, "prepare", steps.CONVERT, account=submission.account, band=band, not_before=wait)
         t.note(tx, "accepted", submission.envelope.door)
 
 

@@ -25,6 +25,7 @@ from gateway.spool.usage import Count
 from gateway.units import eur
 
 PREPARE, SEND, TRACK, HELD = "prepare", "send", "track", "held"
+_OPENED = ("id", "n", "carrier", "reference", "text", "opened_at", "planned_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Ending:
     pages_sent: int = 0
     station_id: str = ""
     seconds: float | None = None
+    reported: bool = False
+    """The carrier has a transmission report, which is to be fetched."""
 
 
 def prepared(
@@ -132,7 +135,7 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
             _settle(t, claim, transmission, _unpaid(transmission))
             continue
         tried[claim.subject] = (transmission, attempt)
-        values = {name: getattr(attempt, name) for name in ("id", "n", "carrier", "reference", "text", "opened_at")}
+        values = {name: getattr(attempt, name) for name in _OPENED}
         values |= {"transmission_id": transmission.id, "state": attempt.state.value}
         values |= {"carrier_code": "", "pages_sent": 0, "station_id": ""}
         if calls is None:
@@ -178,6 +181,8 @@ def _submitted(t: Transaction, claim: Claim, attempt: Attempt, carrier_ref: str)
         return False
     if transmission.state is TransmissionState.HELD:
         _move(t, transmission, TransmissionState.SENDING, outcome=None, reason="")
+    if attempt.planned_at is not None and attempt.planned_at > t.now:
+        lines.free(t, transmission.id)  # it waits there: others may call that number meanwhile
     t.note(attempt.transmission, "submitted", carrier_ref)
     return True
 
@@ -223,6 +228,7 @@ def _ended(
         "finished_at": t.now,
         "slot": None,
         "dialling": None,
+        "report": "" if ending.reported else None,
     }
     if not _move_attempt(t, attempt, ending.state, values):
         return None

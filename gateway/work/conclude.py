@@ -63,5 +63,9 @@ def _put_off(case: Case, ending: Ending, *, retry: Retry, now: datetime, wait: f
 
 
 def _age(case: Case, now: datetime) -> timedelta:
-    """From the first call on: a fax that waited for a person or for us has not been dialling all that time."""
-    return now - case.attempts[0].opened_at if case.attempts else timedelta()
+    """From the first call on, or the time that was meant for it: a fax that waited for a person, for us or for that time has
+    not been dialling meanwhile."""
+    if not case.attempts:
+        return timedelta()
+    first = case.attempts[0]
+    return max(timedelta(), now - max(first.opened_at, first.planned_at or first.opened_at))

@@ -20,7 +20,8 @@ from gateway.fax import InboundState, TransmissionState
 from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
-from gateway.work import callback, receive, sweep, tell, tidy, transmission
+from gateway.work import callback, receive, reports, sweep, tell, tidy, transmission
+from gateway.work.listen import Listening
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _POISON = 12  # tries of one step: after these, about half an hour, an unexpecte
 _LIST_EVERY = 60.0  # seconds between looks at a carrier's received faxes
 _COMPARE_EVERY = 86400.0  # seconds between looks at what a carrier says it was given
 _ATTENTION_EVERY = 3600.0  # seconds between looks at what a carrier's account needs
+_REPORTS_EVERY = 20.0  # seconds between looks for reports that a carrier owes
 _STRAY_EVERY = 60.0  # seconds between looks for lanes that nobody works in
 _TIDY_EVERY = 3600.0  # seconds
 _DISCARD_EVERY = 300.0  # seconds
@@ -84,6 +86,16 @@ class Loop:
                 (f"listing received faxes of {name}", _LIST_EVERY, partial(receive.listing, self._shop, name))
                 for name, carrier in self._shop.carriers.items()
                 if carrier.capabilities.receives
+            ),
+            *(
+                (f"fetching reports of {name}", _REPORTS_EVERY, partial(reports.fetch, self._shop, name))
+                for name, carrier in self._shop.carriers.items()
+                if carrier.capabilities.reports
+            ),
+            *(
+                (f"listening to {name}", carrier.listens, Listening(self._shop, name).look)
+                for name, carrier in self._shop.carriers.items()
+                if carrier.listens
             ),
         ]
         self._side = [

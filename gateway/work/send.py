@@ -81,7 +81,7 @@ async def _attempt_call(shop: Workshop, claim: Claim, case: Case, carrier: Carri
     if not claim.outlives(2 * limit):
         await shop.store.write(steps.put_back, claim)
         return
-    attempt = _attempt(shop, case)
+    attempt = _attempt(shop, case, carrier)
     if not await shop.store.write(transmissions.open_attempt, claim, attempt, carrier.config.calls):
         _log.debug("%s waits for its turn, or was taken over", transmission.id, extra={"action": "not_called"})
         return
@@ -101,6 +101,7 @@ async def _call(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, atte
         pages=case.transmission.pages,
         subject=_subject(shop, case),
         cover=_cover(case) if carrier.makes_cover else None,
+        send_at=attempt.planned_at,
         in_time=lambda: claim.outlives(0),
     )
     try:
@@ -137,7 +138,7 @@ def _subject(shop: Workshop, case: Case) -> str:
 async def _taken(shop: Workshop, claim: Claim, attempt: Attempt, carrier_ref: str) -> None:
     """The carrier has it. If the claim is lost meanwhile, whoever has it now finds this among the statements."""
     shop.pauses.over(attempt.carrier)
-    look_at = shop.now() + shop.config.work.poll
+    look_at = max(shop.now(), attempt.planned_at or shop.now()) + shop.config.work.poll
     if await shop.store.write(transmissions.submitted, claim, attempt, carrier_ref, look_at):
         return
     _log.warning("%s was taken, but its claim was lost", attempt.id, extra={"action": "receipt_late"})
@@ -218,6 +219,8 @@ async def finish(
     following = conclude.following(
         case, ending, retry=shop.retry, redial=redial, now=now, dice=shop.dice, retry_after=retry_after
     )
+    if following.due_at is not None and attempt.planned_at is not None:  # never before the time it was to be sent at
+        following = replace(following, due_at=max(following.due_at, attempt.planned_at))
     if not await shop.store.write(transmissions.end_attempt, claim, attempt, ending, following, applied):
         _log.info("%s was concluded elsewhere", attempt.id, extra={"action": "concluded_elsewhere"})
         return
@@ -271,8 +274,8 @@ def _cover(case: Case) -> CoverPage | None:
     )
 
 
-def _attempt(shop: Workshop, case: Case) -> Attempt:
-    identity = AttemptId(new_id("at"))
+def _attempt(shop: Workshop, case: Case, carrier: Carrier) -> Attempt:
+    identity, due = AttemptId(new_id("at")), case.transmission.due_at
     return Attempt(
         id=identity,
         transmission=case.transmission.id,
@@ -290,4 +293,5 @@ def _attempt(shop: Workshop, case: Case) -> Attempt:
         opened_at=shop.now(),
         submitted_at=None,
         finished_at=None,
+        planned_at=due if due is not None and carrier.delays(due) else None,
     )

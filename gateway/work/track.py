@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from gateway.carriers.base import Carrier, Receipt
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _FINAL = frozenset({AttemptState.DELIVERED, AttemptState.FAILED, AttemptState.CANCELLED})
 _NOBODY_KNOWS = "The carrier's answer was lost, and nothing there is certainly this fax; it may have been sent."
 _LONGEST_WAIT = timedelta(minutes=15)
+_HEARD = timedelta(minutes=5)  # between looks at a fax that the carrier's listener would speak of
 #: A fax without a result for so long waits for a person.
 _NO_RESULT = timedelta(hours=24)
 
@@ -68,7 +69,7 @@ async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, at
     elif case.transmission.state is T.HELD or _overdue(shop, attempt):
         await _undecided(shop, claim, case, "The carrier has not said for a day what became of this fax.")
     else:
-        await shop.store.write(steps.put_back, claim, kind=transmissions.TRACK, due_at=shop.now() + _wait(shop, attempt))
+        await shop.store.write(steps.put_back, claim, kind=transmissions.TRACK, due_at=_next_look(shop, carrier, attempt))
 
 
 async def conclude_with(
@@ -84,6 +85,7 @@ async def conclude_with(
         pages_sent=statement.pages_sent,
         station_id=statement.station_id,
         seconds=statement.seconds,
+        reported=carrier.capabilities.reports and statement.state is not AttemptState.CANCELLED,
     )
     applied = tuple(stored.id for stored in said)
     await finish(shop, claim, case, carrier, attempt, conclude.judged(ending, case.transmission.pages), applied)
@@ -192,10 +194,19 @@ def _final(said: Sequence[Stored]) -> Stored | None:
 
 
 def _overdue(shop: Workshop, attempt: Attempt) -> bool:
-    return shop.now() - (attempt.submitted_at or attempt.opened_at) > _NO_RESULT
+    return shop.now() - _began(attempt) > _NO_RESULT
 
 
-def _wait(shop: Workshop, attempt: Attempt) -> timedelta:
-    """Doubling: as long again as it has taken so far."""
-    since = shop.now() - (attempt.submitted_at or attempt.opened_at)
-    return min(max(since, shop.config.work.poll), _LONGEST_WAIT)
+def _next_look(shop: Workshop, carrier: Carrier, attempt: Attempt) -> datetime:
+    """Doubling: after as long again as it has taken so far; while the carrier's listener works, after minutes."""
+    now, began = shop.now(), _began(attempt)
+    if began > now:
+        return began + shop.config.work.poll
+    least = _HEARD if carrier.hears and attempt.planned_at is None else shop.config.work.poll
+    return now + min(max(now - began, least), _LONGEST_WAIT)
+
+
+def _began(attempt: Attempt) -> datetime:
+    """From when on a result can be expected."""
+    handed_over = attempt.submitted_at or attempt.opened_at
+    return max(handed_over, attempt.planned_at or handed_over)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.spool import events, queries, steps
@@ -25,7 +27,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     state = case.transmission.state
     due = case.transmission.due_at
-    if state in (T.ACCEPTED, T.DEFERRED) and due and due > shop.now():
+    if due and due > shop.now() and _waits_here(shop, case, due):
         await shop.store.write(steps.put_back, claim, due_at=due)  # a nudge is a reason to look, not to dial early
     elif state is T.ACCEPTED:
         await prepare(shop, claim, case)
@@ -37,6 +39,14 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await track(shop, claim, case)  # held, and the carrier spoke after all
     else:
         await approval.wait_on(shop, claim, case)
+
+
+def _waits_here(shop: Workshop, case: Case, due: datetime) -> bool:
+    """Nothing is done with it before that time; a new fax may wait at a carrier that keeps the time itself."""
+    fax = case.transmission
+    carrier = shop.carriers.get(fax.carrier)
+    early = fax.state in (T.ACCEPTED, T.READY) and not case.attempts and carrier is not None and carrier.delays(due)
+    return fax.state in (T.ACCEPTED, T.READY, T.DEFERRED) and not early
 
 
 async def _spoken_of(shop: Workshop, case: Case) -> bool:

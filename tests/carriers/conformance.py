@@ -357,6 +357,9 @@ class CarrierConformance:
         assert can.submit_limit > 0
         assert can.sells == (type(far.adapter).buy_line is not Carrier.buy_line)
         assert not can.lists or type(far.adapter).listing is not Carrier.listing
+        assert not can.reports or type(far.adapter).report is not Carrier.report
+        assert can.delays or not far.adapter.delays(far.adapter.tools.now() + timedelta(days=1))
+        assert not far.adapter.listens or type(far.adapter).changes is not Carrier.changes
 
 
 class HttpCarrierConformance(CarrierConformance):

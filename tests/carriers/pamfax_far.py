@@ -43,6 +43,11 @@ class PamFaxFarEnd(HttpFarEnd):
         self.adapter, self.server, self.folder = adapter, server, folder
         self.jobs: dict[str, Members] = {}
         """By token."""
+        self.listeners: dict[str, int] = {}
+        """By token: how many of the changes it was told."""
+        self.changes: list[str] = []
+        """Uuids of faxes that have moved on, oldest first."""
+        self.reports: dict[str, bytes] = {}
         self.faxes: list[Members] = []
         self.inbox: list[Members] = []
         self.documents: dict[str, bytes] = {}
@@ -74,7 +79,7 @@ class PamFaxFarEnd(HttpFarEnd):
         await self._behaviour(processor, method, call, files)(seen, writer)
 
     def _behaviour(self, processor: str, method: str, call: Members, files: Sequence[bytes]) -> Behaviour:
-        if method == "Send" and self.on_send is not None:
+        if method in ("Send", "SendLater") and self.on_send is not None:
             if self.takes:
                 self.send(call)
             return self.on_send
@@ -165,11 +170,44 @@ class PamFaxFarEnd(HttpFarEnd):
         self.send(call)
         return {}
 
+    def do_SendLater(self, call: Members) -> Members:
+        if float(self.credit) >= 0.18:
+            raise Fault("enough_credit")
+        self.send(call)
+        self.faxes[-1]["state"] = "not_enough_credit"
+        return {}
+
     def send(self, call: Members) -> None:
         job = self.job(call)
+        assert not job.get("sent"), "one job is sent once"
+        job["sent"] = True
         (recipient,) = job["recipients"]
         now, caller = self.now(), job.get("caller")
-        self.faxes.append({**recipient, "pages": "2", "state": "queued", "created": now, "sender_fax": caller})
+        state = "delayed" if call.get("datetime") else "queued"
+        self.faxes.append(
+            {**recipient, "pages": "2", "state": state, "created": now, "sender_fax": caller, "at": call.get("datetime")}
+        )
+
+    def do_ListUnpaidFaxes(self, call: Members) -> Members:
+        return {"UnpaidFaxes": self.page(call, [fax for fax in self.faxes if fax["state"] == "not_enough_credit"])}
+
+    def do_RegisterListener(self, call: Members) -> Members:
+        self.job(call)
+        assert call["listener_types"] == {"0": "faxall"} or call["listener_types"] == ["faxall"], call["listener_types"]
+        self.listeners[call["usertoken"]] = len(self.changes)
+        return {}
+
+    def do_ListChanges(self, call: Members) -> Members:
+        self.job(call)
+        told = self.listeners.get(call["usertoken"], len(self.changes))
+        self.listeners[call["usertoken"]] = min(told + 2, len(self.changes))
+        return {"Changes": [{"uuid": uuid, "type": "faxsucceeded"} for uuid in self.changes[told : told + 2]]}
+
+    def do_GetTransmissionReport(self, call: Members) -> Members | bytes:
+        self.job(call)
+        if call["uuid"] not in self.reports:
+            raise Fault("file_not_found")
+        return self.reports[call["uuid"]]
 
     def fax(self, call: Members) -> Members:
         self.job(call)
@@ -231,6 +269,7 @@ class PamFaxFarEnd(HttpFarEnd):
     async def finish(self, receipt: Receipt) -> None:
         fax = next(fax for fax in self.faxes if fax["uuid"] == receipt.carrier_ref)
         fax |= {"state": "success", "status_message": "ok", "pages_sent": "2"}
+        self.changes.append(fax["uuid"])
 
     def refuse(self) -> tuple[Order, Outcome]:
         def full(call: Members) -> Members:

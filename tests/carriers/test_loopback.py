@@ -211,6 +211,18 @@ async def test_random_errors_repeat_with_their_seed(tmp_path: Path, clock: Clock
     assert {Outcome.BUSY, Outcome.NO_ANSWER} <= set(first)
 
 
+async def test_random_errors_do_not_depend_on_the_order_of_calls_to_other_numbers(tmp_path: Path, clock: Clock) -> None:
+    numbers = [f"+1415555{n:02}99" for n in range(30)]
+    found = []
+    for name, ordered in (("a", numbers), ("b", numbers[::-1])):
+        (tmp_path / name).mkdir()
+        async with running(tmp_path / name, clock, error_rate=0.5, seed=7) as adapter:
+            ends = {one: (await ended(adapter, clock, order(tmp_path / name, one, f"at_{one}"))).outcome for one in ordered}
+        found.append([ends[one] for one in numbers])
+    assert found[0] == found[1]
+    assert len(set(found[0])) > 2
+
+
 async def test_random_errors_leave_the_numbers_of_the_table_alone(tmp_path: Path, clock: Clock) -> None:
     async with running(tmp_path, clock, error_rate=1.0) as adapter:
         expected = {"11": Outcome.BUSY, "13": Outcome.NOT_A_FAX, "18": Outcome.DELIVERED, "22": Outcome.NO_CREDIT}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from gateway import carriers
 from gateway.carriers import http, pamfax_codes
+from gateway.carriers.base import Order
 from gateway.carriers.pamfax import PamFax
 from gateway.carriers.pamfax_session import _of_job, _of_question, _of_send
 from gateway.errors import (
@@ -36,10 +39,14 @@ SECTION = {"kind": "pamfax", "api_key": KEY, "api_secret": SECRET, "username": U
 
 
 @asynccontextmanager
-async def pamfax(folder: Path, clock: Clock | None = None, lines: tuple[str, ...] = (LINE,), **section: Any) -> AsyncIterator[
-    PamFaxFarEnd
-]:  # fmt: skip
-    async with Server() as server, http.client(read=1.0) as client:
+async def pamfax(
+    folder: Path,
+    clock: Callable[[], datetime] | None = None,
+    lines: tuple[str, ...] = (LINE,),
+    read: float = 1.0,
+    **section: Any,
+) -> AsyncIterator[PamFaxFarEnd]:
+    async with Server() as server, http.client(read=read) as client:
         tools = tools_for(folder, http=client, now=clock, lines=lines)
         keys = {**SECTION, "url": f"{server.url}/pamfax/", "time_limit": "0.5s", **section}
         adapter = carriers.build("main", keys, "gateway.toml", tools)
@@ -365,6 +372,203 @@ async def test_times_are_those_of_the_accounts_zone(tmp_path: Path, clock: Clock
         far.faxes.append({"uuid": "r1", "number": "+14155550123", "state": "success", "created": "2026-01-02 08:30:00"})
         (listed,) = await far.adapter.listing(LONG_AGO)
         assert listed.submitted_at.isoformat() == "2026-01-01T23:30:00+00:00"
+
+
+# What the listener hears, and what stays of a fax
+
+
+async def test_the_listener_tells_which_faxes_moved_on_each_once(far: PamFaxFarEnd) -> None:
+    first = await far.adapter.changes()
+    assert (set(first.carrier_refs), first.whole) == (set(), False), "whatever happened before it was there is not known"
+    receipts = [await far.adapter.submit(far.order(f"at_{n}")) for n in range(5)]
+    assert not far.adapter.hears, "it has never told anything"
+    for receipt in receipts:
+        await far.finish(receipt)
+    heard = await far.adapter.changes()
+    assert (set(heard.carrier_refs), heard.whole) == ({receipt.carrier_ref for receipt in receipts}, True)
+    assert far.adapter.hears
+    again = await far.adapter.changes()
+    assert (set(again.carrier_refs), again.whole) == (set(), True)
+    assert methods(far).count("RegisterListener") == 1
+
+
+async def test_a_listener_whose_session_has_ended_begins_again_and_says_that_it_missed_something(far: PamFaxFarEnd) -> None:
+    await far.adapter.changes()
+    for token in list(far.listeners):
+        far.jobs[f"gone {token}"] = far.jobs.pop(token)
+    assert (await far.adapter.changes()).whole is False
+    assert (await far.adapter.changes()).whole is True
+    far.inside["ListChanges"] = lambda call: far.do_GetFaxDetails({**call, "uuid": "r0"})  # some error
+    with pytest.raises(CarrierUnavailable):
+        await far.adapter.changes()
+    del far.inside["ListChanges"]
+    assert (await far.adapter.changes()).whole is False, "what that answer held is lost"
+
+
+@pytest.mark.parametrize("code", ["deprecated", "missing_right", "404", "500"])
+async def test_a_carrier_without_a_listener_is_no_fault_of_the_fax(far: PamFaxFarEnd, code: str) -> None:
+    def refuses(call: Members) -> Members:
+        raise Fault(code)
+
+    far.inside["RegisterListener"] = refuses
+    with pytest.raises(CarrierUnavailable):
+        await far.adapter.changes()
+    assert not far.adapter.hears
+
+
+@pytest.mark.parametrize(
+    ("said", "refs", "whole"),
+    [
+        ({}, set(), True),
+        ({"Events": [{"recipient_uuid": "r7", "state": "x"}]}, {"r7"}, True),
+        ({"Odd": [{"id": "1"}], "Other": [{"fax_uuid": "r8"}]}, {"r8"}, False),
+    ],
+)
+async def test_a_list_of_changes_in_other_words_loses_nothing(
+    far: PamFaxFarEnd, said: Members, refs: set[str], whole: bool
+) -> None:
+    await far.adapter.changes()
+    far.inside["ListChanges"] = lambda call: said
+    heard = await far.adapter.changes()
+    assert (set(heard.carrier_refs), heard.whole) == (refs, whole)
+
+
+async def test_a_report_is_a_pdf_or_there_is_none(far: PamFaxFarEnd) -> None:
+    receipt = await far.adapter.submit(far.order())
+    with pytest.raises(CarrierRefused):
+        await far.adapter.report(receipt.carrier_ref)
+    far.reports[receipt.carrier_ref] = b"%PDF-1.4 a report"
+    assert await far.adapter.report(receipt.carrier_ref) == b"%PDF-1.4 a report"
+    far.reports[receipt.carrier_ref] = b"GIF89a"
+    with pytest.raises(CarrierRefused, match="no PDF"):
+        await far.adapter.report(receipt.carrier_ref)
+
+
+# Later, unpaid, delayed
+
+
+async def test_a_fax_may_wait_for_credit_there_and_counts_as_handed_over(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, unpaid="queue") as far:
+        far.credit = "0.05"
+        order = far.order()
+        carrier_ref = await far.adapter.open(order)
+        assert not await far.adapter.went_out(carrier_ref), "it is not in the list of unpaid faxes yet"
+        await far.adapter.submit(order, carrier_ref)
+        assert methods(far)[-1] == "SendLater"
+        assert await far.adapter.went_out(carrier_ref)
+        (event,) = await far.adapter.poll(carrier_ref)
+        assert event.state is AttemptState.SUBMITTED
+        assert "Buy credit" in event.attention
+        far.faxes[0]["state"] = "queued"
+        assert await far.adapter.went_out(carrier_ref), "credit came, and it went out by itself"
+
+
+async def test_credit_that_came_between_sends_nothing_and_the_fax_is_tried_again(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, unpaid="queue") as far:
+        far.credit = "0.05"
+        order = far.order()
+        carrier_ref = await far.adapter.open(order)
+        far.credit = "5"
+        with pytest.raises(CarrierUnavailable):
+            await far.adapter.submit(order, carrier_ref)
+        assert far.taken() == 0
+        await far.adapter.submit(order)
+        assert (methods(far)[-1], far.taken()) == ("Send", 1)
+
+
+async def test_a_lost_answer_to_send_later_is_uncertain(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, unpaid="queue") as far:
+        far.credit = "0.05"
+        order = far.lose_answer()
+        with pytest.raises(CarrierUncertain):
+            await far.adapter.submit(order)
+
+
+async def test_a_price_that_nobody_says_is_above_every_limit(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, price_limit="5") as far:
+        far.price_per_page = ""
+        far.inside["GetFaxState"] = lambda call: {"FaxContainer": {"state": "ready_to_send", "pages": 2}, "Files": []}
+        with pytest.raises(CarrierRefused) as caught:
+            await far.adapter.submit(far.order())
+        assert (caught.value.carrier_code, far.taken()) == ("price_limit", 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("2026-07-01T10:00:00+00:00", "2026-07-01 12:00:00"),  # summer there
+        ("2026-12-01T10:00:00.2+00:00", "2026-12-01 11:00:01"),  # winter, and never too early
+        ("2026-10-25T00:30:00+00:00", None),  # 02:30 is there twice that night
+        ("2026-10-25T01:30:00+00:00", None),
+    ],
+)
+async def test_the_time_of_a_delayed_fax_is_on_the_clock_of_the_account(tmp_path: Path, written: str, told: str | None) -> None:
+    at = datetime.fromisoformat(written)
+    async with pamfax(tmp_path, lambda: at - timedelta(hours=3), delayed="carrier", timezone="Europe/Berlin") as far:
+        assert far.adapter.delays(at) is (told is not None)
+        order = replace(far.order(), send_at=at)
+        if told is None:
+            with pytest.raises(CarrierUnavailable):
+                await far.adapter.submit(order)
+            assert far.taken() == 0
+            return
+        await far.adapter.submit(order)
+        assert far.faxes[0]["at"] == told
+        assert far.calls[-1][1]["send_at_timezone"] == "Europe/Berlin"
+
+
+async def test_the_spool_keeps_the_time_unless_it_is_told_otherwise_and_what_is_too_near_or_too_far(tmp_path: Path) -> None:
+    async with pamfax(tmp_path) as far:
+        assert not far.adapter.capabilities.delays
+        assert not far.adapter.delays(far.adapter.tools.now() + timedelta(days=1))
+    async with pamfax(tmp_path, delayed="carrier") as far:
+        ahead = [timedelta(minutes=5), timedelta(days=1), timedelta(days=13, hours=23, minutes=30)]
+        assert far.adapter.capabilities.delays
+        assert [far.adapter.delays(far.adapter.tools.now() + time) for time in ahead] == [False, True, False]
+
+
+# Sessions that end while many faxes are on their way
+
+
+async def test_twenty_faxes_at_once_over_ending_sessions_mix_nothing_and_send_nothing_twice(tmp_path: Path) -> None:
+    async with pamfax(tmp_path, read=30.0, time_limit="30s") as far:
+        dice, orders = random.Random(7), []
+        for n in range(20):
+            folder = tmp_path / str(n)
+            folder.mkdir()
+            (folder / "document.pdf").write_bytes(b"%PDF-1.4 " + str(n).encode())
+            orders.append(replace(far.order(f"at_{n}"), number=f"+14155550{n:03}", document=folder / "document.pdf"))
+        whole = {
+            name: getattr(far, f"do_{name}") for name in ("AddRecipient", "AddFile", "GetFaxState", "ListFaxFiles", "Send")
+        }
+
+        def ending(name: str) -> Callable[[Members], Members]:
+            def called(call: Members) -> Members:
+                if dice.random() < 0.1:  # the session has just ended, and with it the job
+                    far.jobs[f"gone {call['usertoken']}"] = far.jobs.pop(call["usertoken"])
+                answer: Members = whole[name](call)
+                return answer
+
+            return called
+
+        far.inside |= {name: ending(name) for name in whole}
+
+        async def sent(order: Order) -> str:
+            for _ in range(50):
+                try:
+                    return (await far.adapter.submit(order)).carrier_ref
+                except CarrierUnavailable:
+                    continue
+            raise AssertionError("it never went out")
+
+        refs = await asyncio.gather(*(sent(order) for order in orders))
+        assert len(set(refs)) == far.taken() == 20
+        assert any(token.startswith("gone ") for token in far.jobs), "sessions did end"
+        for job in (job for job in far.jobs.values() if job.get("sent")):
+            (recipient,), (document,) = job["recipients"], job["files"]
+            assert document == b"%PDF-1.4 " + str(int(recipient["number"][-3:])).encode()
+        events = await asyncio.gather(*(far.adapter.poll(ref) for ref in refs))
+        assert [one.carrier_ref for (one,) in events] == refs
 
 
 # Faxes coming in

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -92,19 +94,19 @@ class DoorFarEnd(PamFaxFarEnd):
         return found[0].carrier_ref, LINE
 
 
-async def near(house: House, folder: Path, format: str, credit: int = 100) -> AsyncIterator[DoorFarEnd]:
+async def near(house: House, folder: Path, format: str, credit: float = 100, **section: str) -> AsyncIterator[DoorFarEnd]:
     """An adapter for a new account with credit, which has the line."""
     n = next(_counted)
     name, login = f"office {n}", f"{n}.fax@office.example"
     account = {"name": name, "login": login, "password": PASSWORD, "countries": ["US"], "prepaid": True, "new": True}
     await asyncio.to_thread(house.ask, "account-save", **account)
-    await asyncio.to_thread(house.ask, "account-credit", name=name, amount=credit * 1_000_000, about=name, note="a test")
+    await asyncio.to_thread(house.ask, "account-credit", name=name, amount=int(credit * 1_000_000), about=name, note="a test")
     if n > 1:
         await asyncio.to_thread(house.ask, "line-remove", number=LINE)
     await asyncio.to_thread(house.ask, "line-save", number=LINE, account=name)
     async with Server() as server, http.client(read=20.0) as client:
         keys = {"kind": "pamfax", "api_key": KEY, "api_secret": SECRET, "username": login, "password": PASSWORD}
-        keys |= {"url": f"{server.url}/pamfax", "format": format, "timezone": "Asia/Tokyo", "time_limit": "5s"}
+        keys |= {"url": f"{server.url}/pamfax", "format": format, "timezone": "Asia/Tokyo", "time_limit": "5s", **section}
         adapter = carriers.build("main", keys, "gateway.toml", tools_for(folder, http=client))
         assert isinstance(adapter, PamFax)
         await adapter.start()
@@ -170,3 +172,84 @@ async def test_a_fax_that_the_credit_over_there_does_not_cover_is_not_sent(json_
 async def test_the_price_is_told_and_the_lines_are_listed(json_far: DoorFarEnd) -> None:
     assert str(await json_far.adapter.price("+14155550123", 2)).endswith(" EUR")
     assert await json_far.adapter.own_lines() == [LINE]
+
+
+async def test_the_doors_listener_tells_which_faxes_have_ended(json_far: DoorFarEnd) -> None:
+    assert (await json_far.adapter.changes()).whole is False
+    receipts = [await json_far.adapter.submit(order(json_far.folder, number=fresh(), content=pdf("One."))) for _ in range(2)]
+    heard = set[str]()
+    async with asyncio.timeout(60):
+        while not heard >= {receipt.carrier_ref for receipt in receipts}:
+            changes = await json_far.adapter.changes()
+            assert changes.whole
+            heard |= set(changes.carrier_refs)
+            await asyncio.sleep(0.1)
+    assert heard == {receipt.carrier_ref for receipt in receipts}
+    assert json_far.adapter.hears
+
+
+async def test_the_doors_report_is_a_pdf_after_the_end(json_far: DoorFarEnd) -> None:
+    receipt = await json_far.adapter.submit(order(json_far.folder, number=fresh(), content=pdf("One.")))
+    await json_far.finish(receipt)
+    assert (await json_far.adapter.report(receipt.carrier_ref)).startswith(b"%PDF-")
+    with pytest.raises(CarrierRefused):
+        await json_far.adapter.report("never-heard-of")
+
+
+@pytest.fixture(params=["json", "xml"])
+async def delaying(tmp_path: Path, far_house: House, request: pytest.FixtureRequest) -> AsyncIterator[DoorFarEnd]:
+    async for one in near(far_house, tmp_path, request.param, delayed="carrier"):
+        yield one
+
+
+async def test_the_door_keeps_the_time_of_a_delayed_fax_and_cancels_it(delaying: DoorFarEnd) -> None:
+    at = (delaying.adapter.tools.now() + timedelta(days=2)).replace(microsecond=0)
+    assert delaying.adapter.delays(at)
+    whole = replace(order(delaying.folder, number=fresh(), content=pdf("One.")), send_at=at)
+    receipt = await delaying.adapter.submit(whole)
+    (event,) = await delaying.adapter.poll(receipt.carrier_ref)
+    assert (event.state, event.carrier_code) == (AttemptState.SUBMITTED, "delayed")
+    ((due,),) = delaying.house.sql(f"select due_at from transmission where id = 'tx_{receipt.carrier_ref}'")
+    assert datetime.fromisoformat(str(due)) == at, "on the clock of the account, which is another one than ours"
+    assert await delaying.adapter.went_out(receipt.carrier_ref)
+    assert await delaying.adapter.cancel(receipt.carrier_ref) is True
+
+
+@pytest.fixture
+async def poor(tmp_path: Path, far_house: House) -> AsyncIterator[DoorFarEnd]:
+    async for one in near(far_house, tmp_path, "json", credit=0.01, unpaid="queue"):
+        yield one
+
+
+async def test_a_fax_waits_at_the_door_for_credit_and_goes_out_when_it_comes(poor: DoorFarEnd) -> None:
+    whole = order(poor.folder, number=fresh(), content=pdf("One."))
+    carrier_ref = await poor.adapter.open(whole)
+    receipt = await poor.adapter.submit(whole, carrier_ref)
+    async with asyncio.timeout(60):
+        while not await poor.adapter.went_out(carrier_ref):
+            await asyncio.sleep(0.1)
+    assert (await poor.adapter.poll(carrier_ref))[-1].state is AttemptState.SUBMITTED
+    name = poor.house.sql(f"select name from account where login = '{poor.login}'")[0][0]
+    await asyncio.to_thread(poor.house.ask, "account-credit", name=name, amount=5_000_000, about="more", note="a test")
+    await poor.finish(receipt)
+    assert (await poor.adapter.poll(carrier_ref))[-1].state is AttemptState.DELIVERED
+    assert poor.taken() == 1
+
+
+@pytest.fixture
+async def rich(tmp_path: Path, far_house: House) -> AsyncIterator[DoorFarEnd]:
+    async for one in near(far_house, tmp_path, "json"):
+        yield one
+
+
+async def test_twenty_faxes_at_once_each_with_its_own_pages(rich: DoorFarEnd) -> None:
+    numbers = [fresh() for _ in range(20)]
+    for number in numbers:
+        (rich.folder / number).mkdir()
+    orders = [order(rich.folder / number, number=number, pages=1, content=pdf(f"For {number}.")) for number in numbers]
+    refs = [receipt.carrier_ref for receipt in await asyncio.gather(*(rich.adapter.submit(one) for one in orders))]
+    for number, ref in zip(numbers, refs, strict=True):
+        await rich.finish(Receipt(carrier_ref=ref))
+        (fax,) = await asyncio.to_thread(rich.house.faxes, number)
+        assert fax["id"] == f"tx_{ref}"
+        assert f"For {number}" in "".join(await asyncio.to_thread(rich.house.pages, fax))

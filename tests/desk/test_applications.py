@@ -12,7 +12,7 @@ import pytest
 from gateway.config import Config, parse
 from gateway.desk.applications import Applications
 from gateway.desk.identity import Identity
-from gateway.errors import ConfigError, SpoolUnavailable
+from gateway.errors import ConfigError, NotAdmitted, SpoolUnavailable
 from gateway.fax import AccountId
 from gateway.spool import applications as stored
 from gateway.spool import schema
@@ -112,3 +112,25 @@ async def test_what_an_account_sets_is_laid_over_what_it_had(store: Store) -> No
     assert await store.read(stored.profile_of, who) == stored.Profile(
         account=who, currency="USD", zone="Europe/Berlin", body={"name": "Ann", "notify": [1]}
     )
+
+
+async def test_an_application_that_is_removed_may_call_no_more_at_any_node(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = Applications(store, KEY), Applications(store, KEY)
+    made = await here.add("demo")
+    assert await there.find(made.key) == made
+    await here.remove(made.key)
+    assert await here.find(made.key) is None
+    monkeypatch.setattr("gateway.desk.applications._KNOWN", -1.0)  # seconds later
+    assert await there.find(made.key) is None
+    with pytest.raises(NotAdmitted):
+        await here.remove(made.key)
+
+
+async def test_a_declared_application_is_removed_in_the_file_only(store: Store, tmp_path: Path) -> None:
+    applications = Applications(store, KEY)
+    await applications.declare(with_door(tmp_path, {"application": [{"key": "k1", "secret_file": str(tmp_path / "word")}]}))
+    with pytest.raises(NotAdmitted, match="file"):
+        await applications.remove("k1")
+    assert await applications.find("k1") is not None

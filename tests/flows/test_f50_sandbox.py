@@ -8,12 +8,15 @@ import io
 import json
 import select
 import smtplib
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,3 +187,22 @@ def test_every_fax_fails_where_that_is_wanted_and_it_stops_when_told() -> None:
         until(failed, "the fax")
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_programs_that_insist_on_https_verify_its_certificate(tmp_path: Path) -> None:
+    certificate = tmp_path / "sandbox.pem"
+    with running("--tls", "--certificate", str(certificate)) as (facts, _):
+        assert facts["pamfax"]["url"].startswith("https://127.0.0.1:")
+        assert set(facts["pamfax"]) == {"url", "apikey", "apisecret", "username", "password"}
+        url, trust = f"{facts['pamfax']['url']}/Session/VerifyUser", ssl.create_default_context(cafile=str(certificate))
+        trust.verify_flags |= ssl.VERIFY_X509_STRICT
+        api = facts["pamfax"]
+        said = {name: api[name] for name in ("apikey", "apisecret", "username", "password")}
+        with urllib.request.urlopen(url, urllib.parse.urlencode(said).encode(), timeout=30, context=trust) as answer:
+            assert b"<code>success</code>" in answer.read()
+        with pytest.raises(urllib.error.URLError, match="certificate verify failed"):
+            urllib.request.urlopen(url, b"", timeout=30)
+
+
+def test_the_line_for_programs_names_an_address_that_needs_no_certificate(sandbox: dict[str, Any]) -> None:
+    assert sandbox["pamfax"]["url"].startswith("http://127.0.0.1:")

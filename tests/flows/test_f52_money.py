@@ -37,7 +37,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
         yield made
 
 
-def read(house: House) -> tuple[list[str], list[Any], list[Any]]:
+def read(house: House) -> tuple[list[tuple[str, str]], list[Any], list[Any]]:
     """What does not add up, the faxes, and the book; Any: rows of a query."""
     store = Store(house.spool, house.settings.get("database", ""), now=lambda: datetime.now(UTC))
     try:

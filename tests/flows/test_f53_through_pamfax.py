@@ -5,6 +5,7 @@ The far end's journal of the second counts what was really dialled.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,6 +70,48 @@ def test_a_mail_at_one_gateway_is_dialled_by_the_other(both: Both) -> None:
     assert len(both.far.pages(there)) == both.near.fax(good)["pages"], "one cover page, and it is the first house's"
     both.near.reports(mail, 2)
     assert SECRET not in both.near.log.read_text() + both.far.log.read_text()
+
+
+def test_the_listener_brings_the_result_and_the_report_is_kept_beside_it(both: Both, tmp_path: Path) -> None:
+    both.near.settings["carrier"]["main"]["listen_every"] = "0.5s"
+    both.near.settings["work"]["poll"] = "20m"  # so that nothing but the listener can bring the result
+    both.ready()
+    numbers = [fresh(), fresh("14")]
+    for number in numbers:
+        both.near.send(letter("Told by itself"), number)
+    good, gone = [both.near.fax(number) for number in numbers]
+    assert (good["state"], gone["outcome"]) == ("delivered", "disconnected")
+
+    def kept() -> list[dict[str, object]]:
+        return [both.near.ask("show", id=fax["id"])["attempts"][-1] for fax in (good, gone)]
+
+    both.near.wait(lambda: all(attempt["report"] for attempt in kept()), 60, "the reports")
+    told = both.near.cli("show", good["id"]).stdout
+    assert f"of {kept()[0]['id']}" in told
+    out = tmp_path / "report.pdf"
+    both.near.cli("fetch", good["id"], "--report", "--out", str(out))
+    assert out.read_bytes().startswith(b"%PDF-")
+    assert "no transmission report" in both.far.cli("fetch", both.far.fax(numbers[0])["id"], "--report", check=False).stderr
+    assert "The spool is in order" in both.near.cli("fsck").stdout
+
+
+def test_an_application_of_the_command_line_may_call_until_it_is_removed(both: Both) -> None:
+    del both.far.settings["door.pamfax.application"]
+    both.far.start()
+    assert "There are none" in both.far.cli("application", "list").stdout
+    made = json.loads(both.far.cli("application", "add", "branch", "--zone", "Europe/Berlin", "--json").stdout)
+    assert made["secret"] not in both.far.cli("application", "list", "--json").stdout
+    both.near.settings["carrier"]["main"] |= {"api_key": made["key"], "api_secret": made["secret"], "timezone": "Europe/Berlin"}
+    both.near.start()
+    number, later = fresh(), fresh()
+    both.near.send(letter("By a new program"), number)
+    assert both.near.fax(number)["state"] == "delivered"
+    assert both.far.cli("application", "add", "x", "--zone", "Berlin", check=False).returncode == 1
+    both.far.cli("application", "remove", made["key"])
+    assert both.far.cli("application", "remove", made["key"], check=False).returncode == 1
+    both.near.send(letter("Too late"), later)
+    both.near.wait(lambda: both.near.faxes(later)[0]["attempts"] > 0, 30, "a try")
+    assert both.far.calls(later) == []
 
 
 @pytest.mark.timeout(300)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from gateway.fax import Sha256, TransmissionId
+from gateway.fax import AccountId, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
-from gateway.spool import inspection, outbox, queries, schema, steering, steps, transmissions
+from gateway.spool import inspection, ledger, outbox, queries, schema, steering, steps, transmissions
 from gateway.spool.documents import Documents
 from gateway.spool.inspection import Fault
 from gateway.spool.store import Store
@@ -156,3 +156,28 @@ async def test_what_is_put_right_meanwhile_is_left_alone(store: Store, documents
     fax, _ = await ready(store, documents)
     assert await store.write(inspection.mend, Fault.NO_STEP, fax) == ""
     assert len(await store.read(lambda db: db.execute(select(schema.step)).all())) == 1
+
+
+async def test_money_that_does_not_add_up_is_found_and_never_put_right(store: Store, documents: Documents) -> None:
+    account = AccountId("acc_1")
+    assert await store.write(ledger.credit, account, 5_000_000, "p1")
+    assert await found(store, documents) == []
+    off = update(schema.purse).values(available=6_000_000, held=1)
+    await store.write(lambda t: t.db.execute(off) and None)
+    for repair in (False, True):
+        assert await found(store, documents, repair=repair) == [(Fault.MONEY, account, "")] * 2
+    details = [finding.detail async for finding in inspection.inspect(store, documents, repair=True)]
+    assert details == ["6.00 EUR available, 5.00 EUR booked", "0.000001 EUR held, 0.00 EUR for unfinished faxes"]
+
+
+async def test_a_report_that_is_gone_is_told_with_its_attempt(store: Store, documents: Documents) -> None:
+    fax, _ = await ready(store, documents)
+    mine, tried = await values.claim(store), values.attempt(fax)
+    assert await store.write(transmissions.open_attempt, mine, tried, None)
+    kept = await documents.put(b"%PDF-1.4 a report")
+    named = update(schema.attempt).values(report=kept.sha256)
+    await store.write(lambda t: t.db.execute(named) and None)
+    aged(documents, kept.sha256)
+    assert (Fault.ORPHANED, kept.sha256, "") not in await found(store, documents)
+    (documents.root / kept.sha256[:2] / kept.sha256).unlink()
+    assert (Fault.MISSING, tried.id, "") in await found(store, documents)
