@@ -32,6 +32,7 @@ from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
+from gateway.web.outbound import Outbound
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.previews import Previews
 from gateway.web.pamfax_api import PamFaxApi
@@ -155,6 +156,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
         http = await stack.enter_async_context(httpx.AsyncClient())
         carrier = Loopback(tools_for(folder / "loopback", http=http, now=clock), LoopbackConfig(kind="loopback"))
         await carrier.start()
+        outbound = Outbound(config.http.callback_networks)
         previews = Previews(store=store, documents=documents, fence=fence)
         house = House(
             config=config,
@@ -168,6 +170,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
             ledger=Ledger(store),
             templates=Templates(None),
             previews=previews,
+            outbound=outbound,
             sandbox=sandbox,
         )
         web = WebDoor(Http(listen="127.0.0.1:0"), PamFaxApi(house, applications).routes())
@@ -180,6 +183,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
         finally:
             await web.stop()
             await previews.stop()
+            await outbound.close()
             await carrier.stop()
             await fence.close()
             identity.close()
