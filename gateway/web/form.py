@@ -8,7 +8,8 @@ Names are matched without case, and one that nobody has documented is a fault, n
 else send a fax without its cover. A multipart body without its closing boundary was cut off: its last file may be missing.
 
 Limits: a body is at most `max_body` octets and comes within `body_time`; 1,000 fields, 100 files; a field that is no
-file has at most `max_field` octets in multipart. Multipart files beyond 1 MB wait on disk (the system's folder for temporary files).
+file has at most `max_field` octets in multipart. Multipart files beyond 1 MB wait on disk (the system's folder for temporary
+files).
 """
 
 from __future__ import annotations

@@ -139,9 +139,8 @@ class PamFaxApi:
         expected = application.secret if application else ""
         if check:
             bare = {name: value for name, value in arguments.items() if name.lower() != "file"}
-            proved = any(
-                hmac.compare_digest(check.lower().encode(), wire.apicheck(some, expected).encode()) for some in (arguments, bare)
-            )
+            right = [wire.apicheck(some, expected).encode() for some in (arguments, bare)]
+            proved = sum(hmac.compare_digest(check.lower().encode("utf-8", "replace"), one) for one in right) > 0
         else:
             proved = self._house.door.clear_secret and hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
         if application is None or not proved:

@@ -23,6 +23,7 @@ from starlette.responses import Response
 
 from gateway import number
 from gateway.carriers import pamfax_wire as wire
+from gateway.carriers.pamfax_wire import Listing
 from gateway.errors import NotAdmitted, Refused
 from gateway.fax import Account
 from gateway.spool.pamfax import Session
@@ -94,6 +95,12 @@ class Call:
         return self._signed_in[1]
 
     @property
+    def address(self) -> str:
+        """Where its results are mailed: the login, else the first of its senders that is an address; "" = nowhere."""
+        found = (self.account.login, *self.account.senders)
+        return next((one for one in found if "@" in one and "*" not in one), "")
+
+    @property
     def session(self) -> Session:
         return self._signed_in[0]
 
@@ -130,12 +137,8 @@ class Call:
         return [one.strip() for one in wire.elements(self.arguments.get(name.lower()))]
 
     def flag(self, name: str, default: bool = False) -> bool:
-        value = self.raw(name).strip().lower()
-        if not value:
-            return default
-        if value not in _TRUE and value not in _FALSE:
-            raise Fault("bad_property", f"{name} is 1 or 0.")
-        return value in _TRUE
+        value = self.raw(name).strip()
+        return truth(value) if value else default
 
     def count(self, name: str, default: int, most: int = 1_000_000) -> int:
         """A number from 0 on; what is more than `most` is `most`."""
@@ -164,6 +167,20 @@ class Call:
     def told(self, at: datetime | None) -> str | None:
         """A time as this caller is told it."""
         return None if at is None else at.astimezone(self.zone).strftime(_TIME)
+
+
+def listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
+    """One page of a list, with its place."""
+    size, offset = call.page()
+    return Listing(entries=entries, entry=entry, attributes={"current_page": offset // size + 1, "items_per_page": size})
+
+
+def truth(value: object) -> bool:
+    """What programs write for true and false. Raises Fault."""
+    written = str(value).strip().lower()
+    if written not in _TRUE and written not in _FALSE:
+        raise Fault("bad_property", "A flag is 1 or 0.")
+    return written in _TRUE
 
 
 def called_number(written: str, region: str) -> number.FaxNumber:

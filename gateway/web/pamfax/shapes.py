@@ -51,7 +51,7 @@ def state(fax: Transmission, now: datetime) -> str:
 
 async def user(_house: House, call: Call, purse: Purse) -> dict[str, Any]:
     account = call.account
-    address = account.login if "@" in account.login else ""
+    address = call.address
     return {
         "uuid": account.guid[:32],
         "username": account.login,
@@ -86,14 +86,14 @@ def number_facts(number: str) -> dict[str, Any]:
     }
 
 
-def recipient(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
-    """A fax on its way: `FaxRecipient`."""
+def recipient(call: Call, fax: Transmission, purse: Purse, name: str) -> dict[str, Any]:
+    """A fax on its way: `FaxRecipient`; `name` is its recipient's."""
     facts = number_facts(fax.number)
     return {
         "uuid": fax.id[3:],
         "number": fax.number,
         "formatted_number": facts["formatted_number"],
-        "name": "",
+        "name": name,
         "country": facts["country_code"],
         "area_code": facts["area_code"],
         "number_type": facts["number_type"],
@@ -115,7 +115,7 @@ def recipient(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
     }
 
 
-def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+def history(call: Call, fax: Transmission, purse: Purse, name: str) -> dict[str, Any]:
     """A fax that has ended: `FaxHistoryModel`."""
     facts, delivered = number_facts(fax.number), fax.state is T.DELIVERED
     sent = fax.pages_sent or (fax.pages if delivered else 0)
@@ -126,7 +126,7 @@ def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
         "status_message": _message(fax),
         "number": fax.number,
         "formatted_number": facts["formatted_number"],
-        "name": "",
+        "name": name,
         "country": facts["country_code"],
         "country_prefix": facts["country_prefix"],
         "area_code": facts["area_code"],
@@ -152,9 +152,9 @@ def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
     }
 
 
-def sent_fax(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+def sent_fax(call: Call, fax: Transmission, purse: Purse, name: str = "") -> dict[str, Any]:
     """A fax as it stands in a list."""
-    return history(call, fax, purse) if fax.state in FINAL else recipient(call, fax, purse)
+    return history(call, fax, purse, name) if fax.state in FINAL else recipient(call, fax, purse, name)
 
 
 def inbox_fax(call: Call, fax: InboundFax, said: Collection[str]) -> dict[str, Any]:
