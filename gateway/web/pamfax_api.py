@@ -108,7 +108,12 @@ class PamFaxApi:
         lowered = {name.lower(): value for name, value in arguments.items()}
         application = await self._application(client, arguments, lowered)
         method = self._method(pieces)
-        signed_in = await self._signed_in(lowered, application) if method.user or lowered.get("usertoken") else None
+        try:
+            signed_in = await self._signed_in(lowered, application)
+        except Fault:
+            if method.user:
+                raise
+            signed_in = None  # programs sign in again with the token that has ended
         zone = ZoneInfo(application.zone)
         if signed_in is not None:
             zone = await self._house.zone_of(signed_in[1], zone)

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
@@ -189,11 +190,25 @@ def called_number(written: str, region: str) -> number.FaxNumber:
     if written.startswith(" ") and text[:1].isdigit():
         text = "+" + text  # a raw `+` in a query is a blank
     try:
-        return number.parse(text, region)
+        return number.parse(_without_trunk_zero(text), region)
     except NotAdmitted as error:
         raise Fault("unsupported_fax_number", error.text) from error
     except Refused as error:
         raise Fault("invalid_fax_number", error.text) from error
+
+
+def _without_trunk_zero(text: str) -> str:
+    """`+49 030 …` is `+49 30 …`: the API corrects numbers, and programs count on it. Any other text is left as it is."""
+    if not text.startswith("+"):
+        return text
+    digits = re.sub(r"[^0-9]", "", text)
+    try:
+        read = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return text
+    country, e164 = str(read.country_code), phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+    meant = digits == f"{country}0{e164[1 + len(country) :]}" and phonenumbers.is_valid_number(read)
+    return e164 if meant else text
 
 
 def own(values: Sequence[str], name: str) -> Sequence[str]:
