@@ -1,8 +1,8 @@
 """F54: the programs that are known to call the PamFax API, at the sandbox: what each of them sends, byte for byte where it
 matters, and what it and its tests expect of the answers (reference/pamfax.md section 11).
 
-Python    GET with everything in the query, `apisecret` in clear, lists as `name[0]`, `True` for a true flag; the file in multipart
-          with the arguments in the query; a status other than 200 is an exception, an answer that is not JSON a file
+Python    GET with everything in the query, `apisecret` in clear, lists as `name[0]`, `True` for a true flag; the file in
+          multipart with the arguments in the query; a status other than 200 is an exception, what is not JSON a file
 Ruby      the same with a raw `+`, a host name for `user_ip`, a content type on a GET, name and password on every call
 PHP       POST of a form with `apicheck` and an empty token, `0` for what is not given, `file[name]=` on every call
 shell     paths that begin and end with a slash, XML read by text tools
@@ -132,9 +132,13 @@ def shelf() -> Iterator[str]:
 
 
 def ready(state: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-    until(lambda: bool(found.append(state()) or found[-1]["FaxContainer"]["state"] == "ready_to_send"), "the fax to be ready")
-    return found[-1]
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = state()
+        if found["FaxContainer"]["state"] == "ready_to_send":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(found)
 
 
 def test_a_python_program_asks_about_the_service(python: Python) -> None:
@@ -173,9 +177,9 @@ def test_a_python_program_keeps_its_faxes_in_order(python: Python) -> None:
     assert python("FaxHistory/ListFaxNotes", fax_uuid=uuid)["Notes"]["content"][0]["note"] == "This is my favorite fax"
     for path in ("ListInboxFaxes", "ListOutboxFaxes", "ListRecentFaxes", "ListUnpaidFaxes"):
         python(f"FaxHistory/{path}")
-    sent: list[dict[str, Any]] = []
-    until(lambda: bool(sent.extend(python("FaxHistory/ListSentFaxes")["SentFaxes"].get("content", [])) or sent), "a sent fax")
-    assert python.file("FaxHistory/GetTransmissionReport", uuid=sent[0]["uuid"]).startswith(b"%PDF")
+    until(lambda: "content" in python("FaxHistory/ListSentFaxes")["SentFaxes"], "a sent fax")
+    sent = python("FaxHistory/ListSentFaxes")["SentFaxes"]["content"][0]
+    assert python.file("FaxHistory/GetTransmissionReport", uuid=sent["uuid"]).startswith(b"%PDF")
     python("FaxHistory/SetFaxRead", uuid=uuid)
     python("FaxHistory/SetFaxesAsRead", uuids=[uuid])
     python("FaxHistory/SetSpamStateForFaxes", uuids=[uuid], is_spam=False)

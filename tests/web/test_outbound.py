@@ -297,7 +297,6 @@ async def test_what_is_not_the_whole_file_is_none(far: Far, allowed: Outbound, s
     if why == "broke":
         while not far.requests:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
         for writer in far.writers:
             writer.close()
     with pytest.raises(DownloadFailed, match=why):
