@@ -71,6 +71,13 @@ def settings(**more: Any) -> Config:
     )
 
 
+def maker(folder: Path) -> Config:
+    """A configuration with an application, `maker`, that may make accounts."""
+    (folder / "maker.secret").write_text("word")
+    application = {"key": "maker", "secret_file": str(folder / "maker.secret"), "countries": ["US"], "zone": "Europe/Berlin"}
+    return settings(door={"pamfax": {"application": [application]}}, http={"callback_networks": ["127.0.0.0/8"]})
+
+
 @dataclass(slots=True)
 class Door:
     """The door, what stands behind it, and the token of whoever signed in last."""

@@ -14,21 +14,11 @@ import pytest
 
 from gateway.carriers import pamfax_wire as wire
 from gateway.web.pamfax.absent import ABSENT, processors
-from tests.web.pamfax_door import LETTER, LINE, LOGIN, PASSWORD, TO, Door, arrived, ended, opened, settings
+from tests.web.pamfax_door import LETTER, LINE, LOGIN, PASSWORD, TO, Door, arrived, ended, maker, opened, settings
 
 Say = Callable[..., Awaitable[Any]]
 _FRESH = re.compile(r"\b(?:[0-9a-z]{32}|(?:[a-z]{2,3}_)?[0-9a-z]{26})\b|[0-9-]{10} [0-9:]{8}")
 _COVER = {"file": ("own.txt", b"Dear {ToName},\n{Message}", "text/plain")}
-SELF = {"key": "maker", "secret_file": "maker.secret", "countries": ["US"], "zone": "Europe/Berlin"}
-
-
-def config(folder: Path) -> Any:
-    (folder / "maker.secret").write_text("word")
-    application = {**SELF, "secret_file": str(folder / "maker.secret")}
-    return settings(
-        door={"pamfax": {"application": [application]}},
-        http={"callback_networks": ["127.0.0.0/8"]},
-    )
 
 
 async def story(door: Door, say: Say) -> None:
@@ -213,7 +203,7 @@ async def lived(folder: Path, format_: str) -> list[tuple[str, str, Any]]:
     """Every call of the story with its code and what it said."""
     told = list[tuple[str, str, Any]]()
     async with contextlib.AsyncExitStack() as stack:
-        door = await stack.enter_async_context(opened(folder, config(folder), own="maker"))
+        door = await stack.enter_async_context(opened(folder, maker(folder), own="maker"))
 
         async def say(path: str, **arguments: Any) -> Any:
             answer = await door.raw(path, apioutputformat=format_, **arguments)
