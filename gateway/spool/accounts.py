@@ -38,11 +38,8 @@ def save_account(t: Transaction, account: Account) -> None:
 
 def add_account(t: Transaction, account: Account, made_by: str) -> bool:
     """Insert an account that an application (its key) makes. False: its name or login is taken."""
-    of = schema.account.c
-    taken = select(of.id).where((of.name == account.name) | (of.login == account.login.lower()))
-    if t.db.execute(taken).first() is not None:
+    if not t.insert_new(schema.account, [{**rows.account_values(account), "created_at": t.now}]):
         return False
-    t.db.execute(insert(schema.account), {**rows.account_values(account), "created_at": t.now})
     applications.change_profile(t, account.id, body={applications.MADE_BY: made_by})
     return True
 

@@ -14,7 +14,8 @@ import pypdf
 import pytest
 
 from gateway.carriers import pamfax_wire as wire
-from gateway.spool import ledger, queries
+from gateway.fax import TransmissionId
+from gateway.spool import ledger, pamfax, queries
 from tests.flows.house import pdf
 from tests.web.pamfax_door import LETTER, LOGIN, PASSWORD, TO, Door, arrived, entries, opened, settings
 from tests.web.test_outbound import Far, answer
@@ -216,8 +217,6 @@ async def pages(door: Door) -> list[str]:
     store = door.house.store
     uuid = (await door.call("FaxJob/GetPreview"))["PreviewPages"]["content"][0]["uuid"]
     job = (await door.call("FaxJob/Create"))["FaxContainer"]["uuid"]
-    from gateway.spool import pamfax
-
     document = (await store.read(pamfax.files, job))[uuid]
     return [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(await door.house.documents.get(document))).pages]
 
@@ -250,7 +249,7 @@ async def test_who_wants_to_be_told_of_what_stands_with_each_fax(door: Door) -> 
         await door.call("FaxJob/AddFile", upload=LETTER, filename="letter.pdf")
         await door.ready()
         await door.call("FaxJob/Send")
-        case = await door.house.store.read(queries.case, f"tx_{added['FaxRecipient']['uuid']}")
+        case = await door.house.store.read(queries.case, TransmissionId(f"tx_{added['FaxRecipient']['uuid']}"))
         assert case is not None
         return case.recipients[0].notify
 
