@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -15,6 +16,11 @@ from gateway.spool.commit import Transaction
 def accounts(db: Connection) -> list[Account]:
     """Every account, by name."""
     return [rows.account(row) for row in db.execute(select(schema.account).order_by(schema.account.c.name))]
+
+
+def created(db: Connection, account: AccountId) -> datetime | None:
+    """When an account came into the spool."""
+    return db.scalar(select(schema.account.c.created_at).where(schema.account.c.id == account))
 
 
 def lines(db: Connection) -> list[Line]:

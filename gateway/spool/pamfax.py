@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
-from gateway.fax import AccountId, Sha256, Transmission, TransmissionId, TransmissionState
+from gateway.fax import AccountId, CoverPage, Sha256, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL
 from gateway.spool import rows, steps
 from gateway.spool.commit import Transaction
@@ -28,6 +28,7 @@ from gateway.spool.schema import (
     pamfax_session,
     recipient,
     step,
+    submission,
     transmission,
 )
 
@@ -254,13 +255,24 @@ def between(db: Connection, account: AccountId, first: datetime, last: datetime,
     return found
 
 
-def names(db: Connection, faxes: Collection[str]) -> dict[str, str]:
-    """Whom faxes were sent to, as their senders called them; those that have a name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the sender of a fax said of it."""
+
+    name: str
+    """Of its recipient; "" = nothing."""
+    cover: CoverPage
+
+
+def said_of(db: Connection, faxes: Collection[str]) -> dict[str, Said]:
+    """What was said of each of some faxes."""
     of = recipient.c
     found = db.execute(
-        select(of.transmission_id, of.cover_name).where(of.transmission_id.in_(list(faxes)), of.cover_name != "")
+        select(of.transmission_id, of.cover_name, submission.c.cover)
+        .where(of.transmission_id.in_(list(faxes)), of.submission_id == submission.c.id)
+        .order_by(of.n.desc())
     )
-    return {row.transmission_id: row.cover_name for row in found}
+    return {row.transmission_id: Said(name=row.cover_name, cover=rows.cover(row.cover)) for row in found}
 
 
 def received(db: Connection, account: AccountId, *, limit: int, offset: int = 0) -> list[Any]:

@@ -925,7 +925,8 @@ class ProgramConformance:
         for n in range(3):
             await store.write(inbounds.announced, "main", values.news(f"in-{n}"))
         some = [one.id for one in await store.read(pamfax.received, account, limit=9)]
-        assert await store.read(pamfax.names, [fax]) == {fax: "Ann"}
+        said = await store.read(pamfax.said_of, [fax])
+        assert {one: known.name for one, known in said.items()} == {fax: "Ann"}
         assert await store.read(pamfax.sent_count, account, [T.ACCEPTED]) == 1
         await store.write(pamfax.mark, account, some[0], "read")
         assert await store.read(pamfax.received_count, account) == 3

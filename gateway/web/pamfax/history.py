@@ -22,6 +22,7 @@ from gateway.carriers.pamfax_wire import Listing
 from gateway.fax import InboundFax, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
+from gateway.number import FaxNumber
 from gateway.spool import inbounds, queries
 from gateway.spool import pamfax as records
 from gateway.web.pamfax import faxes, money, report, shapes
@@ -30,7 +31,6 @@ from gateway.web.pamfax.house import House
 from gateway.web.pamfax.sending import OPEN
 
 fax_history = Processor("FaxHistory")
-_PUBLISHED = timedelta(days=30)
 _KINDS = ("history", "inbox", "inbox_unread", "outbox", "unpaid")
 _RECENT = frozenset({"sent", "outbox", "inbox"})
 _LONGEST_NOTE = 2000
@@ -68,8 +68,21 @@ async def _sent(house: House, call: Call, states: Sequence[T], entry: str) -> Li
 
 async def _told(house: House, call: Call, some: Sequence[Transmission]) -> list[dict[str, Any]]:
     """Sent faxes as they stand in a list."""
-    purse, names = await money.of(house, call.account), await house.store.read(records.names, [fax.id for fax in some])
-    return [shapes.sent_fax(call, fax, purse, names.get(fax.id, "")) for fax in some]
+    purse, ids = await money.of(house, call.account), [fax.id for fax in some]
+    said = await house.store.read(records.said_of, ids)
+    marks = await house.store.read(records.marks, call.account.id, kinds=("trash", "published"), about=ids) if ids else []
+    marked = {(mark.about, mark.kind): mark.at for mark in marks}
+    known = [
+        shapes.Known(
+            name=said[fax.id].name if fax.id in said else "",
+            zone=house.prices.page(FaxNumber(fax.number)).zone,
+            cover=said[fax.id].cover if fax.id in said else None,
+            trashed_at=marked.get((fax.id, "trash")),
+            published_at=marked.get((fax.id, "published")),
+        )
+        for fax in some
+    ]
+    return [shapes.sent_fax(call, fax, purse, one) for fax, one in zip(some, known, strict=True)]
 
 
 @fax_history.method("ListRecentFaxes")
@@ -313,7 +326,7 @@ async def publish_fax(house: House, call: Call) -> Members:
     fax = await faxes.any_fax(house, call, call.needed("uuid", 64))
     await _marked(house, call, [fax.id[3:]], "published")
     (mark,) = await house.store.read(records.marks, call.account.id, kinds=("published",), about=(fax.id,))
-    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(mark.at + _PUBLISHED)}}
+    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(mark.at + shapes.PUBLISHED)}}
 
 
 @fax_history.method("UnPublishFax")
@@ -331,9 +344,9 @@ async def get_published_fax(house: House, call: Call) -> Members:
     arrived = None if sent else await house.store.read(inbounds.get, f"in_{uuid}")
     fax = sent or arrived
     marks = [] if fax is None else await house.store.read(records.marks, fax.account, kinds=("published",), about=(fax.id,))
-    if fax is None or not marks or marks[0].at + _PUBLISHED < house.store.now():
+    if fax is None or not marks or marks[0].at + shapes.PUBLISHED < house.store.now():
         raise Fault("fax_not_found", "There is no such published fax.")
-    until = call.told(marks[0].at + _PUBLISHED)
+    until = call.told(marks[0].at + shapes.PUBLISHED)
     return {"PublishedFax": {"uuid": uuid, "pages": fax.pages, "file_uuid": uuid, "visible_until": until}}
 
 
