@@ -17,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 import re
+import string
 from pathlib import PurePosixPath, PureWindowsPath
 
 from gateway.errors import DownloadFailed
@@ -44,7 +45,7 @@ TYPES = {
 _MOST, _LARGEST, _LONGEST = 10, 30_000_000, 200  # files, bytes, characters of a name
 _ENDINGS = {kind: ending for ending, kind in reversed(TYPES.items())}
 _TEXTS = frozenset({"", "txt", "html", "htm"})  # endings of files that may look like base64 and are none
-_BASE64 = re.compile(rb"[A-Za-z0-9+/\s]+=?\s*=?\s*")
+_BASE64 = (string.ascii_letters + string.digits + "+/=" + string.whitespace).encode()
 
 
 @fax_job.method("AddFile")
@@ -60,7 +61,7 @@ async def uploaded(call: Call) -> tuple[str, bytes]:
     if upload is not None:
         content = await upload.read()
         packed = upload.headers.get("content-transfer-encoding", "").strip().lower() == "base64"
-        if packed or (_ending_of(name) not in _TEXTS and _BASE64.fullmatch(content)):
+        if packed or (_ending_of(name) not in _TEXTS and content and not content.translate(None, _BASE64)):
             content = _unpacked(content)
     elif isinstance(written, str) and written:
         content = _unpacked(written.encode("utf-8", "replace"))
