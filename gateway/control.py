@@ -269,8 +269,8 @@ class Control:
     async def _accounts(self, _request: Json) -> object:
         shown = [asdict(account) for account in await self._identity.all()]
         for account in shown:
-            account["password"] = bool(account.pop("password_hash"))
-            del account["digest_hash"]
+            hashes = (account.pop("password_hash"), account.pop("digest_hash"))
+            account["password"] = any(hashes)
             account["settings"]["callback_secret"] = bool(account["settings"]["callback_secret"])
         return shown
 
@@ -297,7 +297,7 @@ class Control:
             account = await self._identity.with_password(
                 account, str(request["password"]), digest=bool(self._config.door.pamfax)
             )
-        if account.login and not account.password_hash:
+        if account.login and not (account.password_hash or account.digest_hash):
             raise NotAdmitted("An account that signs in needs a password.")
         await self._identity.save(account)
         return account.id

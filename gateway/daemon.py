@@ -253,6 +253,7 @@ class Service:
             ledger=Ledger(self.store),
             templates=self.templates,
             previews=previews,
+            outbound=self.outbound,
             sandbox=self.sandbox,
         )
         return PamFaxApi(house, self.applications)

@@ -16,6 +16,7 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  │  ├─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
     │  │  └─ SessionEnded            signed out there: signing in again mends it
     │  ├─ CallbackNotTaken        a program that we call did not answer 200
+    │  ├─ DownloadFailed          a file that an account named could not be fetched
     │  ├─ ConverterUnavailable    child process died, out of space
     │  ├─ DnsUnavailable          what a mail's proof depends on cannot be looked up
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
@@ -159,6 +160,10 @@ class CarrierBusy(CarrierUnavailable):
 
 class CallbackNotTaken(Unavailable):
     """The program that was to be called did not take the callback."""
+
+
+class DownloadFailed(Unavailable):
+    """The file could not be fetched."""
 
 
 class SessionEnded(CarrierUnavailable):

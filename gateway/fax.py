@@ -217,6 +217,8 @@ class CoverPage:
     message: str = ""
     template: str = ""
     """Which one, by its name in `templates/cover/`; "" = the usual one."""
+    placeholders: bool = False
+    """The message says `{ToName}` and the like where the facts of each fax stand (`pages.cover`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

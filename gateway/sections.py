@@ -35,6 +35,13 @@ def _minutes(*values: int) -> tuple[timedelta, ...]:
     return tuple(timedelta(minutes=value) for value in values)
 
 
+def _known_countries(value: tuple[str, ...]) -> tuple[str, ...]:
+    for country in value:
+        if country not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
+    return value
+
+
 class Section(BaseModel):
     """Base of every section: frozen, no unknown keys."""
 
@@ -119,6 +126,14 @@ class ApplicationSection(Section):
     """For people."""
     zone: Zone = "UTC"
     """Times are told in this zone where the account has none of its own."""
+    countries: tuple[Text, ...] = ()
+    """ISO codes: it may make accounts (UserInfo/CreateUser), which fax there for their credit, and remove them again. Default:
+    it may not."""
+
+    @field_validator("countries")
+    @classmethod
+    def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_countries(value)
 
 
 class PamFaxDoor(Section):
@@ -169,10 +184,7 @@ class PriceZone(Section):
     @field_validator("countries")
     @classmethod
     def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for country in value:
-            if country not in phonenumbers.SUPPORTED_REGIONS:
-                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
-        return value
+        return _known_countries(value)
 
 
 class MailOut(Section):
@@ -397,10 +409,7 @@ class AccountSection(Presentation):
     @field_validator("countries")
     @classmethod
     def _countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for country in value:
-            if country not in phonenumbers.SUPPORTED_REGIONS:
-                raise ValueError(f'"{country}" is not a country code; write "US", "DE" …')
-        return value
+        return _known_countries(value)
 
     @model_validator(mode="after")
     def _named(self) -> AccountSection:

@@ -23,6 +23,7 @@ spool = "spool"
 from = "fax@fax.example"
 operator = "operator@example.com"
 """
+BOB = explain.From(sender="bob@sender.example")
 OFFICE = {"id": "acc_1", "name": "office", "senders": ["bob@sender.example"], "networks": [], "countries": ["US"]}
 ODD_FIELDS = rb"""Content-Type: multipart/mixed; boundary=""
 Content-Type: text/html; charset="utf-7"
@@ -101,7 +102,7 @@ async def test_a_damaged_mail_gets_a_verdict_in_words(settings: Config) -> None:
     faxed = 0
     for n in range(80):
         mail = made[n] if n < len(made) else damaged(dice.choice(made), dice)
-        verdict = await explain.explain(settings, mail, to=["+14155552671"], sender="bob@sender.example", accounts=[OFFICE])
+        verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
         json.dumps(verdict, ensure_ascii=False).encode()
         assert verdict["faxed"] is not bool(verdict["reason"])
         assert verdict["faxed"] or str(verdict["reply"]).startswith("5"), (n, verdict["reply"], verdict["reason"])
@@ -113,6 +114,6 @@ async def test_a_damaged_mail_gets_a_verdict_in_words(settings: Config) -> None:
     "mail", [b"", b"\0" * 200, b"\r\n", b"%PDF-1.7", b"\xff" * 50], ids=["empty", "zeros", "line", "pdf", "ff"]
 )
 async def test_what_is_no_mail_at_all_is_refused(settings: Config, mail: bytes) -> None:
-    verdict = await explain.explain(settings, mail, to=["+14155552671"], sender="bob@sender.example", accounts=[OFFICE])
+    verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
     assert not verdict["faxed"]
     assert str(verdict["reply"]).startswith("55")

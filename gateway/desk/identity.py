@@ -167,6 +167,8 @@ class Identity(Roll):
         stored = account.password_hash if account and account.password_hash else self._nobody
         if digest and account and account.digest_hash and _MD5.fullmatch(password):
             stored, password = account.digest_hash, password.lower()
+        elif account and account.digest_hash and not account.password_hash:  # it was set as its MD5
+            stored, password = account.digest_hash, _md5(password)
         remembered = hmac.digest(self._key, _octets(f"{login}\0{password}"), hashlib.sha256)
         known = self._verified.get(remembered)
         if account and known and known[0] == stored and known[1] > time.monotonic():
@@ -201,6 +203,12 @@ class Identity(Roll):
         hashed = await self.hashed(password)
         return replace(account, password_hash=hashed, digest_hash=await self._digest(password, None) if digest else "")
 
+    async def hashes(self, password: str) -> tuple[str, str]:
+        """What is kept of a password, and of its MD5. Of one that is given as its MD5 (32 hex digits) only the latter."""
+        if _MD5.fullmatch(password):
+            return "", await self.hashed(password.lower())
+        return await self.hashed(password), await self.hashed(_md5(password))
+
     async def _digest(self, password: str, known: Account | None) -> str:
         """argon2id of a password's MD5, which some programs send instead; "" where only a hash of the password is known.
         That of an account which has this password already is kept."""
@@ -208,7 +216,7 @@ class Identity(Roll):
             return ""
         if known and known.digest_hash:
             return known.digest_hash
-        return await self.hashed(hashlib.md5(_octets(password), usedforsecurity=False).hexdigest())
+        return await self.hashed(_md5(password))
 
     def forget(self) -> None:
         """Read the accounts anew, and believe no remembered password."""
@@ -257,6 +265,10 @@ def _is_listed(address: str, pattern: str) -> bool:
 def _octets(text: str) -> bytes:
     """What is hashed; a client may send octets that are no text."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def _md5(password: str) -> str:
+    return hashlib.md5(_octets(password), usedforsecurity=False).hexdigest()
 
 
 def mailbox_of(account: Account | None, domains: Collection[str]) -> str:

@@ -46,7 +46,7 @@ class Ledger:
         return await self.of(account)
 
     async def redeem(self, account: AccountId, code: str, amount: int) -> bool:
-        """Book a voucher for an account; each account can use it once. False: it did so before."""
+        """Book a voucher for an account; each account can use one `code` once. False: it did so before."""
         about = f"{code} {account}"
         return await self._store.write(ledger.credit, account, amount, about, kind=Kind.VOUCHER, note=code)
 

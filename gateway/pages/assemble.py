@@ -36,6 +36,8 @@ class Cover:
     """Text for the cover page where the mail has none of its own: a posted document, or a call's."""
     template: str = "standard"
     """Which one, by its name in `templates/cover/`."""
+    placeholders: bool = False
+    """The message says `{ToName}` and the like where the facts of this fax stand."""
     only_with_message: bool = False
     """Without a message there is no cover page."""
     reply_to: str = ""

@@ -3,12 +3,16 @@
 The message begins on the cover page and goes on over as many pages as it needs. The page count on the cover includes
 these and everything after them, so a cover is laid out first (`Layout.count`) and drawn when the total is known.
 What it says comes from a template (`wording`), how its parts are drawn is in `stationery`.
+
+A message with placeholders has the facts of the fax where it says `{ToName}`, `{FaxNumber}`, `{FromName}` and `{Date}`, and
+`{Page}` and `{Pages}` when the total is known. Braces that say anything else stay as they are.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +33,7 @@ _FOOTER_ROOM = 26.0
 _FRAME = 9.0  # between a frame and the message in it
 _GARLAND = 46.0  # room for the flowers on the left
 _LEAST = 4  # lines of the message that must fit on the cover, if it is to begin there
+_PLACEHOLDER = re.compile(r"\{(ToName|FaxNumber|FromName|Date)\}")
 _WIDEST_TOTAL = 8888  # as wide as a total gets: the real one never needs more lines
 
 SAMPLE = Cover(
@@ -79,6 +84,8 @@ class Layout:
                     stationery.flowers(canvas, MARGIN + 8, area.bottom, area.bottom + area.height)
                 room = _room(canvas, said, area, self.logo)
             if lines:
+                if self.cover.placeholders:
+                    lines = [line.replace("{Page}", str(number + 1)).replace("{Pages}", str(total)) for line in lines]
                 _draw_message(canvas, said, room, lines, said.message if number == 0 else said.continued)
             stationery.footer(canvas, area, said.footer)
             canvas.showPage()
@@ -88,6 +95,8 @@ class Layout:
 
 def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...], languages: tuple[str, ...] = ()) -> Layout:
     """Break the message into pages behind the facts of the cover. Raises BadTemplate, BadDocument."""
+    if cover.placeholders:
+        message = _filled(message, cover, wording.words(templates, languages))
     shown = fonts.printable(message, any_script=True)
     facts = (cover.to_name, cover.organisation, cover.from_name, cover.from_address, cover.subject, cover.from_organisation)
     missing = fonts.Printable("", tuple(sorted({*shown.missing, *fonts.printable("".join(facts), any_script=True).missing})))
@@ -106,6 +115,16 @@ def lay_out(cover: Cover, message: str, paper: Paper, templates: tuple[Path, ...
             size=said.look.text,
         )
     return layout
+
+
+def _filled(message: str, cover: Cover, words: Mapping[str, str]) -> str:
+    facts = {
+        "ToName": cover.to_name,
+        "FaxNumber": cover.to_number,
+        "FromName": cover.from_name,
+        "Date": wording.date_in_words(cover.date, words),
+    }
+    return _PLACEHOLDER.sub(lambda found: wording.one_line(facts[found[1]]), message)
 
 
 def problem(templates: Sequence[Path], template: str = "", language: str = wording.ENGLISH, picture: bytes = b"") -> str:

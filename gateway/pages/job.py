@@ -76,6 +76,7 @@ def of_mail(
                 reference=reference,
                 contact=config.mail.from_,
                 message=asked.message,
+                placeholders=asked.placeholders,
                 only_with_message=look.cover_policy == "message",
                 reply_to=mail.reply_to if address.lower() not in mail.reply_to.lower() else "",
                 from_organisation=look.organisation,

@@ -198,6 +198,14 @@ class Composer:
         root = words.alternative(_boundary(outbox, "text"))
         return self._to_operator("alarm", outbox, words.subject, made_at, root)
 
+    def message(self, *, outbox: OutboxId, to: str, subject: str, text: str, made_at: datetime) -> Mail:
+        """What an account writes, to itself: many lines, as they are."""
+        lines = tuple(mime.plain(line, 1000) for line in text.splitlines())
+        words = self._rendered("message", subject=mime.plain(subject, 200), lines=lines, host=self._sender.host)
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated")
+        content = mime.mail(header, words.alternative(_boundary(outbox, "text")))
+        return Mail(envelope_from="", to=(to,), content=content, kind="message")
+
     def forwarded(self, *, outbox: OutboxId, original: bytes, note: str, made_at: datetime) -> Mail:
         """A mail for postmaster, attached, for the operator. `note` says why it comes."""
         headers = message.headers(original)

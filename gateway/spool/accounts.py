@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from gateway.fax import Account, AccountId, Line
-from gateway.spool import rows, schema
+from gateway.fax import Account, AccountId, Line, new_id
+from gateway.spool import applications, ledger, pamfax, rows, schema
 from gateway.spool.commit import Transaction
 
 
 def accounts(db: Connection) -> list[Account]:
     """Every account, by name."""
     return [rows.account(row) for row in db.execute(select(schema.account).order_by(schema.account.c.name))]
+
+
+def created(db: Connection, account: AccountId) -> datetime | None:
+    """When an account came into the spool."""
+    return db.scalar(select(schema.account.c.created_at).where(schema.account.c.id == account))
 
 
 def lines(db: Connection) -> list[Line]:
@@ -34,6 +40,40 @@ def save_account(t: Transaction, account: Account) -> None:
     changed = t.db.execute(update(schema.account).where(schema.account.c.id == account.id).values(**values))
     if not changed.rowcount:
         t.db.execute(insert(schema.account), {**values, "created_at": t.now})
+
+
+def add_account(t: Transaction, account: Account, made_by: str) -> bool:
+    """Insert an account that an application (its key) makes. False: its name or login is taken."""
+    if not t.insert_new(schema.account, [{**rows.account_values(account), "created_at": t.now}]):
+        return False
+    applications.change_profile(t, account.id, body={applications.MADE_BY: made_by})
+    return True
+
+
+def set_password(t: Transaction, account: AccountId, password_hash: str, digest_hash: str, token: str) -> None:
+    """Another password; whoever is signed in at the PamFax door with the old one, but for the session `token`, is not any
+    more."""
+    values = {"password_hash": password_hash, "digest_hash": digest_hash}
+    t.db.execute(update(schema.account).where(schema.account.c.id == account).values(**values))
+    pamfax.end_all(t, account, but=token)
+
+
+def close(t: Transaction, account: AccountId) -> int | None:
+    """Remove an account that has nothing on its way, and what it has set; its faxes stay. What it had left, micro-EUR, is
+    booked out. None, and nothing is changed: it has unfinished faxes, or lines."""
+    of, lines = schema.transmission.c, schema.line.c
+    unfinished = select(of.id).where(of.account_id == account, of.finished_at.is_(None)).limit(1)
+    held = select(lines.number).where(lines.account_id == account).limit(1)
+    if t.db.execute(unfinished).first() is not None or t.db.execute(held).first() is not None:
+        return None
+    left = ledger.of(t.db, account).available
+    note = "the account was removed"
+    if left and not ledger.credit(t, account, -left, new_id("pay"), kind=ledger.Kind.DEBIT, note=note):
+        return None  # some of it was taken in this moment
+    pamfax.forget(t, account)
+    t.db.execute(delete(schema.profile).where(schema.profile.c.account_id == account))
+    t.db.execute(delete(schema.account).where(schema.account.c.id == account))
+    return left
 
 
 def change_settings(t: Transaction, account: AccountId, changes: Mapping[str, str | bool]) -> Account | None:

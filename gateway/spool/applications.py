@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.fax import AccountId
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import application, pamfax_session, profile
+
+T = TypeVar("T")
+#: What the door itself keeps in a profile's body. Properties of programs begin with a letter.
+ALIASES, COVERS, HIDDEN, NOTIFY, MADE_BY, AGENTS = ".aliases", ".covers", ".hidden", ".notify", ".made_by", ".agents"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,21 @@ def change_profile(
     }
     t.db.execute(update(profile).where(profile.c.account_id == account).values(**values))
     return profile_of(t.db, account)
+
+
+def edit_profile(t: Transaction, account: AccountId, edit: Callable[[dict[str, Any]], T]) -> T:
+    """What `edit` does to the body, whoever changes it at the same time; its answer."""
+    body = dict(change_profile(t, account, body={}).body)
+    answer = edit(body)
+    t.db.execute(update(profile).where(profile.c.account_id == account).values(body=json.dumps(body)))
+    return answer
+
+
+def alias_taken(db: Connection, alias: str, account: AccountId) -> bool:
+    """Whether a number stands for a line of another account."""
+    of = profile.c
+    some = select(of.body).where(of.account_id != account, of.body.contains(alias, autoescape=True))
+    return any(alias in json.loads(body).get(ALIASES, {}).values() for body in db.scalars(some))
 
 
 def _values(made: Stored, t: Transaction) -> dict[str, Any]:

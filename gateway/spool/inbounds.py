@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, tuple_, update
 
 from gateway.fax import AccountId, InboundFax, InboundId, InboundState, Sha256, new_id
 from gateway.lifecycle import INBOUND_MOVES
-from gateway.spool import outbox, rows, schema, steps
+from gateway.spool import outbox, pamfax, rows, schema, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
@@ -60,6 +60,8 @@ def announced(t: Transaction, carrier: str, news: News) -> bool:
     }
     if not t.insert_new(schema.inbound, [values]):
         return news.document is not None and _came_after_all(t, carrier, news)
+    if owner:
+        pamfax.sort_out(t, owner, str(values["id"]), news.caller)
     steps.add(t, str(values["id"]), "receive", steps.RECEIVE)
     t.note(str(values["id"]), "announced", carrier)
     return True

@@ -16,6 +16,8 @@ from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
 RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", "forward"
+#: What an account writes itself.
+MESSAGE = "message"
 #: What a program's account may want instead of a result: a report by mail, and a call of its URL.
 CONFIRMATION, CALLBACK = "confirm", "callback"
 #: Somebody is asked to agree to a fax before it is sent.

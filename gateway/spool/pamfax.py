@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
-from gateway.fax import AccountId, Sha256, Transmission, TransmissionId, TransmissionState
+from gateway.fax import AccountId, CoverPage, Sha256, Transmission, TransmissionId, TransmissionState
+from gateway.lifecycle import FINAL
 from gateway.spool import rows, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
@@ -25,7 +26,9 @@ from gateway.spool.schema import (
     pamfax_job,
     pamfax_mark,
     pamfax_session,
+    recipient,
     step,
+    submission,
     transmission,
 )
 
@@ -34,6 +37,7 @@ T = TypeVar("T")
 _KEPT = timedelta(days=1)
 _MOST_NOTES = 100
 _SOME = 20
+_SPAM = 15  # marks of one sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +101,18 @@ def end(t: Transaction, token: str) -> None:
     t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token))
 
 
-def end_all(t: Transaction, account: AccountId) -> None:
-    """Its password has changed."""
-    t.db.execute(delete(pamfax_session).where(pamfax_session.c.account_id == account))
+def end_all(t: Transaction, account: AccountId, *, but: str = "") -> None:
+    """Its password has changed: everybody has to sign in again, but for one session."""
+    of = pamfax_session.c
+    t.db.execute(delete(pamfax_session).where(of.account_id == account, of.token != but))
+
+
+def forget(t: Transaction, account: AccountId) -> None:
+    """Sessions, jobs and marks of an account that is removed."""
+    end_all(t, account)
+    for one in list(t.db.scalars(select(pamfax_job.c.id).where(pamfax_job.c.account_id == account))):
+        _drop(t, one)
+    t.db.execute(delete(pamfax_mark).where(pamfax_mark.c.account_id == account))
 
 
 def open_job(t: Transaction, token: str, account: AccountId, job: str, body: Body) -> None:
@@ -154,6 +167,24 @@ def mark(t: Transaction, account: AccountId, about: str, kind: str, text: str = 
     return True
 
 
+def mark_all(t: Transaction, account: AccountId, about: Collection[str], kind: str) -> list[str]:
+    """The same of many; those of which it was not said before."""
+    values = {"account_id": account, "kind": kind, "n": 0, "at": t.now, "text": ""}
+    fresh = sorted(set(about).difference(t.db.scalars(_said(account, kind))))
+    for one in fresh:
+        t.db.execute(insert(pamfax_mark), {**values, "about": one})
+    return fresh
+
+
+def sort_out(t: Transaction, account: AccountId, fax: str, caller: str) -> None:
+    """A fax that arrives from a number whose faxes the account has so often called spam is in its trash from the start. It
+    is fetched, kept and mailed as ever."""
+    of, marked = inbound.c, pamfax_mark.c
+    mine = (marked.account_id == account, marked.kind == "spam", marked.about == of.id, of.caller == caller)
+    if caller and int(t.db.scalar(select(func.count()).select_from(pamfax_mark).where(*mine)) or 0) >= _SPAM:
+        mark(t, account, fax, "trash")
+
+
 def unmark(t: Transaction, account: AccountId, about: str, kind: str) -> bool:
     """Take it back. False: it was not said."""
     of = pamfax_mark.c
@@ -193,6 +224,55 @@ def sent(
         .offset(offset)
     )
     return [rows.transmission(row) for row in db.execute(query)]
+
+
+def sent_count(db: Connection, account: AccountId, states: Collection[TransmissionState]) -> int:
+    """How many `sent` would tell."""
+    of = transmission.c
+    mine = (of.account_id == account, of.state.in_([state.value for state in states]), of.id.not_in(_gone(account)))
+    return int(db.scalar(select(func.count()).where(*mine)) or 0)
+
+
+def received_count(db: Connection, account: AccountId, *, unread: bool = False) -> int:
+    """How many `received` would tell; those that nobody has read."""
+    of = inbound.c
+    mine = [of.account_id == account, of.id.not_in(_gone(account))]
+    if unread:
+        mine.append(of.id.not_in(_said(account, "read")))
+    return int(db.scalar(select(func.count()).where(*mine)) or 0)
+
+
+def between(db: Connection, account: AccountId, first: datetime, last: datetime, *, sent: bool, received: bool) -> list[str]:
+    """Ids of an account's faxes of a time, `last` not with it: those that have ended, and those that arrived."""
+    found = list[str]()
+    if sent:
+        of, ended = transmission.c, [state.value for state in FINAL]
+        mine = (of.account_id == account, of.state.in_(ended), of.accepted_at >= first, of.accepted_at < last)
+        found += db.scalars(select(of.id).where(*mine))
+    if received:
+        to = inbound.c
+        found += db.scalars(select(to.id).where(to.account_id == account, to.received_at >= first, to.received_at < last))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the sender of a fax said of it."""
+
+    name: str
+    """Of its recipient; "" = nothing."""
+    cover: CoverPage
+
+
+def said_of(db: Connection, faxes: Collection[str]) -> dict[str, Said]:
+    """What was said of each of some faxes."""
+    of = recipient.c
+    found = db.execute(
+        select(of.transmission_id, of.cover_name, submission.c.cover)
+        .where(of.transmission_id.in_(list(faxes)), of.submission_id == submission.c.id)
+        .order_by(of.n.desc())
+    )
+    return {row.transmission_id: Said(name=row.cover_name, cover=rows.cover(row.cover)) for row in found}
 
 
 def received(db: Connection, account: AccountId, *, limit: int, offset: int = 0) -> list[Any]:
@@ -243,6 +323,12 @@ def _gone(account: AccountId) -> Any:
     """Ids of what is in the trash, or out of it for good. Any: a subquery."""
     of = pamfax_mark.c
     return select(of.about).where(of.account_id == account, of.kind.in_(("trash", "removed")))
+
+
+def _said(account: AccountId, kind: str) -> Any:
+    """Ids of what an account said this of. Any: a subquery."""
+    of = pamfax_mark.c
+    return select(of.about).where(of.account_id == account, of.kind == kind)
 
 
 def _marked(db: Connection, account: AccountId, about: str, kind: str) -> list[int]:

@@ -125,7 +125,7 @@ def _notify(text: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(_KNOWN)
-def _cover(text: str) -> CoverPage:
+def cover(text: str) -> CoverPage:
     return CoverPage(**json.loads(text)) if text else _MAIL
 
 
@@ -148,7 +148,7 @@ def submission(row: AnyRow) -> Submission:
         document=of["document"],
         content_type=of["content_type"],
         accepted_at=of["accepted_at"],
-        cover=_cover(of["cover"]),
+        cover=cover(of["cover"]),
         redial=of["redial"],
     )
 

@@ -8,12 +8,14 @@ Names are matched without case, and one that nobody has documented is a fault, n
 else send a fax without its cover. A multipart body without its closing boundary was cut off: its last file may be missing.
 
 Limits: a body is at most `max_body` octets and comes within `body_time`; 1,000 fields, 100 files; a field that is no
-file has at most 1 MB in multipart. Multipart files beyond 1 MB wait on disk (the system's folder for temporary files).
+file has at most `max_field` octets in multipart. Multipart files beyond 1 MB wait on disk (the system's folder for temporary
+files).
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -88,12 +90,15 @@ class Parameters:
             raise Fault(400, f"{name}[{place}] is given more than once, with different values.")
 
 
-async def read(request: Request, *, max_body: int, body_time: float) -> Items:
-    """Every parameter of a call, in the order query, body. Raises Fault. Uploads are to be closed by the caller."""
+async def read(request: Request, *, max_body: int, body_time: float, max_field: int = 1_048_576, bare: str = "") -> Items:
+    """Every parameter of a call, in the order query, body. Raises Fault. Uploads are to be closed by the caller.
+
+    bare  a body that is no form is the upload of this name; "" = it is a fault
+    """
     items = list[tuple[str, Value]](_urlencoded(request.scope["query_string"], "query"))
     try:
         async with asyncio.timeout(body_time):
-            items += await _body(request, _bounded(request, max_body))
+            items += await _body(request, _bounded(request, max_body), max_field, bare)
     except TimeoutError as error:
         raise Fault(408, f"The request did not arrive within {body_time:.0f} seconds.") from error
     except ClientDisconnect as error:
@@ -138,10 +143,10 @@ async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
         raise too_large
 
 
-async def _body(request: Request, stream: AsyncGenerator[bytes, None]) -> Items:
+async def _body(request: Request, stream: AsyncGenerator[bytes, None], max_field: int, bare: str) -> Items:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _multipart(request.headers, stream)
+        return await _multipart(request.headers, stream, max_field)
     content = b"".join([chunk async for chunk in stream])
     if not content:
         return []
@@ -149,6 +154,8 @@ async def _body(request: Request, stream: AsyncGenerator[bytes, None]) -> Items:
         return _json(content)
     if kind in ("application/x-www-form-urlencoded", ""):
         return await asyncio.to_thread(_urlencoded, content, "form")
+    if bare:
+        return [(bare, UploadFile(io.BytesIO(content), size=len(content), filename="", headers=request.headers))]
     raise Fault(415, "Send multipart/form-data, application/x-www-form-urlencoded or application/json.")
 
 
@@ -161,14 +168,14 @@ class _Multipart(MultiPartParser):
         self.ended = True
 
 
-async def _multipart(headers: Headers, stream: AsyncGenerator[bytes, None]) -> Items:
+async def _multipart(headers: Headers, stream: AsyncGenerator[bytes, None], max_field: int) -> Items:
     async def to_the_end() -> AsyncGenerator[bytes, None]:
         async for chunk in stream:
             yield chunk
         if not parser.ended:  # said in here, where the parser still closes its files
             raise Fault(400, "The multipart body has no end: it was cut off, or its boundary is another one.")
 
-    parser = _Multipart(headers, to_the_end(), max_files=_FILES, max_fields=_FIELDS)
+    parser = _Multipart(headers, to_the_end(), max_files=_FILES, max_fields=_FIELDS, max_part_size=max_field)
     try:
         return (await parser.parse()).multi_items()
     except MultiPartException as error:

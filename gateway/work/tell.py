@@ -129,6 +129,8 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         original = await shop.documents.get(owed.document)
         note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
         return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
+    if owed.kind == outbox.MESSAGE:
+        return shop.composer.message(outbox=owed.id, to=owed.recipient, subject=owed.subject, text=owed.text, made_at=made_at)
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
 
 

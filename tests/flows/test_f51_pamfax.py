@@ -115,3 +115,25 @@ def _tomorrow() -> str:
 def test_nothing_else_is_served_there(house: House, program: Program) -> None:
     assert program.client.get("/metrics").text.startswith("<?xml")
     assert house.get("/healthz")[0] == 200
+
+
+def test_what_is_mailed_is_what_the_program_asked_for(house: House, program: Program) -> None:
+    def sent(number: str, **wishes: object) -> str:
+        uuid = program.written(number)
+        program.call(
+            "FaxJob/SetNotifications", **{f"notifications[{name}]": on for name, on in wishes.items()}, error_notification=0
+        )
+        house.wait(lambda: program.call("FaxJob/GetFaxState")["FaxContainer"]["state"] == "ready_to_send", what="the pages")
+        program.call("FaxJob/Send")
+        house.wait(lambda: program.details(uuid)["state"] == "success", what="the result")
+        return uuid
+
+    silent, told = sent(fresh(), email=0), sent(fresh(), email=1)
+    program.call("UserInfo/SendMessage", body="Hello,\nworld!", subject="A word", type="email")
+    letters = house.letters(2)
+    message = next(letter for letter in letters if letter.subject == "A word")
+    (report,) = (letter for letter in letters if letter.subject != "A word")
+    assert message.recipients == report.recipients == [LOGIN]
+    assert message.text.splitlines()[:2] == ["Hello,", "world!"]
+    assert told in report.flat
+    assert silent not in report.flat

@@ -335,10 +335,25 @@ def test_a_mail_that_is_not_clean_is_attached_byte_by_byte(original: bytes) -> N
     assert attached.get_payload(decode=True) == original
 
 
+def test_what_an_account_writes_is_mailed_as_it_is_and_forges_no_header() -> None:
+    mail = COMPOSER.message(
+        outbox=OUTBOX,
+        to="ann@example.com",
+        subject="A word\r\nBcc: x@example.org",
+        text="Dear <b>Ann</b>,\nhello.",
+        made_at=START,
+    )
+    message = parsed(mail)
+    assert (mail.to, message["Bcc"]) == (("ann@example.com",), None)
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert text_of(message).split()[:4] == ["Dear", "<b>Ann</b>,", "hello.", "Written"]
+    assert "Dear &lt;b&gt;Ann&lt;/b&gt;," in html_of(message)
+
+
 def test_every_mail_template_is_complete_and_used() -> None:
     names = {name.removeprefix("mail/") for name in TEMPLATES.names("mail/")}
     kinds = {name.removesuffix("-subject.txt") for name in names if name.endswith("-subject.txt")}
-    assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded"}
+    assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded", "message"}
     shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt"}
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}
 

@@ -29,9 +29,12 @@ from gateway.fax import (
 from gateway.lifecycle import FINAL, MOVES
 from gateway.spool import (
     accounts,
+    applications,
     events,
     inbounds,
+    ledger,
     outbox,
+    pamfax,
     queries,
     retention,
     schema,
@@ -883,6 +886,81 @@ class CommitterConformance:
         assert (case.submission.subject, case.recipients[0]) == (nasty, recipient)
 
 
+class ProgramConformance:
+    """What programs of the PamFax door make and say."""
+
+    ANN = AccountConformance.ANN
+
+    async def test_an_account_that_a_program_makes_is_made_once_and_its_name_and_login_are_its_own(self, store: Store) -> None:
+        assert await store.write(accounts.add_account, self.ANN, "maker")
+        for same in ("name", "login"):
+            other = replace(
+                self.ANN, id=AccountId("acc_2"), guid="", **{"name": "bob", "login": "bob", same: getattr(self.ANN, same)}
+            )
+            assert not await store.write(accounts.add_account, other, "maker")
+        profile = await store.read(applications.profile_of, self.ANN.id)
+        assert profile.body == {applications.MADE_BY: "maker"}
+
+    async def test_an_account_is_closed_when_nothing_of_it_is_on_its_way_and_the_book_balances(self, store: Store) -> None:
+        account = replace(self.ANN, id=AccountId("acc_1"))
+        await store.write(accounts.add_account, account, "maker")
+        await store.write(ledger.credit, account.id, 5_000_000, "cash")
+        (fax,) = (await values.accept(store)).transmissions
+        assert await store.write(accounts.close, account.id) is None
+        await store.write(values.force, fax, "failed")
+        await store.write(lambda t: t.db.execute(text("UPDATE transmission SET finished_at = accepted_at")))
+        await store.write(accounts.save_line, Line(number=NUMBER, account=account.id, carrier="main"))
+        assert await store.write(accounts.close, account.id) is None
+        assert (await store.read(ledger.of, account.id)).available == 5_000_000
+        await store.write(accounts.remove_line, NUMBER)
+        assert await store.write(accounts.close, account.id) == 5_000_000
+        assert await store.read(accounts.accounts) == []
+        assert await store.read(ledger.imbalances) == []
+        assert (await store.read(ledger.of, account.id)).balance == 0
+
+    async def test_another_number_leads_to_one_account(self, store: Store) -> None:
+        alias = "+14155550999"
+        await store.write(
+            applications.edit_profile, self.ANN.id, lambda body: body.update({applications.ALIASES: {NUMBER: alias}})
+        )
+        assert await store.read(applications.alias_taken, alias, AccountId("acc_2"))
+        assert not await store.read(applications.alias_taken, alias, self.ANN.id)
+        assert not await store.read(applications.alias_taken, alias[:-1], AccountId("acc_2"))
+
+    async def test_faxes_are_counted_named_and_thrown_away_together(self, store: Store) -> None:
+        account, now = AccountId("acc_1"), store.now()
+        recipient = Recipient(written=NUMBER, number=NUMBER, cover_name="Ann")
+        call = submissions.Call(recipients=(recipient,), carrier="main", caller="", key="")
+        (fax,) = (await store.write(submissions.accept, values.submission(), [call])).transmissions
+        await store.write(accounts.save_line, Line(number=values.news().line, account=account, carrier="main"))
+        for n in range(3):
+            await store.write(inbounds.announced, "main", values.news(f"in-{n}"))
+        some = [one.id for one in await store.read(pamfax.received, account, limit=9)]
+        said = await store.read(pamfax.said_of, [fax])
+        assert {one: known.name for one, known in said.items()} == {fax: "Ann"}
+        assert await store.read(pamfax.sent_count, account, [T.ACCEPTED]) == 1
+        await store.write(pamfax.mark, account, some[0], "read")
+        assert await store.read(pamfax.received_count, account) == 3
+        assert await store.read(pamfax.received_count, account, unread=True) == 2
+        long, soon = now - timedelta(days=9999), now + timedelta(days=1)
+        assert sorted(await store.read(pamfax.between, account, long, soon, sent=True, received=True)) == sorted(some)
+        assert await store.write(pamfax.mark_all, account, some, "trash") == sorted(some)
+        assert await store.write(pamfax.mark_all, account, some, "trash") == []
+        assert await store.read(pamfax.received_count, account) == 0
+
+    async def test_fifteen_spam_marks_of_one_number_throw_its_next_fax_away(self, store: Store) -> None:
+        account, news = AccountId("acc_1"), values.news()
+        await store.write(accounts.save_line, Line(number=news.line, account=account, carrier="main"))
+        for n in range(15):
+            await store.write(inbounds.announced, "main", replace(news, carrier_ref=f"spam {n}"))
+        for one in await store.read(pamfax.received, account, limit=99):
+            await store.write(pamfax.mark, account, one.id, "spam")
+        await store.write(inbounds.announced, "main", replace(news, carrier_ref="next"))
+        await store.write(inbounds.announced, "main", replace(news, carrier_ref="other", caller="+14155550777"))
+        assert await store.read(pamfax.received_count, account) == 16
+        assert len(await store.read(pamfax.marks, account, kinds=("trash",))) == 1
+
+
 class MigrationConformance:
     async def test_opening_again_changes_nothing(self, store: Store, reopen: Reopen) -> None:
         transmission = await values.ready(store)
@@ -911,6 +989,7 @@ class StoreConformance(
     QueryConformance,
     AccountConformance,
     CommitterConformance,
+    ProgramConformance,
     MigrationConformance,
 ):
     """Derive from it, and give the fixtures `store` (open, started) and `reopen` (close it and open it anew)."""

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import httpx
 from argon2 import PasswordHasher
+from sqlalchemy import select, update
 
 from gateway.carriers import pamfax_wire as wire
 from gateway.carriers.base import Capabilities
@@ -29,10 +30,15 @@ from gateway.desk.throttle import Throttle
 from gateway.fax import Account
 from gateway.pages.fence import Fence
 from gateway.sections import Http
+from gateway.spool import ledger
+from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
+from gateway.spool.inbounds import News, announced
+from gateway.spool.schema import inbound, pamfax_file, transmission
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.web.app import WebDoor
+from gateway.web.outbound import Outbound
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.previews import Previews
 from gateway.web.pamfax_api import PamFaxApi
@@ -64,6 +70,13 @@ def settings(**more: Any) -> Config:
         },
         "gateway.toml",
     )
+
+
+def maker(folder: Path) -> Config:
+    """A configuration with an application, `maker`, that may make accounts."""
+    (folder / "maker.secret").write_text("word")
+    application = {"key": "maker", "secret_file": str(folder / "maker.secret"), "countries": ["US"], "zone": "Europe/Berlin"}
+    return settings(door={"pamfax": {"application": [application]}}, http={"callback_networks": ["127.0.0.0/8"]})
 
 
 @dataclass(slots=True)
@@ -125,6 +138,47 @@ class Door:
         await self.house.ledger.credit(self.office.id, eur * 1_000_000, "test")
 
 
+async def arrived(door: Door, ref: str = "r1", caller: str = "+14155550177") -> str:
+    """A received fax with its pages; its uuid."""
+    store = door.house.store
+    document = await door.house.documents.put(LETTER["file"][1])
+    news = News(
+        carrier_ref=ref,
+        line=LINE,
+        caller=caller,
+        station_id="",
+        sub_address="",
+        pages=1,
+        complete=True,
+        seconds=10.0,
+        received_at=store.now(),
+        document=document.sha256,
+    )
+    await store.write(announced, "main", news)
+
+    def fetched(t: Transaction) -> str:
+        one = inbound.c.carrier_ref == ref
+        t.db.execute(update(inbound).where(one).values(document=document.sha256, state="fetched"))
+        return str(t.db.scalar(select(inbound.c.id).where(one)))
+
+    return (await store.write(fetched)).removeprefix("in_")
+
+
+async def ended(door: Door, uuid: str, state: str = "failed") -> None:
+    """A fax has ended, as if a carrier had called; what was held for it is given back."""
+
+    def record(t: Transaction) -> None:
+        of = transmission.c
+        fax = t.db.execute(select(transmission).where(of.id == f"tx_{uuid}")).one()
+        document = t.db.scalar(select(pamfax_file.c.document))
+        values = {"state": state, "finished_at": t.now, "cost": 0, "document": document, "pages": 1}
+        t.db.execute(update(transmission).where(of.id == f"tx_{uuid}").values(**values))
+        if fax.held:
+            ledger.refund(t, fax.account_id, fax.id, fax.held)
+
+    await door.house.store.write(record)
+
+
 def entries(listing: dict[str, Any]) -> list[Any]:
     """The entries of a list in JSON."""
     assert listing["type"] == "list"
@@ -138,7 +192,8 @@ def element(answer: httpx.Response) -> ElementTree.Element:
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> AsyncIterator[Door]:
+async def opened(folder: Path, config: Config, *, sandbox: bool = True, own: str = "") -> AsyncIterator[Door]:
+    """The door; the program is a new application, or the `own` one of the configuration."""
     clock = Clock()
     store, documents = Store(folder / "spool", now=clock), Documents(folder / "spool" / "documents")
     store.open()
@@ -158,12 +213,15 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
         default_carrier="main",
     )
     applications = Applications(store, bytes(32))
-    application = await applications.add("test", "Europe/Berlin")
+    await applications.declare(config)
+    application = await applications.find(own) if own else await applications.add("test", "Europe/Berlin")
+    assert application is not None
     fence = Fence(memory=1_000_000_000, time_limit=60, folder=folder / "spool" / "documents" / "work")
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient())
         carrier = Loopback(tools_for(folder / "loopback", http=http, now=clock), LoopbackConfig(kind="loopback"))
         await carrier.start()
+        outbound = Outbound(config.http.callback_networks)
         previews = Previews(store=store, documents=documents, fence=fence)
         house = House(
             config=config,
@@ -177,6 +235,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
             ledger=Ledger(store),
             templates=Templates(None),
             previews=previews,
+            outbound=outbound,
             sandbox=sandbox,
         )
         web = WebDoor(Http(listen="127.0.0.1:0"), PamFaxApi(house, applications).routes())
@@ -189,6 +248,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True) -> Async
         finally:
             await web.stop()
             await previews.stop()
+            await outbound.close()
             await carrier.stop()
             await fence.close()
             identity.close()

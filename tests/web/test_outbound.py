@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import CallbackNotTaken
+from gateway.errors import CallbackNotTaken, DownloadFailed
 from gateway.web import outbound
 from gateway.web.outbound import Outbound, is_public, shown
 from tests.flows.certificate import self_signed
@@ -25,12 +25,15 @@ class Far:
     def __init__(self, answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") -> None:
         self.answer = answer
         self.requests: list[bytes] = []
+        self.writers: list[asyncio.StreamWriter] = []
         self.hung_up = asyncio.Event()
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), 0)
+        self.writers.append(writer)
         self.requests.append(head + await reader.readexactly(length))
         try:
             writer.write(self.answer)
@@ -224,3 +227,77 @@ async def test_the_certificate_is_that_of_the_name_not_of_the_address(tmp_path: 
 def test_what_is_shown_of_a_url_has_neither_path_nor_query() -> None:
     assert shown("https://program.example:8443/callback/main/s3cret/in?secret=1#x") == "https://program.example:8443/…"
     assert shown("https://ann:pw@program.example") == "https://program.example/"
+
+
+def answer(status: str, *header: str, body: bytes = b"") -> bytes:
+    return "\r\n".join((f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *header, "", "")).encode() + body
+
+
+async def test_a_file_is_fetched_with_its_type_and_name(far: Far, allowed: Outbound) -> None:
+    far.answer = answer("200 OK", "Content-Type: Application/PDF; x=y", body=b"%PDF")
+    fetched = await allowed.get(f"http://127.0.0.1:{far.port}/a%20folder/A%20letter.pdf?key=1", 100)
+    assert (fetched.content, fetched.content_type, fetched.name) == (b"%PDF", "application/pdf", "A letter.pdf")
+    far.answer = answer("200 OK", 'Content-Disposition: attachment; filename="..\\\\x/report.tif"', body=b"II*")
+    assert (await allowed.get(f"http://127.0.0.1:{far.port}/get", 100)).name == "report.tif"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "localhost", "[::ffff:127.0.0.1]"])
+async def test_no_file_is_fetched_from_this_machine(far: Far, host: str) -> None:
+    client = Outbound()
+    with pytest.raises(DownloadFailed, match=r"not a public one|cannot be found"):
+        await client.get(f"http://{host}:{far.port}/", 100)
+    await client.close()
+    assert far.requests == []
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "/etc/passwd", "http://", "gopher://127.0.0.1", ""])
+async def test_only_http_is_fetched(allowed: Outbound, url: str) -> None:
+    with pytest.raises(DownloadFailed):
+        await allowed.get(url, 100)
+
+
+async def test_each_redirect_is_judged_like_the_first_url(far: Far) -> None:
+    resolve, asked = pointing(["127.0.0.1"], ["127.0.0.2"])
+    client = Outbound(["127.0.0.1/32"], resolve=resolve)
+    far.answer = answer("302 Found", f"Location: http://inner.example:{far.port}/secret")
+    with pytest.raises(DownloadFailed, match="not a public one"):
+        await client.get(f"http://program.example:{far.port}/", 100)
+    await client.close()
+    assert asked == ["program.example", "inner.example"]
+    assert len(far.requests) == 1
+
+
+async def test_a_redirect_is_followed_a_few_times(far: Far, allowed: Outbound) -> None:
+    far.answer = answer("301 Moved", "Location: /again")
+    with pytest.raises(DownloadFailed, match="too often"):
+        await allowed.get(f"http://127.0.0.1:{far.port}/", 100)
+    assert [request.split()[1] for request in far.requests] == [b"/", *[b"/again"] * 5]
+
+
+async def test_a_name_and_password_go_to_their_host_alone(far: Far, allowed: Outbound) -> None:
+    far.answer = answer("302 Found", "Location: /other")
+    with pytest.raises(DownloadFailed):
+        await allowed.get(f"http://ann:p%40ss@127.0.0.1:{far.port}/", 100)
+    assert b"authorization: basic yw5uonbac3m=" in far.requests[0].lower()
+    assert b"authorization" not in far.requests[1].lower()
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (answer("404 Not Found", body=b"x"), "answered 404"),
+        (answer("200 OK", body=b"x" * 101), "at most"),
+        (answer("200 OK", "Content-Encoding: gzip", body=b"x"), "packed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", "broke"),
+    ],
+)
+async def test_what_is_not_the_whole_file_is_none(far: Far, allowed: Outbound, said: bytes, why: str) -> None:
+    far.answer = said
+    fetch = asyncio.create_task(allowed.get(f"http://127.0.0.1:{far.port}/", 100))
+    if why == "broke":
+        while not far.requests:
+            await asyncio.sleep(0.01)
+        for writer in far.writers:
+            writer.close()
+    with pytest.raises(DownloadFailed, match=why):
+        await fetch

@@ -173,8 +173,11 @@ async def test_credit_and_the_voucher_of_the_sandbox(door: Door) -> None:
     await door.sign_in()
     await door.call("Shopping/AddCreditToSandboxUser", amount="12.5", reason="test")
     await door.call("Shopping/RedeemCreditVoucher", vouchercode="PCPC0815")
-    assert await door.code("Shopping/RedeemCreditVoucher", vouchercode="PCPC0815") == "voucher_expired"
-    assert (await door.call("Session/ReloadUser"))["User"]["credit"] == 22.5
+    await door.call("Shopping/RedeemCreditVoucher", vouchercode="pcpc-0815")
+    assert (await door.call("Session/ReloadUser"))["User"]["credit"] == 32.5
+    await door.call("Shopping/AddCreditToSandboxUser", amount="-2.5", reason="test")
+    assert (await door.call("Session/ReloadUser"))["User"]["credit"] == 30
+    assert await door.code("Shopping/AddCreditToSandboxUser", amount="-31", reason="test") == "bad_property"
 
 
 async def test_nobody_gives_himself_credit_outside_the_sandbox(tmp_path: Path) -> None:

@@ -14,11 +14,7 @@ import pypdf
 import pytest
 
 from gateway.spool import ledger, queries
-from gateway.spool.inbounds import News, announced
-from tests.flows.house import pdf
-from tests.web.pamfax_door import LETTER, LINE, OTHER, TO, Door, element, entries, opened, settings
-
-CONTENT = pdf("A letter.")
+from tests.web.pamfax_door import LETTER, LINE, OTHER, TO, Door, arrived, element, entries, opened, settings
 
 
 @pytest.fixture
@@ -101,9 +97,9 @@ async def test_what_lacks_is_said_by_its_code(door: Door) -> None:
 
 async def test_an_upload_is_checked_against_its_size_and_md5(door: Door) -> None:
     await door.call("FaxJob/Create")
-    md5, size = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest(), len(CONTENT)
+    md5, size = hashlib.md5(LETTER["file"][1], usedforsecurity=False).hexdigest(), len(LETTER["file"][1])
 
-    async def code(content: bytes = CONTENT, name: str = "letter.pdf", **said: Any) -> str:
+    async def code(content: bytes = LETTER["file"][1], name: str = "letter.pdf", **said: Any) -> str:
         return await door.code("FaxJob/AddFile", upload={"file": (name, content)}, **said)
 
     assert await code(filename="letter.pdf", file_size=size, file_contentmd5=md5) == "success"
@@ -212,7 +208,7 @@ async def test_a_fax_of_another_account_is_unknown(door: Door) -> None:
 
 async def test_a_received_fax_is_listed_fetched_read_noted_and_thrown_away(door: Door) -> None:
     await door.call("FaxHistory/ListInboxFaxes")
-    uuid = await _arrived(door)
+    uuid = await arrived(door)
     (fax,) = entries((await door.call("FaxHistory/ListInboxFaxes"))["InboxFaxes"])
     assert (fax["uuid"], fax["sender"], fax["number"], fax["read"]) == (uuid, "+14155550177", LINE, 0)
     answer = await door.raw("Common/GetFile", file_uuid=fax["file_uuid"])
@@ -237,37 +233,8 @@ async def test_a_received_fax_is_listed_fetched_read_noted_and_thrown_away(door:
     assert await door.code("FaxHistory/GetInboxFax", uuid=uuid) == "fax_not_found"
 
 
-async def _arrived(door: Door) -> str:
-    store = door.house.store
-    document = await door.house.documents.put(CONTENT)
-    news = News(
-        carrier_ref="r1",
-        line=LINE,
-        caller="+14155550177",
-        station_id="",
-        sub_address="",
-        pages=1,
-        complete=True,
-        seconds=10.0,
-        received_at=store.now(),
-        document=document.sha256,
-    )
-    await store.write(announced, "main", news)
-    (fax,) = await store.read(queries.of_account, door.office.id, limit=1)
-
-    def fetched(t: Any) -> None:
-        from sqlalchemy import update
-
-        from gateway.spool.schema import inbound
-
-        t.db.execute(update(inbound).values(document=document.sha256, state="fetched"))
-
-    await store.write(fetched)
-    return fax.id[3:]
-
-
 async def test_a_published_fax_is_seen_by_others_until_it_is_not(door: Door) -> None:
-    uuid = await _arrived(door)
+    uuid = await arrived(door)
     await door.call("FaxHistory/PublishFax", uuid=uuid)
     door.token = ""
     assert (await door.call("FaxHistory/GetPublishedFax", uuid=uuid))["PublishedFax"]["uuid"] == uuid

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.web.pamfax import accounts, covers, files, notices, quick, sending
 from gateway.web.pamfax.call import Call, Fault, Handler, Members, Processor
 from gateway.web.pamfax.common import common
 from gateway.web.pamfax.history import fax_history
@@ -26,19 +27,17 @@ _TEXTS = {
 #: Processor -> code -> methods.
 ABSENT: Mapping[str, Mapping[str, str]] = {
     "Common": {DEPRECATED: "ListCities ListZipCodes startCreateZipArchive"},
-    "FaxJob": {DEPRECATED: "AddFileFromOnlineStorage AddRemoteFile QuickSend"},
+    "FaxJob": {DEPRECATED: "AddFileFromOnlineStorage"},
     "FaxHistory": {DEPRECATED: "GetEskerDetails"},
     "Shopping": {
-        DEPRECATED: "GetInvoice GetShopLink HandleOrderRefund HandleOrderSuccess ChangeVerifyDoc UploadVerifyDoc"
+        DEPRECATED: "GetInvoice HandleOrderRefund HandleOrderSuccess ChangeVerifyDoc UploadVerifyDoc"
         " UploadVerifyDocFromPortal CheckAddressForFaxInNumber ValidateAddressForFaxInNumber isPIRequiredForGroup"
         " RequestTrialNumber UpgradeBasic2ProForPFCredit GetNumberPrice GetExtendNumberCost",
         MISSING: "ExtendNumberForPFCredit ListAvailablePoolNumbers OrderNumberForPFCredit",
     },
     "UserInfo": {
-        DEPRECATED: "AddIdentifier RemoveIdentifier GetUsersAvatar SetOnlineStorageSettings SendMessage ReactivateCredit",
-        MISSING: "AddCover DeleteCover RestoreDefaultCovers CreateUser ConfirmRegistration"
-        " DeleteUser GetConfirmationCode SendPasswordResetMessage SetPassword SetNumberAlias RemoveNumberAlias"
-        " SetGlobalNotifySettings",
+        DEPRECATED: "AddIdentifier RemoveIdentifier GetUsersAvatar SetOnlineStorageSettings ReactivateCredit",
+        MISSING: "ConfirmRegistration GetConfirmationCode SetGlobalNotifySettings",
     },
     "OnlineStorage": {
         DEPRECATED: "Authenticate CheckProviderState DropAuthentication GetProviderLogo ListFolderContents ListProviders"
@@ -56,6 +55,8 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
     },
     "Account": {MISSING: "ExportResellerData GetInfo Register SetDefaultTimezone"},
 }
+#: Modules that declare methods of a processor of another one.
+PARTS = (accounts, covers, files, notices, quick, sending)
 _SERVED = (session, common, number_info, fax_job, fax_history, shopping, user_info)
 
 

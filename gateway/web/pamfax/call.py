@@ -18,11 +18,13 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from gateway import number
 from gateway.carriers import pamfax_wire as wire
+from gateway.carriers.pamfax_wire import Listing
 from gateway.errors import NotAdmitted, Refused
 from gateway.fax import Account
 from gateway.spool.pamfax import Session
@@ -94,6 +96,12 @@ class Call:
         return self._signed_in[1]
 
     @property
+    def address(self) -> str:
+        """Where its results are mailed: the login, else the first of its senders that is an address; "" = nowhere."""
+        found = (self.account.login, *self.account.senders)
+        return next((one for one in found if "@" in one and "*" not in one), "")
+
+    @property
     def session(self) -> Session:
         return self._signed_in[0]
 
@@ -130,12 +138,8 @@ class Call:
         return [one.strip() for one in wire.elements(self.arguments.get(name.lower()))]
 
     def flag(self, name: str, default: bool = False) -> bool:
-        value = self.raw(name).strip().lower()
-        if not value:
-            return default
-        if value not in _TRUE and value not in _FALSE:
-            raise Fault("bad_property", f"{name} is 1 or 0.")
-        return value in _TRUE
+        value = self.raw(name).strip()
+        return truth(value) if value else default
 
     def count(self, name: str, default: int, most: int = 1_000_000) -> int:
         """A number from 0 on; what is more than `most` is `most`."""
@@ -166,17 +170,45 @@ class Call:
         return None if at is None else at.astimezone(self.zone).strftime(_TIME)
 
 
+def listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
+    """One page of a list, with its place."""
+    size, offset = call.page()
+    return Listing(entries=entries, entry=entry, attributes={"current_page": offset // size + 1, "items_per_page": size})
+
+
+def truth(value: object) -> bool:
+    """What programs write for true and false. Raises Fault."""
+    written = str(value).strip().lower()
+    if written not in _TRUE and written not in _FALSE:
+        raise Fault("bad_property", "A flag is 1 or 0.")
+    return written in _TRUE
+
+
 def called_number(written: str, region: str) -> number.FaxNumber:
     """A fax number as programs send it. Raises Fault."""
     text = written.strip()
     if written.startswith(" ") and text[:1].isdigit():
         text = "+" + text  # a raw `+` in a query is a blank
     try:
-        return number.parse(text, region)
+        return number.parse(_without_trunk_zero(text), region)
     except NotAdmitted as error:
         raise Fault("unsupported_fax_number", error.text) from error
     except Refused as error:
         raise Fault("invalid_fax_number", error.text) from error
+
+
+def _without_trunk_zero(text: str) -> str:
+    """`+49 030 …` is `+49 30 …`: the API corrects numbers, and programs count on it. Any other text is left as it is."""
+    if not text.startswith("+"):
+        return text
+    digits = re.sub(r"[^0-9]", "", text)
+    try:
+        read = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return text
+    country, e164 = str(read.country_code), phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+    meant = digits == f"{country}0{e164[1 + len(country) :]}" and phonenumbers.is_valid_number(read)
+    return e164 if meant else text
 
 
 def own(values: Sequence[str], name: str) -> Sequence[str]:

@@ -20,7 +20,7 @@ from gateway import __version__
 from gateway.carriers.pamfax_wire import Listing
 from gateway.fax import Sha256
 from gateway.spool import pamfax as records
-from gateway.web.pamfax import faxes, jobs, money
+from gateway.web.pamfax import covers, faxes, money
 from gateway.web.pamfax.call import Call, Fault, Members, Processor
 from gateway.web.pamfax.countries import countries
 from gateway.web.pamfax.files import TYPES
@@ -82,8 +82,6 @@ async def list_zones(house: House, call: Call) -> Members:
 async def list_currencies(house: House, call: Call) -> Members:
     wanted = call.text("code", 3).upper()
     rates = {code: rate for code, rate in house.prices.rates().items() if wanted in ("", code)}
-    if not rates:
-        raise Fault("bad_currency", "There is no such currency.")
     return {"CurrencyList": [{"code": code, "symbol": money.symbol(code), "rate": float(rate)} for code, rate in rates.items()]}
 
 
@@ -177,9 +175,8 @@ async def _pages(house: House, call: Call, uuid: str) -> Sha256:
     job = await house.store.read(records.job, str(call.session.state.get("job", "")), call.account.id)
     if job and uuid in (job["id"], job.get("made", {}).get("id")) and "id" in job.get("made", {}):
         return (await house.store.read(records.files, job["id"]))[job["made"]["id"]]
-    for n, _ in jobs.COVERS:
-        if uuid == f"cover{n}":
-            return await jobs.cover_preview(house, call, n)
+    if (cover := await covers.preview(house, call, uuid)) is not None:
+        return cover
     if await faxes.find(house, call, uuid) is None:
         raise Fault("file_not_found", "There is no such fax.")
     return await faxes.document(house, call, uuid)

@@ -4,9 +4,10 @@ What the public material leaves open, and what was chosen:
 
 - Lists have the attributes `current_page` and `items_per_page`. DeleteFaxes and the like answer the list `Faxes` of the uuids
   they changed, SetSpamStateForFaxes also `Errors`. What is not there is left out, not a fault, where several are named.
-- Marks, notes and the trash are this door's: a fax in the trash is kept, sent and mailed all the same.
+- Marks, notes and the trash are this door's: a fax in the trash is kept, sent and mailed all the same. So is one that is there
+  from its arrival, because fifteen of its sender's number are marked as spam; without a number it is `empty_sender`.
 - A published fax can be read by anybody who has its link, GetPublishedFax, for 30 days.
-- The transmission report is made when it is asked for, of a fax that has ended.
+- The transmission report is made when it is asked for, of a fax that has ended; its first page is on it while it is kept.
 """
 
 from __future__ import annotations
@@ -21,29 +22,24 @@ from gateway.carriers.pamfax_wire import Listing
 from gateway.fax import InboundFax, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
+from gateway.number import FaxNumber
 from gateway.spool import inbounds, queries
 from gateway.spool import pamfax as records
 from gateway.web.pamfax import faxes, money, report, shapes
-from gateway.web.pamfax.call import Call, Fault, Members, Processor, own
+from gateway.web.pamfax.call import Call, Fault, Members, Processor, listed, own
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.sending import OPEN
 
 fax_history = Processor("FaxHistory")
-_COUNTED = 10_000
-_PUBLISHED = timedelta(days=30)
 _KINDS = ("history", "inbox", "inbox_unread", "outbox", "unpaid")
+_RECENT = frozenset({"sent", "outbox", "inbox"})
 _LONGEST_NOTE = 2000
+_THUMB = 600  # pixels, of the page on a report
 
 
 async def _inbox(house: House, call: Call, some: Sequence[InboundFax]) -> list[dict[str, Any]]:
     marks = await house.store.read(records.marks, call.account.id, about=[fax.id for fax in some])
     return [shapes.inbox_fax(call, fax, {mark.kind for mark in marks if mark.about == fax.id}) for fax in some]
-
-
-def listed(call: Call, entries: list[dict[str, Any]], entry: str) -> Listing:
-    """One page of a list, with its place."""
-    size, offset = call.page()
-    return Listing(entries=entries, entry=entry, attributes={"current_page": offset // size + 1, "items_per_page": size})
 
 
 @fax_history.method("ListInboxFaxes")
@@ -65,24 +61,53 @@ async def list_outbox_faxes(house: House, call: Call) -> Members:
 
 
 async def _sent(house: House, call: Call, states: Sequence[T], entry: str) -> Listing:
-    (size, offset), purse = call.page(), await money.of(house, call.account)
+    size, offset = call.page()
     found = await house.store.read(records.sent, call.account.id, states, limit=size, offset=offset)
-    return listed(call, [shapes.sent_fax(call, fax, purse) for fax in found], entry)
+    return listed(call, await _told(house, call, found), entry)
+
+
+async def _told(house: House, call: Call, some: Sequence[Transmission]) -> list[dict[str, Any]]:
+    """Sent faxes as they stand in a list."""
+    purse, ids = await money.of(house, call.account), [fax.id for fax in some]
+    said = await house.store.read(records.said_of, ids)
+    marks = await house.store.read(records.marks, call.account.id, kinds=("trash", "published"), about=ids) if ids else []
+    marked = {(mark.about, mark.kind): mark.at for mark in marks}
+    known = [
+        shapes.Known(
+            name=said[fax.id].name if fax.id in said else "",
+            zone=house.prices.page(FaxNumber(fax.number)).zone,
+            cover=said[fax.id].cover if fax.id in said else None,
+            trashed_at=marked.get((fax.id, "trash")),
+            published_at=marked.get((fax.id, "published")),
+        )
+        for fax in some
+    ]
+    return [shapes.sent_fax(call, fax, purse, one) for fax, one in zip(some, known, strict=True)]
 
 
 @fax_history.method("ListRecentFaxes")
 async def list_recent_faxes(house: House, call: Call) -> Members:
-    count, purse = call.count("count", 15, 100), await money.of(house, call.account)
-    found = await house.store.read(records.sent, call.account.id, tuple(T), limit=count)
-    return {"RecentFaxes": [shapes.sent_fax(call, fax, purse) for fax in found]}
+    count, kinds = max(1, call.count("count", 15, 100)), set(call.texts("data_to_list")) - {"0"} or _RECENT
+    states = [*(FINAL if "sent" in kinds else ()), *(OPEN if "outbox" in kinds else ())]
+    sent = await house.store.read(records.sent, call.account.id, states, limit=count)
+    sent = [fax for fax in sent if shapes.state(fax, call.now) != "delayed"]
+    arrived = await house.store.read(records.received, call.account.id, limit=count) if "inbox" in kinds else []
+    told = zip((fax.accepted_at for fax in sent), await _told(house, call, sent), strict=True)
+    came = zip((fax.received_at for fax in arrived), await _inbox(house, call, arrived), strict=True)
+    every = sorted(
+        [*((at, {**one, "direction": "out"}) for at, one in told), *((at, {**one, "direction": "in"}) for at, one in came)],
+        key=lambda one: one[0],
+        reverse=True,
+    )
+    return {"RecentFaxes": [one for _, one in every[:count]]}
 
 
 @fax_history.method("ListUnpaidFaxes")
 async def list_unpaid_faxes(house: House, call: Call) -> Members:
-    (size, offset), purse = call.page(), await money.of(house, call.account)
+    size, offset = call.page()
     some = (await house.ledger.unpaid(call.account.id))[offset : offset + size]
     found = await house.store.read(queries.transmissions, some)
-    told = [shapes.sent_fax(call, found[one], purse) for one in some if one in found]
+    told = await _told(house, call, [found[one] for one in some if one in found])
     return {"UnpaidFaxes": listed(call, told, "UnpaidFax")}
 
 
@@ -92,16 +117,16 @@ async def get_fax_details(house: House, call: Call) -> Members:
     if isinstance(fax, InboundFax):
         return {"InboxFax": (await _inbox(house, call, [fax]))[0]}
     name = "FaxHistoryModel" if fax.state in FINAL else "FaxRecipient"
-    return {name: shapes.sent_fax(call, fax, await money.of(house, call.account))}
+    return {name: (await _told(house, call, [fax]))[0]}
 
 
 @fax_history.method("ListFaxGroup")
 @fax_history.method("GetFaxGroup")
 async def list_fax_group(house: House, call: Call) -> Members:
-    fax, purse = await faxes.sent(house, call, call.needed("uuid", 64)), await money.of(house, call.account)
+    fax = await faxes.sent(house, call, call.needed("uuid", 64))
     size, offset = call.page()
     some = (await house.store.read(records.group, fax.id))[offset : offset + size]
-    return {"Faxes": listed(call, [shapes.sent_fax(call, one, purse) for one in some], "Fax")}
+    return {"Faxes": listed(call, await _told(house, call, some), "Fax")}
 
 
 @fax_history.method("GetInboxFax")
@@ -118,11 +143,10 @@ async def count_faxes(house: House, call: Call) -> Members:
     if wanted not in (*_KINDS, "all"):
         raise Fault("bad_property", f"type is one of {', '.join(_KINDS)}, all.")
     of, counts = call.account.id, dict[str, int]()
-    counts["history"] = len(await house.store.read(records.sent, of, tuple(FINAL), limit=_COUNTED))
-    counts["outbox"] = len(await house.store.read(records.sent, of, OPEN, limit=_COUNTED))
-    arrived = await house.store.read(records.received, of, limit=_COUNTED)
-    read = {mark.about for mark in await house.store.read(records.marks, of, kinds=("read",))}
-    counts["inbox"], counts["inbox_unread"] = len(arrived), sum(fax.id not in read for fax in arrived)
+    counts["history"] = await house.store.read(records.sent_count, of, tuple(FINAL))
+    counts["inbox"] = await house.store.read(records.received_count, of)
+    counts["inbox_unread"] = await house.store.read(records.received_count, of, unread=True)
+    counts["outbox"] = await house.store.read(records.sent_count, of, OPEN)
     counts["unpaid"] = len(await house.ledger.unpaid(of))
     return {"Faxes": counts if wanted == "all" else {"type": wanted, "count": counts[wanted]}}
 
@@ -135,7 +159,8 @@ async def get_transmission_report(house: House, call: Call) -> Response:
     case = await house.store.read(queries.case, fax.id)
     if case is None:
         raise Fault("fax_not_found", "There is no such fax.")
-    return file(report.drawn(case, call.zone, house.config.paper), "application/pdf", f"report-{fax.id[3:]}.pdf")
+    page = await house.previews.picture(fax.document, 1, _THUMB) if fax.document else None
+    return file(report.drawn(case, call.zone, house.config.paper, page), "application/pdf", f"report-{fax.id[3:]}.pdf")
 
 
 def file(content: bytes, kind: str, name: str) -> Response:
@@ -174,10 +199,17 @@ async def set_faxes_as_read(house: House, call: Call) -> Members:
 
 @fax_history.method("SetSpamStateForFaxes")
 async def set_spam_state(house: House, call: Call) -> Members:
-    uuids = own(call.texts("uuids"), "uuids")
-    missing = [uuid for uuid in uuids if await faxes.find(house, call, uuid) is None]
-    changed = await _marked(house, call, uuids, "spam", on=call.flag("is_spam"))
-    return {"Faxes": _uuids(changed), "Errors": [{"uuid": uuid, "code": "fax_not_found"} for uuid in missing]}
+    on, wrong, right = call.flag("is_spam"), dict[str, str](), list[str]()
+    for uuid in own(call.texts("uuids"), "uuids"):
+        fax = await faxes.find(house, call, uuid)
+        if not isinstance(fax, InboundFax):
+            wrong[uuid] = "fax_not_found"
+        elif on and not fax.caller:
+            wrong[uuid] = "empty_sender"
+        else:
+            right.append(uuid)
+    changed = await _marked(house, call, right, "spam", on=on)
+    return {"Faxes": _uuids(changed), "Errors": [{"uuid": uuid, "code": code} for uuid, code in wrong.items()]}
 
 
 @fax_history.method("DeleteFax")
@@ -209,14 +241,12 @@ async def delete_faxes_for_period(house: House, call: Call) -> Members:
     kind, first, last = call.needed("type", 20).lower(), _day(call, "date1"), _day(call, "date2") + timedelta(days=1)
     if kind not in ("history", "inbox", "all"):
         raise Fault("bad_property", "type is history, inbox or all.")
-    uuids = list[str]()
-    if kind != "inbox":
-        found = await house.store.read(records.sent, call.account.id, tuple(FINAL), limit=_COUNTED)
-        uuids += [fax.id[3:] for fax in found if first <= fax.accepted_at < last]
-    if kind != "history":
-        arrived = await house.store.read(records.received, call.account.id, limit=_COUNTED)
-        uuids += [fax.id[3:] for fax in arrived if first <= fax.received_at < last]
-    return {"Faxes": _uuids(await _marked(house, call, uuids, "removed" if call.flag("no_trash") else "trash"))}
+    some = await house.store.read(
+        records.between, call.account.id, first, last, sent=kind != "inbox", received=kind != "history"
+    )
+    mark = "removed" if call.flag("no_trash") else "trash"
+    changed = await house.store.write(records.mark_all, call.account.id, some, mark)
+    return {"Faxes": _uuids([fax[3:] for fax in changed])}
 
 
 def _day(call: Call, name: str) -> datetime:
@@ -235,14 +265,14 @@ async def restore_fax(house: House, call: Call) -> Members:
 
 @fax_history.method("ListTrash")
 async def list_trash(house: House, call: Call) -> Members:
-    (size, offset), purse = call.page(), await money.of(house, call.account)
+    size, offset = call.page()
     told = []
     for uuid in (await _trash(house, call))[offset : offset + size]:
         fax = await faxes.find(house, call, uuid)
         if isinstance(fax, InboundFax):
             told += [{**one, "direction": "in"} for one in await _inbox(house, call, [fax])]
         elif fax is not None:
-            told.append({**shapes.sent_fax(call, fax, purse), "direction": "out"})
+            told += [{**one, "direction": "out"} for one in await _told(house, call, [fax])]
     return {"TrashFaxes": listed(call, told, "TrashFax")}
 
 
@@ -271,7 +301,8 @@ async def delete_faxes_from_trash(house: House, call: Call) -> Members:
 
 @fax_history.method("EmptyTrash")
 async def empty_trash(house: House, call: Call) -> Members:
-    await _marked(house, call, await _trash(house, call), "removed")
+    some = [mark.about for mark in await house.store.read(records.marks, call.account.id, kinds=("trash",))]
+    await house.store.write(records.mark_all, call.account.id, some, "removed")
     return {}
 
 
@@ -287,7 +318,7 @@ async def add_fax_note(house: House, call: Call) -> Members:
 async def list_fax_notes(house: House, call: Call) -> Members:
     fax = await faxes.any_fax(house, call, call.needed("fax_uuid", 64))
     notes = await house.store.read(records.marks, call.account.id, kinds=("note",), about=(fax.id,))
-    return {"Notes": [{"id": note.n, "note": note.text, "created": call.told(note.at)} for note in notes]}
+    return {"Notes": [{"id": note.n, "note": note.text, "created": call.told(note.at)} for note in reversed(notes)]}
 
 
 @fax_history.method("PublishFax")
@@ -295,7 +326,7 @@ async def publish_fax(house: House, call: Call) -> Members:
     fax = await faxes.any_fax(house, call, call.needed("uuid", 64))
     await _marked(house, call, [fax.id[3:]], "published")
     (mark,) = await house.store.read(records.marks, call.account.id, kinds=("published",), about=(fax.id,))
-    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(mark.at + _PUBLISHED)}}
+    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(mark.at + shapes.PUBLISHED)}}
 
 
 @fax_history.method("UnPublishFax")
@@ -313,9 +344,9 @@ async def get_published_fax(house: House, call: Call) -> Members:
     arrived = None if sent else await house.store.read(inbounds.get, f"in_{uuid}")
     fax = sent or arrived
     marks = [] if fax is None else await house.store.read(records.marks, fax.account, kinds=("published",), about=(fax.id,))
-    if fax is None or not marks or marks[0].at + _PUBLISHED < house.store.now():
+    if fax is None or not marks or marks[0].at + shapes.PUBLISHED < house.store.now():
         raise Fault("fax_not_found", "There is no such published fax.")
-    until = call.told(marks[0].at + _PUBLISHED)
+    until = call.told(marks[0].at + shapes.PUBLISHED)
     return {"PublishedFax": {"uuid": uuid, "pages": fax.pages, "file_uuid": uuid, "visible_until": until}}
 
 

@@ -19,6 +19,7 @@ from gateway.spool import applications
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
+from gateway.web.outbound import Outbound
 from gateway.web.pamfax.previews import Previews
 
 
@@ -37,6 +38,7 @@ class House:
     ledger: Ledger
     templates: Templates
     previews: Previews
+    outbound: Outbound
     sandbox: bool = False
     """Credit and vouchers cost nothing here."""
 

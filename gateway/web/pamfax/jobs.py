@@ -1,10 +1,11 @@
-"""FaxJob, first half: a fax is put together. Sections 6.4, 7.1 and 8 of reference/pamfax.md. Its files: `files`;
-sending it: `sending`.
+"""FaxJob, first part: a fax is put together. Sections 6.4, 7.1 and 8 of reference/pamfax.md. Its files: `files`; its cover:
+`covers`; who is told: `notices`; sending it: `sending`.
 
 The job belongs to the session; its record is durable after every call. What the public material leaves open, and what was
 chosen:
 
-- At most 100 recipients, with names of 200 characters. A number twice is `duplicate_recipient`.
+- Create gives the session's job again, as it is, until it is sent; what nobody sends ends with the session.
+- At most 100 recipients, their names cut at 80 characters. A number twice is `duplicate_recipient`.
 - A recipient's uuid is that of its fax later. AddRecipients answers the list `Recipients`.
 - A file has the state `converting`, `converted` or `failed`; a job whose pages cannot be made has `conversion_failed`, and
   says why in `status_message`.
@@ -27,6 +28,7 @@ from gateway.message import Headers
 from gateway.number import FaxNumber
 from gateway.pages import job as pages
 from gateway.pages.assemble import Job
+from gateway.spool import applications
 from gateway.spool import pamfax as records
 from gateway.web.pamfax import money, previews, shapes
 from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number, own
@@ -37,9 +39,8 @@ fax_job = Processor("FaxJob")
 Body = records.Body
 T = TypeVar("T")
 EDITING, SENT = "editing", "sent"
-COVERS = ((1, "Basic"), (2, "Flowers"), (3, "Message"), (4, "Simple"))
 _MOST_RECIPIENTS = 100
-_LONGEST_NAME, _LONGEST_SENDER = 200, 50  # characters
+_LONGEST_NAME, _LONGEST_SENDER = 80, 50  # characters
 _PATIENCE = 0.5  # seconds that a question for the state waits for the pages
 
 
@@ -71,12 +72,21 @@ async def change(house: House, call: Call, edit: Callable[[Body], T], documents:
 
 @fax_job.method("Create")
 async def create(house: House, call: Call) -> Members:
-    body = new_body(house)
-    await house.store.write(records.open_job, call.session.token, call.account.id, body["id"], body)
+    body = await house.store.read(records.job, str(call.session.state.get("job", "")), call.account.id)
+    if body is None or body["state"] != EDITING:
+        body = new_body(house, await wishes_of(house, call))
+        body["agent"] = call.text("user_agent")[:_LONGEST_NAME]
+        await house.store.write(records.open_job, call.session.token, call.account.id, body["id"], body)
     return {"FaxContainer": container(house, call, body, await money.of(house, call.account))}
 
 
-def new_body(house: House) -> Body:
+async def wishes_of(house: House, call: Call) -> dict[str, bool]:
+    """Of which ends the account wants a mail, where nothing else is said of a fax."""
+    profile = await house.store.read(applications.profile_of, call.account.id)
+    return {"success": True, "failure": True, **profile.body.get(applications.NOTIFY, {})}
+
+
+def new_body(house: House, notify: dict[str, bool] | None = None) -> Body:
     """A job with nothing in it."""
     return {
         "id": new_id("fj"),
@@ -86,45 +96,47 @@ def new_body(house: House) -> Body:
         "files": [],
         "cover": {"id": 0, "text": ""},
         "sender": {"number": None, "name": None},
+        "notify": notify or {},
+        "agent": "",
         "documents": [],
     }
 
 
 @fax_job.method("AddRecipient")
 async def add_recipient(house: House, call: Call) -> Members:
-    added = await _add(house, call, [(call.raw("number", 100), call.text("name"))], replace=False)
-    return {"FaxRecipient": (await _recipients(house, call, added))[0]}
+    added = await add(house, call, [(call.raw("number", 100), call.text("name"))], replace=False)
+    return {"FaxRecipient": (await told(house, call, added))[0]}
 
 
 @fax_job.method("AddRecipients")
-async def add_recipients(house: House, call: Call) -> Members:
-    return {"Recipients": await _recipients(house, call, await _add(house, call, _several(call), replace=False))}
+async def addtold(house: House, call: Call) -> Members:
+    return {"Recipients": await told(house, call, await add(house, call, several(call), replace=False))}
 
 
 @fax_job.method("SetRecipients")
-async def set_recipients(house: House, call: Call) -> Members:
-    return {"Recipients": await _recipients(house, call, await _add(house, call, _several(call), replace=True))}
+async def settold(house: House, call: Call) -> Members:
+    return {"Recipients": await told(house, call, await add(house, call, several(call), replace=True))}
 
 
-def _several(call: Call) -> list[tuple[str, str]]:
-    numbers, names = list(own(call.texts("numbers"), "numbers")), call.texts("names")
+def several(call: Call, numbered: str = "numbers", named: str = "names") -> list[tuple[str, str]]:
+    """Numbers and names out of two lists."""
+    numbers, names = list(own(call.texts(numbered), numbered)), call.texts(named)
     return list(zip(numbers, [*names, *[""] * len(numbers)], strict=False))
 
 
-async def _add(house: House, call: Call, wanted: list[tuple[str, str]], *, replace: bool) -> list[Body]:
+async def add(house: House, call: Call, wanted: list[tuple[str, str]], *, replace: bool) -> list[Body]:
+    """Add recipients (number and name) to the job, or put them in the place of those it has. Raises Fault."""
     fresh = []
     for written, name in wanted:
         # A raw `+` in a query is a blank, which a list of texts has lost.
         text = written if not re.fullmatch(r"[1-9][0-9]{10,14}", written) else f"+{written}"
         fax = called_number(text, house.config.region).e164
-        if len(name) > _LONGEST_NAME:
-            raise Fault("bad_property", f"A name has at most {_LONGEST_NAME} characters.")
         try:
             with contextlib.suppress(NoCredit):  # asked when it is sent
                 await house.desk.admit(call.account, Recipient(written=written, number=fax))
         except Refused as error:
             raise Fault("unsupported_fax_number", error.text) from error
-        name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+        name = " ".join("".join(c if c.isprintable() else " " for c in name).split())[:_LONGEST_NAME]
         fresh.append({"id": new_id("tx")[3:], "number": fax, "name": "" if name == "0" else name})
 
     def edit(body: Body) -> list[Body]:
@@ -140,7 +152,8 @@ async def _add(house: House, call: Call, wanted: list[tuple[str, str]], *, repla
     return await change(house, call, edit)
 
 
-async def _recipients(house: House, call: Call, some: list[Body]) -> list[dict[str, Any]]:
+async def told(house: House, call: Call, some: list[Body]) -> list[dict[str, Any]]:
+    """`Recipients`."""
     purse = await money.of(house, call.account)
     body = await current(house, call)
     return [_recipient(house, call, body, one, purse) for one in some]
@@ -179,10 +192,10 @@ def _recipient(house: House, call: Call, body: Body, one: Body, purse: Purse) ->
 
 
 @fax_job.method("ListRecipients")
-async def list_recipients(house: House, call: Call) -> Members:
+async def listtold(house: House, call: Call) -> Members:
     size, offset = call.page(100)
     some = (await current(house, call))["recipients"][offset : offset + size]
-    return {"Recipients": await _recipients(house, call, some)}
+    return {"Recipients": await told(house, call, some)}
 
 
 @fax_job.method("RemoveRecipient")
@@ -200,49 +213,8 @@ async def remove_recipient(house: House, call: Call) -> Members:
 
 
 @fax_job.method("RemoveAllRecipients")
-async def remove_all_recipients(house: House, call: Call) -> Members:
+async def remove_alltold(house: House, call: Call) -> Members:
     await change(house, call, lambda body: body.update(recipients=[]))
-    return {}
-
-
-@fax_job.method("ListAvailableCovers")
-async def list_available_covers(house: House, call: Call) -> Members:
-    body = await current(house, call)
-    none = [{"id": 0, "title": "No cover", "description": None, "creator": 0, "thumb_id": None, "preview_id": None}]
-    covers = [
-        {
-            "id": n,
-            "template_id": str(n),
-            "title": title,
-            "description": None,
-            "creator": 0,
-            "thumb_id": f"cover{n}",
-            "preview_id": f"cover{n}",
-        }
-        for n, title in COVERS
-    ]
-    return {"Covers": [*(none if body["files"] else []), *covers]}
-
-
-@fax_job.method("SetCover")
-async def set_cover(house: House, call: Call) -> Members:
-    wanted = call.text("template_uuid", 64) or call.text("template_id", 64)
-    if not re.fullmatch(r"[0-9]{0,3}", wanted) or int(wanted or 0) not in (0, *(n for n, _ in COVERS)):
-        raise Fault("invalid_cover", "There is no such cover; FaxJob/ListAvailableCovers lists them.")
-    text = call.raw("text").replace("\r\n", "\n").replace("\r", "\n")
-    values = call.arguments.get("data")
-    for name, value in values.items() if isinstance(values, dict) else ():
-        if isinstance(value, str):
-            text = text.replace(name if name.startswith("{") else f"{{{name}}}", value)
-    if len(text) > 10_000 or not text.replace("\n", "").replace("\t", "").isprintable():
-        raise Fault("bad_property", "text has at most 10000 printable characters.")
-    await change(house, call, lambda body: body.update(cover={"id": int(wanted or 0), "text": text}))
-    return {}
-
-
-@fax_job.method("RemoveCover")
-async def remove_cover(house: House, call: Call) -> Members:
-    await change(house, call, lambda body: body.update(cover={"id": 0, "text": ""}))
     return {}
 
 
@@ -255,12 +227,6 @@ async def set_sender_details(house: House, call: Call) -> Members:
         sender[name] = written if given and written.isprintable() else None
     await change(house, call, lambda body: body.update(sender=sender))
     return {}
-
-
-@fax_job.method("SetNotifications")
-@fax_job.method("ResetNotifications")
-async def notifications(_house: House, _call: Call) -> Members:
-    raise Fault("missing_right_messaging", "Results are mailed and called back as the account's own settings say.")
 
 
 @fax_job.method("GetFaxState")
@@ -291,12 +257,13 @@ async def prepared(house: House, call: Call, patience: float) -> Body:
     body = await current(house, call)
     if (body["files"] or body["cover"]["id"]) and body.get("made", {}).get("of") != previews.fingerprint(body):
         mail = await mail_of(house, call, body)
-        await house.previews.ask(body, mail, partial(_job, house, call, body), patience)
+        await house.previews.ask(body, mail, partial(job_of, house, call, body), patience)
         body = await current(house, call)
     return body
 
 
-def _job(house: House, call: Call, body: Body, mail: Headers, source: Path, out: Path) -> Job:
+def job_of(house: House, call: Call, body: Body, mail: Headers, source: Path, out: Path) -> Job:
+    """What the fence is asked to make of a job."""
     return pages.of_mail(
         house.config,
         mail,
@@ -304,7 +271,7 @@ def _job(house: House, call: Call, body: Body, mail: Headers, source: Path, out:
         source=source,
         out=out,
         templates=house.templates.folders,
-        sender=call.account.login if "@" in call.account.login else "",
+        sender=call.address,
         sent=house.store.now(),
         reference=body["recipients"][0]["id"] if body["recipients"] else body["id"],
         asked=cover_of(body),
@@ -313,13 +280,18 @@ def _job(house: House, call: Call, body: Body, mail: Headers, source: Path, out:
 
 def cover_of(body: Body) -> CoverPage:
     """What is asked of the cover page. A fax without files has its text as mail, which stands there too."""
-    cover = body["cover"]
+    cover, sender = body["cover"], body["sender"]["name"]
     return CoverPage(
         wanted=bool(cover["id"]),
-        sender=body["sender"]["name"] or "",
-        message=cover["text"] if body["files"] else "",
-        template=dict(COVERS).get(cover["id"], "").lower(),
+        sender=" " if sender == "" else sender or "",  # "" was asked for: nobody's name, not the account's
+        message=_printed(body) if body["files"] else "",
+        template=cover.get("template", ""),
+        placeholders=True,
     )
+
+
+def _printed(body: Body) -> str:
+    return str(body["cover"].get("printed", body["cover"]["text"]))
 
 
 async def mail_of(house: House, call: Call, body: Body) -> bytes:
@@ -337,20 +309,13 @@ async def mail_of(house: House, call: Call, body: Body) -> bytes:
         posted.mail,
         files,
         name=call.account.name,
-        address=call.account.login if "@" in call.account.login else "",
+        address=call.address,
         subject=", ".join(file.name for file in files),
         at=house.moment(body["created"]),
         message_id=f"<{body['id']}@{house.config.host}>",
-        text="" if files else body["cover"]["text"],
+        text="" if files else _printed(body),
     )
     return await asyncio.to_thread(make)
-
-
-async def cover_preview(house: House, call: Call, cover: int) -> Sha256:
-    """A cover as it would look, as PDF."""
-    body = {**new_body(house), "cover": {"id": cover, "text": "Message"}}
-    asked = partial(_job, house, call, body)
-    return await house.previews.printed(await mail_of(house, call, body), asked)
 
 
 def pages_of(body: Body) -> int | None:
@@ -375,7 +340,7 @@ def price_of(house: House, body: Body) -> int:
 
 def container(house: House, call: Call, body: Body, purse: Purse, state: str = EDITING) -> dict[str, Any]:
     """`FaxContainer`."""
-    made = body.get("made", {})
+    made, notify = body.get("made", {}), body.get("notify", {})
     price = price_of(house, body)
     if state == "ready_to_send" and purse.limited and price > purse.available:
         state = "not_enough_credit"
@@ -394,10 +359,10 @@ def container(house: House, call: Call, body: Body, purse: Purse, state: str = E
         "cover_text": body["cover"]["text"] or None,
         "cover_page_length": None,
         "affiliatepartner": None,
-        "send_mail": 0,
+        "send_mail": int(any(notify.values())),
         "send_sms": 0,
         "send_chat": 0,
         "sms_cost": 0,
         "group_notification": 0,
-        "error_notification": 0,
+        "error_notification": int(notify.get("failure", False) and not notify.get("success", False)),
     }

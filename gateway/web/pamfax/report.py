@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from zoneinfo import ZoneInfo
 
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from gateway.number import FaxNumber
@@ -15,10 +16,11 @@ from gateway.spool.queries import Case
 
 _HEADING, _SIZE, _LEADING, _LABEL = 22.0, 10.5, 18.0, 130.0
 _MOST_ATTEMPTS = 25
+_PICTURE = 320.0  # points, at most
 
 
-def drawn(case: Case, zone: ZoneInfo, paper: str) -> bytes:
-    """The page."""
+def drawn(case: Case, zone: ZoneInfo, paper: str, picture: bytes | None = None) -> bytes:
+    """The page; `picture` is the fax's first one, as PNG."""
     size, out = PAPERS[paper], io.BytesIO()
     canvas = Canvas(out, pagesize=(size.width, size.height), invariant=1)
     canvas.setTitle("Transmission report")
@@ -29,6 +31,11 @@ def drawn(case: Case, zone: ZoneInfo, paper: str) -> bytes:
         fonts.draw(canvas, MARGIN, y, label, _SIZE, bold=True)
         fonts.draw(canvas, MARGIN + _LABEL, y, fonts.printable(value).text[:90], _SIZE, bold=False)
         y -= _LEADING
+    if picture and y > 2 * MARGIN:
+        shown, height = ImageReader(io.BytesIO(picture)), min(_PICTURE, y - MARGIN)
+        width = height * shown.getSize()[0] / shown.getSize()[1]
+        canvas.drawImage(shown, MARGIN, y - height, width, height)
+        canvas.rect(MARGIN, y - height, width, height)
     canvas.showPage()
     canvas.save()
     return out.getvalue()

@@ -11,9 +11,10 @@ Success is answered when every fax of the job is durable. What the public materi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,41 +23,46 @@ from gateway.errors import NoCredit, NotAdmitted, Refused
 from gateway.fax import Door, Envelope, Recipient, Transmission, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
+from gateway.spool import applications
 from gateway.spool import pamfax as records
+from gateway.spool.applications import AGENTS
+from gateway.spool.commit import Transaction
 from gateway.web.pamfax import faxes, files, jobs, money, shapes
 from gateway.web.pamfax.call import Call, Fault, Members, called_number, own
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.jobs import SENT, Body, fax_job
+from gateway.web.pamfax.users import aliases_of, lines_of
 
 OPEN = tuple(state for state in T if state not in FINAL)
 _AHEAD = timedelta(days=14)
+_AGENTS = 20  # programs that are counted
 _PATIENCE = 10.0  # seconds that sending waits for the pages
 
 
 @fax_job.method("Send")
 async def send(house: House, call: Call) -> Members:
     at = _at(house, call)
-    body = await _ready(house, call)
+    body = await ready(house, call)
     if body["state"] != SENT:
-        await _submit(house, call, body, at=at, pages=jobs.pages_of(body))
+        await submit(house, call, body, at=at, pages=jobs.pages_of(body))
     return {}
 
 
 @fax_job.method("SendLater")
 async def send_later(house: House, call: Call) -> Members:
     at = _at(house, call)
-    body = await _ready(house, call)
+    body = await ready(house, call)
     if body["state"] == SENT:
         return {}
     purse = await money.of(house, call.account)
     enough = not purse.limited or jobs.price_of(house, body) <= purse.available
     if enough and at is None:
         raise Fault("enough_credit", "There is enough credit: FaxJob/Send sends it now.")
-    await _submit(house, call, body, at=at, pages=jobs.pages_of(body) if enough else None)
+    await submit(house, call, body, at=at, pages=jobs.pages_of(body) if enough else None)
     return {}
 
 
-async def _ready(house: House, call: Call) -> Body:
+async def ready(house: House, call: Call, patience: float = _PATIENCE) -> Body:
     """The session's job, if it can be sent or was. Raises Fault."""
     body = await jobs.current(house, call)
     if body["state"] == SENT:
@@ -65,7 +71,7 @@ async def _ready(house: House, call: Call) -> Body:
         raise Fault("no_recipients_in_fax", "Add a recipient first.")
     if not body["files"] and not body["cover"]["id"]:
         raise Fault("no_files_in_fax", "Add a file or a cover first.")
-    body = await jobs.prepared(house, call, _PATIENCE)
+    body = await jobs.prepared(house, call, patience)
     state = jobs.job_state(body)
     if state == "conversion_failed":
         raise Fault("conversion_compilefax", body["made"]["error"])
@@ -93,15 +99,19 @@ def _at(house: House, call: Call) -> datetime | None:
     return wanted if wanted > now else None
 
 
-async def _submit(house: House, call: Call, body: Body, *, at: datetime | None, pages: int | None) -> None:
+async def submit(house: House, call: Call, body: Body, *, at: datetime | None, pages: int | None) -> None:
     """Every recipient's fax, durable; then the job is over."""
-    recipients = [Recipient(written=one["number"], number=one["number"], cover_name=one["name"]) for one in body["recipients"]]
+    notify = _notify(body.get("notify", {}))
+    recipients = [
+        Recipient(written=one["number"], number=one["number"], cover_name=one["name"], notify=notify)
+        for one in body["recipients"]
+    ]
     try:
         await house.desk.submit_call(
             call.account,
             Envelope(
                 door=Door.PAMFAX,
-                sender=call.account.login if "@" in call.account.login else "",
+                sender=call.address,
                 client=call.client,
                 login=call.account.login,
             ),
@@ -118,7 +128,25 @@ async def _submit(house: House, call: Call, body: Body, *, at: datetime | None, 
     except Refused as error:
         raise Fault("missing_right", error.text) from error
 
-    await house.store.write(records.change_job, body["id"], _sent)
+    def done(t: Transaction) -> None:
+        records.change_job(t, body["id"], _sent)
+        applications.edit_profile(t, call.account.id, partial(_count_agent, body.get("agent", "")))
+
+    await house.store.write(done)
+
+
+def _count_agent(agent: str, profile: Body) -> None:
+    """How often a program was used; only the most used are kept."""
+    if agent:
+        agents = {**profile.get(AGENTS, {})}
+        agents[agent] = agents.get(agent, 0) + 1
+        profile[AGENTS] = dict(sorted(agents.items(), key=lambda one: (one[0] != agent, -one[1]))[:_AGENTS])
+
+
+def _notify(wishes: Mapping[str, bool]) -> tuple[str, ...]:
+    """As RFC 3461 says which ends are mailed; () = as everybody wants it, both."""
+    success, failure = wishes.get("success", True), wishes.get("failure", True)
+    return () if success and failure else ("SUCCESS",) if success else ("FAILURE",) if failure else ("NEVER",)
 
 
 def _sent(body: Body) -> None:
@@ -133,7 +161,8 @@ async def _caller(house: House, call: Call, body: Body) -> str:
         wanted = called_number(written, house.config.region).e164
     except Fault:
         return ""  # what people write there need not be a number
-    mine = [line.number for line in await house.identity.lines() if line.account == call.account.id]
+    mine = [line.number for line in await lines_of(house, call)]
+    wanted = next((line for line, alias in (await aliases_of(house, call)).items() if alias == wanted), wanted)
     return wanted if wanted in mine else ""
 
 
@@ -217,7 +246,7 @@ async def _moved(house: House, call: Call, uuid: str, at: datetime) -> None:
 @fax_job.method("CloneFax")
 async def clone_fax(house: House, call: Call) -> Members:
     document = await faxes.document(house, call, call.needed("uuid", 64))
-    body = jobs.new_body(house)
+    body = jobs.new_body(house, await jobs.wishes_of(house, call))
     await house.store.write(records.open_job, call.session.token, call.account.id, body["id"], body)
     again = replace(call, signed_in=(replace(call.session, state={"job": body["id"]}), call.account))
     await files.attach(house, again, "fax.pdf", await house.documents.get(document))

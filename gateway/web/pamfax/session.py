@@ -3,7 +3,8 @@
 What the public material leaves open, and what was chosen:
 
 - A session ends ten minutes after its last call, or after `timetolifeminutes`, at most a day.
-- A login identifier is a one-time token for VerifyFromIdentifier; it ends after `timetolifeminutes`, at most a day.
+- A login identifier is a one-time token for VerifyFromIdentifier; it ends after `timetolifeminutes`, at most a day. With 0 it
+  can be used again and again, until nobody has for a day. One with a `user_ip` is taken with that `user_ip` only.
 - A wrong login and a wrong password are both `user_not_found`; who fails too often hears `too_many_requests`.
 - ListChanges answers the list `Changes`: `uuid`, `type`, `state`, `updated`, each change once.
 """
@@ -48,22 +49,28 @@ def hashed(token: str) -> str:
 
 @session.method("VerifyUser", user=False)
 async def verify_user(house: House, call: Call) -> Members:
+    return await signed_in(house, call, await verified(house, call))
+
+
+async def verified(house: House, call: Call) -> Account:
+    """Whose `username` and `password` a call has. Raises Fault, TooMany."""
     username, password = call.raw("username", 200).strip(), call.raw("password", 1000)
-    account = await _by_password(house, call, username, password)
+    login = await login_of(house, username)
+    account = await house.throttle.by_password(call.client, login, password, digest=True) if login and password else None
     if account is None:
         _log.warning(
             "wrong login or password at the PamFax door from %s", call.client, extra={"action": "pamfax_sign_in_failed"}
         )
         raise Fault("user_not_found", "User name or password is wrong.")
-    return await signed_in(house, call, account)
+    return account
 
 
-async def _by_password(house: House, call: Call, username: str, password: str) -> Account | None:
-    login = username
-    for account in await house.identity.all():  # some programs send the user name's MD5
+async def login_of(house: House, username: str) -> str:
+    """The login that is meant; some programs send its MD5."""
+    for account in await house.identity.all():
         if account.login and hashlib.md5(account.login.encode(), usedforsecurity=False).hexdigest() == username.lower():
-            login = account.login
-    return await house.throttle.by_password(call.client, login, password, digest=True) if login and password else None
+            return account.login
+    return username
 
 
 async def signed_in(house: House, call: Call, account: Account) -> Members:
@@ -91,12 +98,14 @@ async def _user(house: House, call: Call) -> dict[str, Any]:
 @session.method("CreateLoginIdentifier")
 async def create_login_identifier(house: House, call: Call) -> Members:
     identifier = secrets.token_hex(16)
-    minutes = min(max(1, call.count("timetolifeminutes", 60)), _LONGEST // 60)
+    asked = call.raw("timetolifeminutes", 20).strip()
+    lasting = asked.startswith("-") or asked == "0"
+    minutes = _LONGEST // 60 if lasting else min(call.count("timetolifeminutes", 60), _LONGEST // 60)
     one = Session(
         token=hashed(f"{IDENTIFIER} {identifier}"),
         account=call.account.id,
         application=call.application,
-        state={IDENTIFIER: True},
+        state={IDENTIFIER: True, "lasting": lasting, "user_ip": call.text("user_ip", 100)},
     )
     await house.store.write(records.begin, one, 60 * minutes)
     return {"UserIdentifier": {"identifier": identifier}}
@@ -109,7 +118,10 @@ async def verify_from_identifier(house: House, call: Call) -> Members:
     account = await house.identity.by_id(found.account) if found and found.application == call.application else None
     if account is None:
         raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
-    await house.store.write(records.end, token)
+    if found and found.state.get("user_ip") not in (None, "", call.text("user_ip", 100)):
+        raise Fault("invalid_ip", "This identifier belongs to another address.")
+    if found and not found.state.get("lasting"):
+        await house.store.write(records.end, token)
     return await signed_in(house, call, account)
 
 

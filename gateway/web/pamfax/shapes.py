@@ -10,23 +10,26 @@ What the public material leaves open, and what was chosen:
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from gateway.errors import Outcome
-from gateway.fax import InboundFax, Transmission
+from gateway.fax import CoverPage, InboundFax, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.number import FaxNumber
 from gateway.report.facts import SHORT
+from gateway.spool import accounts
 from gateway.web.pamfax.call import Call
 from gateway.web.pamfax.countries import town
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.money import Purse
 
+PUBLISHED = timedelta(days=30)  #: how long what an account publishes can be seen
 _STATES = {
     T.ACCEPTED: "queued",
     T.READY: "queued",
@@ -50,13 +53,13 @@ def state(fax: Transmission, now: datetime) -> str:
     return "delayed" if waits else _STATES[fax.state]
 
 
-async def user(_house: House, call: Call, purse: Purse) -> dict[str, Any]:
+async def user(house: House, call: Call, purse: Purse) -> dict[str, Any]:
     account = call.account
-    address = account.login if "@" in account.login else ""
+    address = call.address
     return {
         "uuid": account.guid[:32],
         "username": account.login,
-        "created": None,
+        "created": call.told(await house.store.read(accounts.created, account.id)),
         "credit": purse.credit,
         "free_credit": 0,
         "inactive_credit": 0,
@@ -87,19 +90,33 @@ def number_facts(number: str) -> dict[str, Any]:
     }
 
 
-def recipient(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is told of a sent fax beside what it knows itself."""
+
+    name: str = ""
+    """Its recipient's."""
+    zone: str = ""
+    cover: CoverPage | None = None
+    trashed_at: datetime | None = None
+    published_at: datetime | None = None
+
+
+def recipient(call: Call, fax: Transmission, purse: Purse, known: Known) -> dict[str, Any]:
     """A fax on its way: `FaxRecipient`."""
     facts = number_facts(fax.number)
     return {
         "uuid": fax.id[3:],
         "number": fax.number,
         "formatted_number": facts["formatted_number"],
-        "name": "",
+        "name": known.name,
         "country": facts["country_code"],
         "area_code": facts["area_code"],
+        "zone": known.zone,
         "number_type": facts["number_type"],
         "description": facts["description"],
         "price_per_page": purse.shown(fax.price),
+        "price_source": "PNR",
         "price": purse.shown(fax.held),
         "pages": fax.pages or None,
         "currency": purse.currency,
@@ -110,13 +127,14 @@ def recipient(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
         "duration": 0,
         "sent": None,
         "completed": None,
+        "delivery_started": None,
         "transmission_report": "",
         "created": call.told(fax.accepted_at),
         "updated": call.told(fax.updated_at),
     }
 
 
-def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+def history(call: Call, fax: Transmission, purse: Purse, known: Known) -> dict[str, Any]:
     """A fax that has ended: `FaxHistoryModel`."""
     facts, delivered = number_facts(fax.number), fax.state is T.DELIVERED
     sent = fax.pages_sent or (fax.pages if delivered else 0)
@@ -127,10 +145,11 @@ def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
         "status_message": _message(fax),
         "number": fax.number,
         "formatted_number": facts["formatted_number"],
-        "name": "",
+        "name": known.name,
         "country": facts["country_code"],
         "country_prefix": facts["country_prefix"],
         "area_code": facts["area_code"],
+        "zone": known.zone,
         "number_type": facts["number_type"],
         "description": facts["description"],
         "pages": fax.pages,
@@ -139,13 +158,21 @@ def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
         "price_per_page": purse.shown(fax.price),
         "cost": purse.shown(fax.cost),
         "currency": purse.currency,
+        "price_source": "PNR",
         "refunded": 0,
-        "sender_name": None,
+        "sender_name": (known.cover and known.cover.sender.strip()) or None,
         "sender_fax": fax.caller or None,
         "created": call.told(fax.accepted_at),
         "sent": call.told(fax.finished_at) if delivered else None,
         "completed": call.told(fax.finished_at),
         "cancelled": call.told(fax.finished_at) if fax.state is T.CANCELLED else None,
+        "cover_text": (known.cover and known.cover.message) or None,
+        "cover_data": None,
+        "fax_provider_id": None,
+        "deleted": call.told(known.trashed_at),
+        "removed_from_trash": None,
+        "published": call.told(known.published_at),
+        "visible_until": call.told(known.published_at + PUBLISHED if known.published_at else None),
         "files_present": int(fax.document is not None),
         "file_uuid": fax.id[3:] if fax.document else None,
         "outfile_uuid": fax.id[3:] if fax.document else None,
@@ -153,9 +180,9 @@ def history(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
     }
 
 
-def sent_fax(call: Call, fax: Transmission, purse: Purse) -> dict[str, Any]:
+def sent_fax(call: Call, fax: Transmission, purse: Purse, known: Known) -> dict[str, Any]:
     """A fax as it stands in a list."""
-    return history(call, fax, purse) if fax.state in FINAL else recipient(call, fax, purse)
+    return history(call, fax, purse, known) if fax.state in FINAL else recipient(call, fax, purse, known)
 
 
 def inbox_fax(call: Call, fax: InboundFax, said: Collection[str]) -> dict[str, Any]:

@@ -1,8 +1,12 @@
-"""UserInfo: the account, its settings, its numbers, its money. Section 6.7 of reference/pamfax.md.
+"""UserInfo, first part: the account, its settings, its numbers, its money. Section 6.7 of reference/pamfax.md. Making and
+removing accounts, passwords and messages: `accounts`; covers: `covers`; who is told: `notices`.
 
-An account is made and removed by the operator (`faxgate account`), and its password, where the configuration file declares it,
-changed there: what the API would do about that is `missing_right`. Profiles keep what programs put there; of it `currency`
-and `timezone` mean something here.
+What the public material leaves open, and what was chosen:
+
+- Profiles keep what programs put there; of it `currency` and `timezone` mean something here.
+- The alias of a number is another number of the account that leads to it: it is listed with it, and a fax that names it as its
+  sender's (SetSenderDetails) is sent from that line. One alias leads to one line.
+- ListWallMessages tells the latest faxes and payments, newest first: `type`, `created`, `uuid`, `message`.
 """
 
 from __future__ import annotations
@@ -14,26 +18,37 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from gateway.carriers.pamfax_wire import Listing
 from gateway.errors import Refused
 from gateway.fax import Line
+from gateway.fax import TransmissionState as T
+from gateway.lifecycle import FINAL
 from gateway.spool import applications
+from gateway.spool import pamfax as records
+from gateway.spool.applications import AGENTS, ALIASES
+from gateway.spool.ledger import Kind
 from gateway.units import eur
 from gateway.web.pamfax import money, shapes
-from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number
-from gateway.web.pamfax.history import listed
+from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number, listed
 from gateway.web.pamfax.house import House
-from gateway.web.pamfax.jobs import COVERS
 
 user_info = Processor("UserInfo")
 _PROPERTIES, _LONGEST = 50, 1000
+_PAYMENTS = frozenset({Kind.CREDIT, Kind.DEBIT, Kind.VOUCHER})
 
 
 @user_info.method("ListInboxes")
 async def list_inboxes(house: House, call: Call) -> Members:
-    return {"FaxInNumberList": Listing(entries=[_number(line) for line in await lines_of(house, call)], entry="FaxInNumber")}
+    aliases = await aliases_of(house, call)
+    entries = [{**_number(line), "alias_number": aliases.get(line.number)} for line in await lines_of(house, call)]
+    return {"FaxInNumberList": Listing(entries=entries, entry="FaxInNumber")}
 
 
 async def lines_of(house: House, call: Call) -> list[Line]:
     """The account's lines."""
     return [line for line in await house.identity.lines() if line.account == call.account.id]
+
+
+async def aliases_of(house: House, call: Call) -> dict[str, str]:
+    """Other numbers that lead to the account's lines, by line."""
+    return dict((await house.store.read(applications.profile_of, call.account.id)).body.get(ALIASES, {}))
 
 
 def _number(line: Line) -> dict[str, Any]:
@@ -63,14 +78,56 @@ async def assign_fax_number(house: House, call: Call) -> Members:
 
 @user_info.method("CancelNumber")
 async def cancel_number(house: House, call: Call) -> Members:
-    wanted = called_number(call.raw("number", 100), house.config.region).e164
-    if wanted not in [line.number for line in await lines_of(house, call)]:
-        raise Fault("number_not_assigned_to_user", "This account has no such number.")
+    wanted = await _own(house, call)
     try:
         await house.lines.release(call.account, wanted)
     except Refused as error:
         raise Fault("unable_to_cancel", error.text) from error
     return {}
+
+
+@user_info.method("SetNumberAlias")
+async def set_number_alias(house: House, call: Call) -> Members:
+    mine = await _own(house, call)
+    try:
+        alias = called_number(call.raw("alias_number", 100), house.config.region).e164
+    except Fault as fault:
+        raise Fault("invalid_alias_number", fault.text) from fault
+    taken = alias in [line.number for line in await house.identity.lines()]
+    if taken or await house.store.read(applications.alias_taken, alias, call.account.id):
+        raise Fault("alias_already_assigned", "This number is a line here, or leads to one.")
+
+    def edit(body: dict[str, Any]) -> None:
+        aliases = body.get(ALIASES, {})
+        if any(line != mine for line, known in aliases.items() if known == alias):
+            raise Fault("alias_already_assigned", "This number leads to another line of this account.")
+        body[ALIASES] = {**aliases, mine: alias}
+
+    await house.store.write(applications.edit_profile, call.account.id, edit)
+    return {}
+
+
+@user_info.method("RemoveNumberAlias")
+async def remove_number_alias(house: House, call: Call) -> Members:
+    mine = await _own(house, call)
+    alias = called_number(call.raw("alias_number", 100), house.config.region).e164
+
+    def edit(body: dict[str, Any]) -> None:
+        aliases = body.get(ALIASES, {})
+        if aliases.get(mine) != alias:
+            raise Fault("alias_not_found", "This number does not lead to that line.")
+        body[ALIASES] = {line: known for line, known in aliases.items() if line != mine}
+
+    await house.store.write(applications.edit_profile, call.account.id, edit)
+    return {}
+
+
+async def _own(house: House, call: Call) -> str:
+    """The `number` of a call, a line of the account. Raises Fault."""
+    wanted = called_number(call.raw("number", 100), house.config.region).e164
+    if wanted not in [line.number for line in await lines_of(house, call)]:
+        raise Fault("number_not_assigned_to_user", "This account has no such number.")
+    return wanted
 
 
 @user_info.method("HasPlan")
@@ -135,11 +192,6 @@ async def get_culture_info(_house: House, _call: Call) -> Members:
     return {"CultureInfo": {"code": "en-US", "date_format": "Y-m-d", "time_format": "H:i:s"}}
 
 
-@user_info.method("ListCovers")
-async def list_covers(_house: House, _call: Call) -> Members:
-    return {"Covers": [{"id": n, "template_id": str(n), "title": title, "preview_id": f"cover{n}"} for n, title in COVERS]}
-
-
 @user_info.method("ListTransactions")
 @user_info.method("ListOrders")
 async def list_transactions(house: House, call: Call) -> Members:
@@ -159,10 +211,27 @@ async def list_transactions(house: House, call: Call) -> Members:
     return {"Transactions": listed(call, told, "Transaction")}
 
 
-@user_info.method("ListWallMessages")
 @user_info.method("ListUserAgents")
-async def nothing_listed(_house: House, _call: Call) -> Members:
-    return {"Messages": []}
+async def list_user_agents(house: House, call: Call) -> Members:
+    used = (await house.store.read(applications.profile_of, call.account.id)).body.get(AGENTS, {})
+    most = sorted(used.items(), key=lambda one: -one[1])[: call.count("max", 5, 20)]
+    return {"UserAgents": [{"user_agent": agent, "count": count} for agent, count in most]}
+
+
+@user_info.method("ListWallMessages")
+async def list_wall_messages(house: House, call: Call) -> Members:
+    count, kinds, of = max(1, call.count("count", 15, 100)), set(call.texts("data_to_list")) - {"0"}, call.account.id
+    sent = await house.store.read(records.sent, of, tuple(T), limit=count)
+    arrived = await house.store.read(records.received, of, limit=count)
+    booked = [entry for entry in await house.ledger.entries(of, count) if entry.kind in _PAYMENTS]
+    told = [
+        *(("faxsent" if fax.state in FINAL else "faxout", fax.accepted_at, fax.id[3:], fax.number) for fax in sent),
+        *(("faxin", fax.received_at, fax.id[3:], fax.caller or fax.station_id) for fax in arrived),
+        *(("payment", entry.at, "", entry.note or eur(entry.amount)) for entry in booked),
+    ]
+    latest = sorted((one for one in told if not kinds or one[0] in kinds), key=lambda one: one[1], reverse=True)[:count]
+    entries = [{"type": kind, "created": call.told(at), "uuid": uuid, "message": text} for kind, at, uuid, text in latest]
+    return {"WallMessages": entries}
 
 
 @user_info.method("HasAvatar")
@@ -173,43 +242,3 @@ async def has_avatar(_house: House, _call: Call) -> Members:
 @user_info.method("IsSkypeBotConnected")
 async def is_skype_bot_connected(_house: House, _call: Call) -> Members:
     return {"SkypeBot": {"connected": 0}}
-
-
-@user_info.method("GetNotifySettings")
-async def get_notify_settings(_house: House, call: Call) -> Members:
-    settings = call.account.settings
-    email = {"provider": "email", "success": int(settings.confirmations), "failure": int(settings.confirmations)}
-    return {"NotifySettings": [{**email, "inbox": int(settings.received_mail), "group": 0}]}
-
-
-@user_info.method("SetNotifyProviderSettings")
-async def set_notify_provider_settings(house: House, call: Call) -> Members:
-    if call.needed("provider", 20).lower() != "email":
-        raise Fault("missing_right_messaging", "Results and received faxes are told by mail.")
-    success, failure = call.flag("success"), call.flag("failure")
-    if success != failure:
-        raise Fault("bad_property", "Success and failure are told both, or neither.")
-    await house.identity.change_settings(call.account, confirmations=success, received_mail=call.flag("inbox", default=True))
-    return {}
-
-
-@user_info.method("VerifyPassword")
-async def verify_password(house: House, call: Call) -> Members:
-    password = call.raw("password", 1000)
-    if await house.throttle.by_password(call.client, call.account.login, password, digest=True) is None:
-        raise Fault("bad_password", "The password is wrong.")
-    return {}
-
-
-@user_info.method("ValidateNewUsername", user=False)
-async def validate_new_username(house: House, call: Call) -> Members:
-    name = call.raw("username", 200).strip()
-    taken = any(account.login.lower() == name.lower() for account in await house.identity.all())
-    if taken or not 6 <= len(name) <= 60:
-        raise Fault("bad_username", "A user name has 6 to 60 characters and is not taken.")
-    return {}
-
-
-@user_info.method("isEmailConfirmed")
-async def is_email_confirmed(_house: House, call: Call) -> Members:
-    return {"Email": {"confirmed": int(call.needed("email", 200).lower() == call.account.login.lower())}}

@@ -6,7 +6,7 @@ from alembic import op
 from gateway.spool.schema import Moment
 
 revision = "r0007"
-down_revision = "r0005"
+down_revision = "r0006"
 
 
 def upgrade() -> None:

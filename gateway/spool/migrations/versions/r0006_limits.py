@@ -5,7 +5,7 @@ from alembic import op
 
 from gateway.spool.schema import Moment
 
-revision = "r0007"
+revision = "r0006"
 down_revision = "r0005"
 
 
