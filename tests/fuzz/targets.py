@@ -100,6 +100,7 @@ WORDS: Mapping[str, tuple[bytes, ...]] = {
         b"Content-Type: message/rfc822\r\n\r\n", b"Content-Transfer-Encoding: base64\r\n", b"=?utf-8?q?=41?=",
         b"From: a@b.example\r\n",
         b"Content-Disposition: attachment; filename*=utf-8''%41\r\n", b"[fine] ", b"\r\n\r\n", b"PK\x03\x04", b"%PDF-1.4",
-        b"\xff", b"Subject: +1 415 555 0123 [cover=none]\r\n", b"Content-Type: application/ms-tnef\r\n\r\n", b"multipart/alternative",
+        b"\xff", b"Subject: +1 415 555 0123 [cover=none]\r\n", b"Content-Type: application/ms-tnef\r\n\r\n",
+        b"multipart/alternative",
     ),
 }  # fmt: skip
