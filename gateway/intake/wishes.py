@@ -34,7 +34,11 @@ class Wishes:
         What their own addresses ask stays. Two spellings of one number that ask for different things are refused: it is
         called once.
         """
-        rules, subject, called = self._rules(account), headers.subject, ""
+        subject, called = headers.subject, ""
+        silent = not subject.startswith("[") and not self._config.presentation(account.name).options
+        if silent and len(recipients) == 1 and recipients[0].number:
+            return list(recipients)  # as most mails are
+        rules = self._rules(account)
         if any(not one.number for one in recipients):
             found, subject = number.leading(subject)
             called = found.e164

@@ -160,7 +160,8 @@ def test_two_minutes_of_good_and_bad_clients_leak_nothing(house: House) -> None:
     soak = Soak(house, time.monotonic() + SECONDS, first=5000)
     asyncio.run(_soaked(soak))
     house.wait(lambda: _connections(process) == 0, 30, "all connections to be closed")
-    assert process.num_fds() <= files + 3
+    assert process.num_fds() <= files + 20, "the database's readers come and go; one left by each misdeed would be hundreds"
+    assert sum(soak.misdeeds.values()) > 200
     assert process.memory_info().rss < memory + 30_000_000
     assert len(soak.taken) >= 5 * HALF
     assert set(soak.misdeeds) == {kind.__name__ for kind in _MISDEEDS}
