@@ -114,6 +114,8 @@ def shown(fax_number: str) -> str:
 
 def printable(text: str, limit: int = 200) -> str:
     """Text from outside on one line of printable ASCII (rows SMT-26, DSN-30)."""
+    if text.isascii() and text.isprintable():
+        return text[:limit]
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:limit]
 
 

@@ -22,7 +22,7 @@ from gateway.fax import Door
 from gateway.intake.authentication import Client
 from gateway.intake.content import Room
 from gateway.intake.crowd import Crowd, Visit
-from gateway.intake.reception import Reception
+from gateway.intake.reception import Reception, answer
 from gateway.intake.transaction import Transaction
 from gateway.intake.wire import PIECE, Wire
 from gateway.listeners import Purpose, Smtp
@@ -241,10 +241,10 @@ class Connection(SMTP):
         except Refused as error:
             self._idle = False
             self._count(command, argument, error)
-            self._say(f"{error.reply} {error.text}")
+            self._say(answer(error))
         except Unavailable as error:
             _log.warning("%s from %s put off: %s", command, self._client.address, error.text)
-            self._say(f"{error.reply} {error.text}")
+            self._say(answer(error))
         except (EOFError, ConnectionError, TLSSetupException):
             raise
         except Exception as error:  # noqa: BLE001  # a border: one fault must not end the listener

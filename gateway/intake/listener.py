@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -27,7 +28,8 @@ _log = logging.getLogger(__name__)
 _BACKLOG = 256  # connections the system keeps for us while the loop is busy
 _HEADER_TIME = 5.0  # seconds for a PROXY header
 _HANDSHAKE_TIME = 30.0
-_PAUSE = 1.0  # seconds without accepting, when the system has no descriptors left
+_PAUSE = 1.0  # seconds without accepting, when the system has nothing left to do it with
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: Makes the connection of a counted client at an address ("" for none).
@@ -98,8 +100,9 @@ class Listener:
             try:
                 client, peer = await loop.sock_accept(listening)
             except OSError as error:
-                _log.error("nobody can be let in at %s: %s", self.endpoint, error.strerror)
-                await asyncio.sleep(_PAUSE)
+                if error.errno in _EXHAUSTED:  # of others the client has thought better
+                    _log.error("nobody can be let in at %s: %s", self.endpoint, error.strerror)
+                    await asyncio.sleep(_PAUSE)
                 continue
             try:
                 visit = self._crowd.arrive(self.purpose)

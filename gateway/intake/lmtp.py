@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.errors import Refused, Unavailable
 from gateway.fax import Door
+from gateway.intake import reception
 from gateway.intake.content import Content
 from gateway.intake.reception import Answer
 from gateway.intake.smtp import GatewaySMTP
@@ -51,5 +52,5 @@ class GatewayLMTP(GatewaySMTP):
         await self._flush()
 
 
-def _reply(answer: Answer) -> str:
-    return f"250 2.0.0 {answer}" if isinstance(answer, str) else f"{answer.reply} {answer.text}"
+def _reply(one: Answer) -> str:
+    return f"250 2.0.0 {one}" if isinstance(one, str) else reception.answer(one)

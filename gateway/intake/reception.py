@@ -6,6 +6,7 @@ Knows no protocol: raises `Refused` or `Unavailable`, whose replies the listener
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -195,6 +196,13 @@ def _calls(recipients: list[Recipient]) -> dict[tuple[str, str], list[Recipient]
     for one in recipients:
         groups.setdefault((one.number, one.sub_address), []).append(one)
     return groups
+
+
+def answer(why_not: Refused | Unavailable) -> str:
+    """The whole answer to who cannot be served. No room is said as such, so that the client's operator knows (SMT-07)."""
+    cause = why_not.__cause__
+    full = isinstance(why_not, Unavailable) and isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{'452 4.3.1' if full else why_not.reply} {why_not.text}"
 
 
 async def _answer(work: Coroutine[Any, Any, str]) -> Answer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
+import resource
 import shutil
 import socket
 import ssl
@@ -88,15 +90,17 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize("purpose", [*Purpose])
-@pytest.mark.parametrize("tls", [False, True])
+PEOPLE = (Purpose.SUBMISSION, Purpose.SUBMISSIONS)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "tls"), [(purpose, tls) for purpose in Purpose for tls in (False, True) if tls or purpose not in PEOPLE]
+)
 @pytest.mark.parametrize("sender", ["ann@corp.example", "eve@other.example", "14155550123@fax.example", ""])
 @pytest.mark.usefixtures("proven")
 async def test_no_listener_passes_mail_on_to_others(
     start: Start, trusting: ssl.SSLContext, purpose: Purpose, tls: bool, sender: str
 ) -> None:
-    if not tls and purpose in (Purpose.SUBMISSION, Purpose.SUBMISSIONS):
-        pytest.skip("needs a certificate")
     people = {"submission": [ANY], "submissions": [ANY]} if tls else {}
     gateway = await start(tls=tls, lmtp=(ANY,), **people)
     implicit: dict[str, Any] = {"ssl": trusting, "server_hostname": "localhost"} if purpose is Purpose.SUBMISSIONS else {}
@@ -212,6 +216,28 @@ async def test_strangers_may_write_to_the_operator_so_often(start: Start) -> Non
     assert b"\r\n450 4.7.1 Too much mail to the operator" in answers
     ann = await heard(port(gateway), EHLO + ANN + TO + b"DATA\r\n" + MAIL + b".\r\nQUIT\r\n")
     assert b"250 2.0.0 accepted as sub_" in ann
+
+
+async def test_a_system_without_descriptors_lets_clients_in_again_when_it_has_some(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener, "_PAUSE", 0.05)
+    gateway = await start()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.closing(socket.socket()) as client:
+        client.setblocking(False)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))  # no new descriptor fits below it
+        try:
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port(gateway)))
+            async with asyncio.timeout(20):
+                while "nobody can be let in" not in caplog.text:
+                    await asyncio.sleep(0.01)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        async with asyncio.timeout(20):
+            assert (await asyncio.get_running_loop().sock_recv(client, 100)).startswith(b"220 ")
 
 
 async def test_whoever_is_refused_all_the_time_is_sent_away(start: Start) -> None:
