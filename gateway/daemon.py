@@ -17,6 +17,7 @@ import hmac
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -340,6 +341,7 @@ async def serve(config: Config) -> str:
         running.add_signal_handler(sign, stop.set)
     await service.start()
     running.add_signal_handler(signal.SIGHUP, service.mail.certificate.renew)
+    sys.setswitchinterval(0.001)  # threads that store a mail need the interpreter often, and never for long
     gc.freeze()  # what is there now stays: looking through all of it again and again makes everybody wait
     systemd = sdnotify.SystemdNotifier()
     systemd.notify("READY=1")

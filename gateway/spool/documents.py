@@ -41,7 +41,7 @@ class Documents:
         self.root = root
         self.shelf: Shelf = shelf or Folder(root)
         self._incoming, self._work = self.shelf.incoming, root / "work"
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="documents")
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="documents")
 
     def open(self, *, alone: bool = True) -> None:
         """Make the folders; clear what a crash left half-written, unless other nodes are at work in them."""
@@ -174,10 +174,13 @@ class Documents:
             raise SpoolUnavailable(f"The documents cannot be listed ({error.strerror or error}).") from error
 
     def _clear(self, before: datetime) -> int:
-        old = [path for path in self._incoming.iterdir() if path.stat().st_mtime < before.timestamp()]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        removed = 0
+        for path in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile, and has its own name now
+                if path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+                    removed += 1
+        return removed
 
 
 def _readable(look: Callable[..., T], sha256: Sha256, *args: object) -> T:
