@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from gateway import message
 from gateway.config import Config
+from gateway.errors import NotAdmitted, Refused
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
 from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
@@ -64,7 +65,14 @@ class Reception:
             return found
         if transaction.standing is None:
             transaction.standing = await self._entrance.standing(client, transaction.sender)
-        await self._desk.admit(transaction.standing.account, found)
+        try:
+            await self._desk.admit(transaction.standing.account, found)
+        except Refused as error:
+            if transaction.proven:
+                raise
+            # Whoever only claims to be the sender learns nothing of the account's countries and credit.
+            text = "The account of this sender may not fax this number; who signs in is told why."
+            raise NotAdmitted(text, reply=error.reply) from error
         return found
 
     async def mail(self, envelope: Envelope, client: Client, transaction: Transaction, content: bytes) -> str:
