@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import Refused, Unavailable
+from gateway.errors import NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
 from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
@@ -94,8 +94,18 @@ class Reception:
         account = transaction.standing.account
         found = self._wishes.of_address(account, found)
         if found.number:
-            await self._desk.admit(account, found, len(transaction.recipients))
+            await self._admit(transaction, account, found)
         return found
+
+    async def _admit(self, transaction: Transaction, account: Account, recipient: Recipient) -> None:
+        try:
+            await self._desk.admit(account, recipient, len(transaction.recipients))
+        except Refused as error:
+            if transaction.proven:
+                raise
+            # Whoever only claims to be the sender learns nothing of the account's countries, limits and credit.
+            text = "The account of this sender may not fax this number; who signs in is told why."
+            raise NotAdmitted(text, reply=error.reply) from error
 
     async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
         """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""
