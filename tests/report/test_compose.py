@@ -339,7 +339,7 @@ def test_every_mail_template_is_complete_and_used() -> None:
     names = {name.removeprefix("mail/") for name in TEMPLATES.names("mail/")}
     kinds = {name.removesuffix("-subject.txt") for name in names if name.endswith("-subject.txt")}
     assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded"}
-    shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt"}
+    shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt", "approval-rows.txt"}
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}
 
 
