@@ -387,3 +387,11 @@ def test_hostile_text_makes_a_mail_that_can_be_read(
         "Action",
         "Status",
     ]
+
+
+def test_what_was_stopped_before_any_call_is_told_with_what_to_do() -> None:
+    reason = "Not approved by boss@example.com. Ask there before you send it again."
+    fax = transmission(TransmissionState.FAILED, Outcome.NOT_AUTHORISED, reason=reason, attempts=0)
+    words = " ".join(text_of(parsed(result(fax))).split())
+    assert f"Nothing was sent. Why, and what you can do: {reason}" in words
+    assert "Ask the operator" not in words
