@@ -5,6 +5,7 @@ Who the client is can be told: its address, and who signed in. Where it is not, 
 
 from __future__ import annotations
 
+import contextlib
 import email.parser
 import email.policy
 import email.utils
@@ -49,7 +50,7 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], accounts: S
     headers = message.headers(data)
     author = origin.sender or (headers.from_addresses[0] if headers.from_addresses else "")
     written = [one if "@" in one else f"{one}@{config.domain[0]}" for one in to] or _addressed(config, data)
-    judged = await _judged(config, data, headers, author, [_account(values) for values in accounts], origin)
+    judged = await _judged(config, data, headers, author, written, [_account(values) for values in accounts], origin)
     account = judged.standing.account if judged.standing else None
     capabilities = daemon.capabilities_of(config)
     recipients = _Recipients(config, Admission(capabilities), judged).judge(written, headers, data)
@@ -75,7 +76,7 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], accounts: S
 
 
 async def _judged(
-    config: Config, data: bytes, headers: Headers, author: str, known: Sequence[Account], origin: From
+    config: Config, data: bytes, headers: Headers, author: str, written: Sequence[str], known: Sequence[Account], origin: From
 ) -> Verdict:
     """What the door would say to the envelope and to the mail as a whole."""
     roll = Roll(known)
@@ -87,7 +88,7 @@ async def _judged(
             if origin.login and account is None:
                 return Verdict(standing=None, reply="535 5.7.8", reason=f"No account signs in as “{origin.login}”.")
             client = Client(address=origin.client, helo=origin.helo, account=account)
-            return await entrance.judge(content, client=client, sender=author, recipients=())
+            return await entrance.judge(content, client=client, sender=author, recipients=_numbers(config, written))
         account = next((one for one in known if roll.owns(one, author)), None)
         if account is None:
             return Verdict(standing=None, reply="550 5.7.1", reason=f"No account lists the sender “{author}”.")
@@ -100,6 +101,26 @@ async def _judged(
         return Verdict(standing=standing)
     finally:
         entrance.close()
+
+
+def _parse(config: Config, path: str) -> Recipient | address.Special:
+    """An address as the door reads it. Raises Refused."""
+    return address.parse(
+        path,
+        domains=config.domain,
+        region=config.region,
+        staffed=(config.mail.from_.lower(),),
+        number_in_subject=config.number_in_subject,
+    )
+
+
+def _numbers(config: Config, written: Sequence[str]) -> list[Recipient]:
+    """Those that can be read: a mail that proves itself has to name them."""
+    found = []
+    for path in written:
+        with contextlib.suppress(Refused):
+            found.append(_parse(config, path))
+    return [one for one in found if isinstance(one, Recipient)]
 
 
 class _Recipients:
@@ -117,14 +138,7 @@ class _Recipients:
         found = Recipient(written=path, number="")
         told: Json = {"written": path, "number": "", "sub_address": "", "faxed": False, "reply": "", "reason": "", "asked": {}}
         try:
-            config = self._config
-            parsed = address.parse(
-                path,
-                domains=config.domain,
-                region=config.region,
-                staffed=(config.mail.from_.lower(),),
-                number_in_subject=config.number_in_subject,
-            )
+            parsed = _parse(self._config, path)
             if not isinstance(parsed, Recipient):
                 return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
             found = parsed
@@ -138,7 +152,7 @@ class _Recipients:
                 "sub_address": found.sub_address,
                 "asked": {keyword.lower(): value for keyword, value in found.options},
             }
-            self._admission.check(account, found, next(iter(config.carrier)))
+            self._admission.check(account, found, next(iter(self._config.carrier)))
         except Refused as error:
             return found, told | _refusal(error)
         return found, told | {"faxed": True}

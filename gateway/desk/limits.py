@@ -48,8 +48,7 @@ class Limits:
 
     def first(self, account: Account, called: str, now: datetime) -> list[Count]:
         """What must be left of what before a fax is accepted: itself, and one page."""
-        least = {"faxes": 1, "pages": 1, "money": self._price(called)}
-        return [(one, least[unit]) for unit, one in self._allowances(account, now)]
+        return [(one, self._price(called) if unit == "money" else 1) for unit, one in self._allowances(account, now)]
 
     def check(self, counts: Sequence[Count], used: Mapping[str, int], now: datetime) -> None:
         """Raises OverLimit where there is not so much left of one of these, NotAdmitted where there never will be soon."""

@@ -354,7 +354,7 @@ def test_every_mail_template_is_complete_and_used() -> None:
     names = {name.removeprefix("mail/") for name in TEMPLATES.names("mail/")}
     kinds = {name.removesuffix("-subject.txt") for name in names if name.endswith("-subject.txt")}
     assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded", "message"}
-    shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt"}
+    shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt", "approval-rows.txt"}
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}
 
 
@@ -402,3 +402,11 @@ def test_hostile_text_makes_a_mail_that_can_be_read(
         "Action",
         "Status",
     ]
+
+
+def test_what_was_stopped_before_any_call_is_told_with_what_to_do() -> None:
+    reason = "Not approved by boss@example.com. Ask there before you send it again."
+    fax = transmission(TransmissionState.FAILED, Outcome.NOT_AUTHORISED, reason=reason, attempts=0)
+    words = " ".join(text_of(parsed(result(fax))).split())
+    assert f"Nothing was sent. Why, and what you can do: {reason}" in words
+    assert "Ask the operator" not in words
