@@ -100,20 +100,18 @@ def damaged(mail: bytes, dice: random.Random) -> bytes:
 async def test_a_damaged_mail_gets_a_verdict_in_words(settings: Config) -> None:
     dice, made = random.Random(6), examples()
     faxed = 0
-    for n in range(80):
+    for n in range(50):
         mail = made[n] if n < len(made) else damaged(dice.choice(made), dice)
         verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
         json.dumps(verdict, ensure_ascii=False).encode()
         assert verdict["faxed"] is not bool(verdict["reason"])
         assert verdict["faxed"] or str(verdict["reply"]).startswith("5"), (n, verdict["reply"], verdict["reason"])
         faxed += bool(verdict["faxed"])
-    assert len(made) <= faxed < 80
+    assert len(made) <= faxed < 50
 
 
-@pytest.mark.parametrize(
-    "mail", [b"", b"\0" * 200, b"\r\n", b"%PDF-1.7", b"\xff" * 50], ids=["empty", "zeros", "line", "pdf", "ff"]
-)
-async def test_what_is_no_mail_at_all_is_refused(settings: Config, mail: bytes) -> None:
-    verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
-    assert not verdict["faxed"]
-    assert str(verdict["reply"]).startswith("55")
+async def test_what_is_no_mail_at_all_is_refused(settings: Config) -> None:
+    for mail in (b"", b"\0" * 200, b"\r\n", b"%PDF-1.7", b"\xff" * 50):
+        verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
+        assert not verdict["faxed"], mail
+        assert str(verdict["reply"]).startswith("55")

@@ -19,8 +19,8 @@ from gateway.pages.fills import STROKE, Area, Cell
 from gateway.pages.windows import Grey, Mask
 
 PLAIN = 166  #: tones below are ink where everything on a page is black
-_WHITE = {True: 227, False: 237}  # at fine and at standard a ground as light as this is paper: no ink, not even sharpened
-_FLOOR = 28  # contrast that is no accident of drawing
+_FLOOR = 30  # contrast that is no accident of drawing: pure yellow, which words are marked with, has 29
+_WHITE = 255 - _FLOOR  # a ground as light as this is paper
 _SCAN_FLOOR = 52  # in pictures of pages: grain is no ink
 _SHARE = {True: 0.35, False: 0.42}  # of the strongest contrast nearby, at fine and at standard
 _NEAR = 3  # cells to each side that count as nearby, itself included: about nine dots
@@ -32,7 +32,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     cell = (4 if fine else 2, 4)
     cells = windows.lightest_in_cells(grey, cell)
     sharp = grey if fine else _sharpened(grey)
-    bands = _toned_bands(cells, cell, pictures, _WHITE[fine])
+    bands = _toned_bands(cells, cell, pictures)
     if not bands:
         return _strokes(255 - sharp, cell, np.uint8(_FLOOR), _SHARE[fine])
     ground = _ground(grey, bands, fine=fine)
@@ -56,9 +56,9 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
     return black
 
 
-def _toned_bands(cells: Grey, cell: Cell, pictures: Sequence[Area], white: int) -> list[slice]:
-    """The lines, from and to, between which something is on a ground darker than `white`, and some around them."""
-    toned = windows.closed(cells, 7, 7).min(axis=1) < white
+def _toned_bands(cells: Grey, cell: Cell, pictures: Sequence[Area]) -> list[slice]:
+    """The lines, from and to, between which something is on a ground other than white paper, and some around them."""
+    toned = windows.closed(cells, 7, 7).min(axis=1) < _WHITE
     for _, top, _, bottom in pictures:
         toned[top // cell[0] : -(-bottom // cell[0])] = True
     around = -(-STROKE // cell[0])
@@ -108,8 +108,9 @@ def _shares(share: float) -> Grey:
 
 
 def _sharpened(grey: Grey) -> Grey:
-    """Up and down only: a line of standard resolution averages two of the drawing's."""
+    """Up and down only: a line of standard resolution averages two of the drawing's. The edges of pale areas stay pale."""
     twice = grey.astype(np.int16) * 2
     around = np.pad(grey, ((1, 1), (0, 0)), mode="edge").astype(np.int16)
     sharp: Grey = np.clip(twice - (around[:-2] + around[2:]) // 2, 0, 255).astype(np.uint8)
+    np.copyto(sharp, grey, where=grey >= _WHITE)
     return sharp

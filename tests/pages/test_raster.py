@@ -12,7 +12,7 @@ from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from bench import corpus
-from gateway.pages import legible, printed, raster, windows, wire
+from gateway.pages import binarise, legible, printed, raster, windows, wire
 from gateway.pages.assemble import Print
 
 PAGES = {page.name: page for page in corpus.pages()}
@@ -78,6 +78,18 @@ def test_solid_areas_stay_black_are_hatched_or_vanish() -> None:
     dark, middle, pale = (ink(page, (110, 110 + 200 * n, 290, 190 + 200 * n)) for n in range(3))
     assert (dark, pale) == (1.0, 0.0)
     assert 0.1 < middle < 0.3
+
+
+@pytest.mark.parametrize("fine", [True, False], ids=["fine", "standard"])
+def test_pale_areas_of_any_size_are_paper(fine: bool) -> None:
+    for tone in (225, 226, 230, 240):
+        for lines in (12, 24, 200):
+            grey = np.full((600, 1728), 255, dtype=np.uint8)
+            grey[200 : 200 + lines, 300:1000] = tone
+            grey[205:209, 400:420] = 0
+            black = binarise.ink(grey, (), fine=fine)
+            assert black[205:209, 400:420].all()
+            assert black.sum() == 4 * 20, (tone, lines)
 
 
 def test_without_opencv_the_pages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
