@@ -230,9 +230,9 @@ async def test_the_sweep_tells_of_faxes_and_numbers_that_nobody_here_knows(house
     house.carrier.held = ["+14155550177"]
     for _ in range(2):
         await sweep(house.shop, "main")
-    assert [what for what, _ in await alarms(house)][1:] == [
-        "a number at a carrier is no line here",
+    assert sorted(what for what, _ in (await alarms(house))[1:]) == [  # written in one millisecond, perhaps
         "a line is not held at its carrier",
+        "a number at a carrier is no line here",
     ]
 
 
