@@ -244,7 +244,21 @@ async def test_what_happened_lately_is_told_in_its_order(door: Door) -> None:
     assert [(one["uuid"], one["direction"]) for one in recent] == [(came, "in"), (uuid, "out")]
     assert entries((await door.call("FaxHistory/ListRecentFaxes", data_to_list=["sent"]))["RecentFaxes"]) == []
     assert entries((await door.call("UserInfo/ListUserAgents"))["UserAgents"]) == [{"user_agent": "a program", "count": 1}]
+    recorded = (
+        "uuid state status_code status_message number formatted_number name country area_code zone number_type description pages"
+        " price price_source created sent transmission_report"
+    )
+    fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxRecipient"]
+    assert set(f"{recorded} price_per_page currency currency_rate duration completed delivery_started updated".split()) <= set(
+        fax
+    )
     await ended(door, uuid)
+    fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxHistoryModel"]
+    more = (
+        "country_prefix pages_sent cost refunded sender_name sender_fax cover_text cover_data fax_provider_id cancelled deleted"
+    )
+    last = "removed_from_trash published visible_until files_present outfile_uuid"
+    assert set(f"{recorded} {more} {last}".split()) <= set(fax)
     report = (await door.raw("FaxHistory/GetTransmissionReport", uuid=uuid)).content
     assert b"/Image" in report
     first = (await door.call("FaxHistory/CountFaxes", type="all"))["Faxes"]
