@@ -32,6 +32,56 @@ from tests.web.test_pamfax_jobs import count, written
 ZOE = {"name": "Zoe", "username": "zoe-zoe", "password": "a password", "email": "zoe@example.net", "culture": "en-US"}
 
 
+#: What the recorded answers say of a fax (reference/pamfax.md section 8).
+IN_BOTH = {
+    "uuid",
+    "state",
+    "status_code",
+    "status_message",
+    "number",
+    "formatted_number",
+    "name",
+    "country",
+    "area_code",
+    "zone",
+    "number_type",
+    "description",
+    "pages",
+    "price",
+    "price_source",
+    "created",
+    "sent",
+    "transmission_report",
+}
+IN_PROGRESS = {
+    "price_per_page",
+    "currency",
+    "currency_rate",
+    "duration",
+    "completed",
+    "delivery_started",
+    "updated",
+}
+FINISHED = {
+    "country_prefix",
+    "pages_sent",
+    "cost",
+    "refunded",
+    "sender_name",
+    "sender_fax",
+    "cover_text",
+    "cover_data",
+    "fax_provider_id",
+    "cancelled",
+    "deleted",
+    "removed_from_trash",
+    "published",
+    "visible_until",
+    "files_present",
+    "outfile_uuid",
+}
+
+
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     async with opened(tmp_path, maker(tmp_path), own="maker") as made:
@@ -244,7 +294,11 @@ async def test_what_happened_lately_is_told_in_its_order(door: Door) -> None:
     assert [(one["uuid"], one["direction"]) for one in recent] == [(came, "in"), (uuid, "out")]
     assert entries((await door.call("FaxHistory/ListRecentFaxes", data_to_list=["sent"]))["RecentFaxes"]) == []
     assert entries((await door.call("UserInfo/ListUserAgents"))["UserAgents"]) == [{"user_agent": "a program", "count": 1}]
+    fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxRecipient"]
+    assert IN_BOTH | IN_PROGRESS <= fax.keys()
     await ended(door, uuid)
+    fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxHistoryModel"]
+    assert IN_BOTH | FINISHED <= fax.keys()
     report = (await door.raw("FaxHistory/GetTransmissionReport", uuid=uuid)).content
     assert b"/Image" in report
     first = (await door.call("FaxHistory/CountFaxes", type="all"))["Faxes"]

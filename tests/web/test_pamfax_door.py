@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gateway.carriers import pamfax_wire as wire
+from gateway.carriers.pamfax_codes import NAMES
 from gateway.spool import retention
+from gateway.web import pamfax_api
 from gateway.web.pamfax.absent import ABSENT, processors, table
 from tests.web.pamfax_door import LETTER, LINE, LOGIN, OTHER, PASSWORD, TO, Door, element, entries, opened, settings
 
@@ -129,6 +132,14 @@ async def test_every_method_of_a_user_wants_one(door: Door) -> None:
         for method in processor.methods.values():
             if method.user:
                 assert await door.code(f"{processor.name}/{method.name}") == "no_user_logged_in"
+
+
+def test_every_code_that_is_answered_is_a_documented_one() -> None:
+    web = Path(pamfax_api.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in (*(web / "pamfax").glob("*.py"), web / "pamfax_api.py")]
+    codes = {code for text in sources for code in re.findall(r'(?:Fault\(\s*|code=)"(\w+)"', text)}
+    assert len(codes) > 50
+    assert codes - {"403", "404", "500"} <= set(NAMES.values())
 
 
 def test_the_readme_has_the_table_of_methods() -> None:

@@ -101,6 +101,19 @@ class Known:
     trashed_at: datetime | None = None
     published_at: datetime | None = None
 
+    def told(self, call: Call) -> dict[str, Any]:
+        cover = self.cover or CoverPage()
+        return {
+            "sender_name": cover.sender.strip() or None,
+            "cover_text": cover.message or None,
+            "cover_data": None,
+            "fax_provider_id": None,
+            "deleted": call.told(self.trashed_at),
+            "removed_from_trash": None,
+            "published": call.told(self.published_at),
+            "visible_until": call.told(self.published_at + PUBLISHED if self.published_at else None),
+        }
+
 
 def recipient(call: Call, fax: Transmission, purse: Purse, known: Known) -> dict[str, Any]:
     """A fax on its way: `FaxRecipient`."""
@@ -160,19 +173,12 @@ def history(call: Call, fax: Transmission, purse: Purse, known: Known) -> dict[s
         "currency": purse.currency,
         "price_source": "PNR",
         "refunded": 0,
-        "sender_name": (known.cover and known.cover.sender.strip()) or None,
         "sender_fax": fax.caller or None,
         "created": call.told(fax.accepted_at),
         "sent": call.told(fax.finished_at) if delivered else None,
         "completed": call.told(fax.finished_at),
         "cancelled": call.told(fax.finished_at) if fax.state is T.CANCELLED else None,
-        "cover_text": (known.cover and known.cover.message) or None,
-        "cover_data": None,
-        "fax_provider_id": None,
-        "deleted": call.told(known.trashed_at),
-        "removed_from_trash": None,
-        "published": call.told(known.published_at),
-        "visible_until": call.told(known.published_at + PUBLISHED if known.published_at else None),
+        **known.told(call),
         "files_present": int(fax.document is not None),
         "file_uuid": fax.id[3:] if fax.document else None,
         "outfile_uuid": fax.id[3:] if fax.document else None,
