@@ -187,6 +187,7 @@ def prepared(house: House) -> House:
     """Room for as many connections as there will be, and a converter that has started."""
     house.settings["smtp"] |= {"client_connections": 400, "max_connections": 400, "client_rate": 100_000}
     house.settings["carrier"] = {"main": {"kind": "loopback", "call_time": "0.01s"}}
+    house.settings["work"].pop("lease", None)
     return house
 
 

@@ -127,3 +127,12 @@ def test_libraries_do_not_write_what_they_carry(written: Callable[[], str]) -> N
     logging.getLogger("httpx").info("GET https://example.com/?token=x")
     logging.getLogger("uvicorn.access").info("GET /callback/main/secret")
     assert written() == ""
+
+
+def test_adr_21_what_is_dialled_after_the_answer_never_reaches_the_log() -> None:
+    said = "TO:<FAX=+14155550123/POSTD=w334422p1234/ATTN=Jo@fax.example>"
+    for full in (False, True):
+        log.setup("info", full_numbers=full)
+        assert "1234" not in log.shown(said).replace("+1415555012", "").replace("0123", "")
+        assert "/ATTN=Jo@fax.example>" in log.shown(said)
+    log.setup("info", full_numbers=False)
