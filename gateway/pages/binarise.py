@@ -49,7 +49,7 @@ def ink(grey: Grey, pictures: Sequence[Area], *, fine: bool) -> Mask:
         if photograph is not None and photograph.all():
             black[place] = screen.dots(grey[place], left, top)
             continue
-        dark = np.maximum(ground[place], sharp[place]) < _SOLID
+        dark = (ground[place] if fine else np.maximum(ground[place], sharp[place])) < _SOLID
         black[place] = windows.crowded(black[place] | dark, 3)  # specks go
         if photograph is not None:
             np.copyto(black[place], screen.dots(grey[place], left, top), where=photograph)
