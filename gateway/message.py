@@ -32,6 +32,7 @@ _WORD_GAP = re.compile(r"\s+")
 _SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
 #: Quoted strings, comments and encoded words, in which a mark means nothing.
 _MARKS_ONLY = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|=\?[^?\s]*\?[^?\s]*\?[^?\s]*\?=')
+_LONGEST_AUTHOR = 2000  # characters
 _GATEWAY = re.compile(r"\sby (\S{1,255}) \(Faxgate\)")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
@@ -293,12 +294,17 @@ def _headers(mail: email.message.Message) -> Headers:
         languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
         cover=first("X-Faxgate-Cover"),
         from_fields=len(froms),
-        from_group=any(":" in _MARKS_ONLY.sub("", str(value)) for value in mail.get_all("From", [])),
+        from_group=any(_is_group(str(value)) for value in mail.get_all("From", [])),
         content_type=_content_type(mail),
         smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
+
+
+def _is_group(author: str) -> bool:
+    """Whether a From field names a group or a route. One of such a length that looking takes long is as suspicious."""
+    return len(author) > _LONGEST_AUTHOR or ":" in _MARKS_ONLY.sub("", author)
 
 
 def addresses(fields: list[str]) -> list[str]:

@@ -233,3 +233,14 @@ def test_nothing_can_be_changed_after_loading(tmp_path: Path) -> None:
     found = load(tmp_path, MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
         found.region = "DE"
+
+
+@pytest.mark.parametrize(("written", "hours"), [("1h", 1), ("7d", 168)])
+def test_how_long_a_repeated_mail_is_known_is_a_setting(tmp_path: Path, written: str, hours: int) -> None:
+    assert load(tmp_path, with_top(f'duplicates = "{written}"')).duplicates == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("lines", ['duplicates = "10m"', 'duplicates = "61d"', 'duplicates = "40d"\nkeep_records = "30d"'])
+def test_and_neither_too_short_nor_longer_than_the_records(tmp_path: Path, lines: str) -> None:
+    with pytest.raises(ConfigError, match="duplicates"):
+        load(tmp_path, with_top(lines))

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import Refused, Unavailable
+from gateway.errors import NotAdmitted, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
 from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
@@ -92,9 +92,16 @@ class Reception:
         if transaction.standing is None:
             transaction.standing = await self._entrance.standing(client, transaction.sender)
         account = transaction.standing.account
-        found = self._wishes.of_address(account, found)
-        if found.number:
-            await self._desk.admit(account, found)
+        try:
+            found = self._wishes.of_address(account, found)
+            if found.number:
+                await self._desk.admit(account, found)
+        except Refused as error:
+            if transaction.proven:
+                raise
+            # Whoever only claims to be the sender learns nothing of the account's countries and credit.
+            text = "The account of this sender may not fax this number; who signs in is told why."
+            raise NotAdmitted(text, reply=error.reply) from error
         return found
 
     async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:

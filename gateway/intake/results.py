@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gateway.intake.fields import LIMIT, Field, fields, without
 
 _NAME = "authentication-results"
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=])')
+_TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=]))\s*')
 _MOST = 8192  # octets of a field that are read
 
 
@@ -75,18 +75,25 @@ def parse(value: str) -> tuple[str, list[Result]] | None:
 
     A method in a version of its own is left out, as the standard asks of what is not known.
     """
-    text = _uncommented(value[:_MOST])
-    tokens = [match.groups() for match in _TOKEN.finditer(text)] if text is not None else []
     parts: list[list[str]] = [[]]
-    for quoted, word, mark in tokens:
+    for quoted, word, mark in _tokens(_uncommented(value[:_MOST]) or ""):
         if mark == ";":
             parts.append([])
         else:
-            parts[-1].append(mark or word or re.sub(r"\\(.)", r"\1", quoted or ""))
+            parts[-1].append(mark or word or re.sub(r"\\(.)", r"\1", quoted))
     head = parts[0]
     if not 1 <= len(head) <= 2 or "=" in head or head[1:] not in ([], ["1"]) or not head[0].isascii():
         return None
     return head[0].lower(), [result for part in parts[1:] if (result := _result(part))]
+
+
+def _tokens(text: str) -> list[tuple[str, str, str]]:
+    """Quoted strings, words and marks, as far as they can be told: one look at each letter, whatever a stranger wrote."""
+    found, at = list[tuple[str, str, str]](), 0
+    while match := _TOKEN.match(text, at):
+        found.append((match[1] or "", match[2] or "", match[3] or ""))
+        at = match.end()
+    return found if at == len(text) else []
 
 
 def _result(part: list[str]) -> Result | None:

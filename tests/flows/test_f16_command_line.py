@@ -131,7 +131,17 @@ def test_accounts_and_lines_are_kept(house: House, tmp_path: Path, running: bool
     house.write_settings()
     if running:
         house.start()
-    options = ["--login", "lab@lab.example", "--sender", "*@lab.example", "--network", "192.0.2.0/24", "--country", "US"]
+    options = [
+        "--login",
+        "lab@lab.example",
+        "--sender",
+        "*@lab.example",
+        "--network",
+        "192.0.2.0/24",
+        "--country",
+        "US",
+        "--dmarc",
+    ]
     house.cli("account", "add", "lab", *options, stdin="first secret\n")
     assert "already" in complaint(house, "account", "add", "lab", *options, stdin="x\n")
     house.cli("account", "password", "lab", stdin="second secret\n")
@@ -140,6 +150,7 @@ def test_accounts_and_lines_are_kept(house: House, tmp_path: Path, running: bool
     }
     shown = {one["name"]: one for one in told(house, "account", "list")}
     assert (shown["lab"]["login"], shown["lab"]["password"], shown["lab"]["declared"]) == ("lab@lab.example", True, False)
+    assert (shown["lab"]["dmarc"], shown["lab"]["bulk"]) == (True, False)
     assert "password_hash" not in shown["lab"]
     assert [one["number"] for one in told(house, "line", "list") if not one["declared"]] == ["+14155550300"]
     assert "lab" in house.cli("account", "list").stdout
@@ -228,6 +239,7 @@ def test_what_cannot_be_done_is_one_clear_line(open_house: House, tmp_path: Path
     assert "country" in complaint(open_house, "account", "add", "x")
     assert "networks" in complaint(open_house, "account", "add", "x", "--country", "US", "--network", "300.1.1.1/8")
     assert "countries" in complaint(open_house, "account", "add", "x", "--country", "Mars")
+    assert "named domains" in complaint(open_house, "account", "add", "x", "--country", "US", "--sender", "*", "--dmarc")
     assert "password" in complaint(open_house, "account", "add", "x", "--country", "US", "--login", "x")
     assert "no account" in complaint(open_house, "account", "password", "nobody", stdin="x\n")
     assert "carrier" in complaint(open_house, "line", "add", "+14155550399", "--carrier", "nobody")

@@ -51,3 +51,16 @@ def test_que_07_two_clients_at_the_same_moment_make_one_fax(open_house: House) -
     assert answers == [{}] * 8
     open_house.reports(mail)
     assert len(open_house.calls(number)) == 1
+
+
+def test_que_08_the_same_mail_after_a_crash_is_the_same_fax(house: House) -> None:
+    house.start()
+    mail, number = letter(), fresh()
+    assert house.send(mail, number) == {}
+    house.kill()
+    house.start()
+    assert house.send(mail, number) == {}
+    house.reports(mail)
+    assert len(house.faxes(number)) == 1
+    assert len(house.calls(number)) == 1
+    assert "duplicate of tx_" in house.log.read_text()

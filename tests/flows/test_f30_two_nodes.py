@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def test_que_02_two_nodes_share_the_work_and_call_each_fax_once(place: Place, no
     did = {node.folder.name: {what: node.history(what) for what in ("ready", "attempt")} for node in nodes}
     sys.stdout.write(f"\n{MAILS} faxes on two nodes: {did}\n")
     assert all(count for node in did.values() for count in node.values()), did
+
+
+def test_que_07_the_same_mail_at_both_nodes_at_once_is_one_fax(place: Place, nodes: tuple[Node, Node]) -> None:
+    client = Client()
+    numbers = [client.write() for _ in range(12)]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda n: client.hand_in(nodes[n % 2], numbers[n // 2]), range(24)))
+    assert taken == [True] * 24
+    nodes[0].kill()
+    nodes[0].start()
+    assert client.hand_in(nodes[0], numbers[0])  # after a crash, too
+    finish(place, client, nodes[1])
 
 
 def test_que_02_one_node_is_killed_and_the_other_finishes_everything(place: Place, nodes: tuple[Node, Node]) -> None:

@@ -97,6 +97,15 @@ def test_aut_02_a_forged_author_is_refused_and_nothing_is_left(mx: Street) -> No
     assert mx.house.faxes(number) == []
 
 
+def test_who_only_claims_to_be_the_sender_learns_nothing_of_the_account(mx: Street) -> None:
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        mx.house.send(written("x"), "+442079460123", sender=AUTHOR)
+    ((code, text),) = refused.value.recipients.values()
+    assert (code, text[:5]) == (550, b"5.7.1")
+    assert b"GB" not in text
+    assert b"US" not in text
+
+
 def test_aut_10_the_refusal_is_in_the_dialogue_and_nobody_gets_mail(mx: Street) -> None:
     before, number = len(mx.house.sink.letters), fresh()
     assert mx.answer(written(number, subject="forged"), number) == "550 5.7.1"
