@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.errors import NotAdmitted
-from gateway.fax import Account
 from gateway.intake import authentication
+from gateway.intake.authentication import Proof, Standing
 from gateway.intake.door import MailDoor
 from tests.intake.recorder import CORP, NOW, Gateway, Recorder, Start, configured
 
@@ -68,12 +68,12 @@ async def start(certificate: tuple[Path, Path]) -> AsyncIterator[Start]:
 def proven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sender is who it says: what LMTP hands over is proven by the mail itself, which is not what is tested here."""
 
-    async def account_of(_identity: object, _client: object, sender: str) -> Account:
+    async def standing(_identity: object, _client: object, sender: str, **_more: object) -> Standing:
         if not sender.endswith("@corp.example"):
             raise NotAdmitted("This sender may not fax.")
-        return CORP
+        return Standing(CORP, Proof.NETWORK)
 
-    monkeypatch.setattr(authentication, "account_of", account_of)
+    monkeypatch.setattr(authentication, "standing", standing)
 
 
 @pytest.fixture
