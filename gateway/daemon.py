@@ -431,7 +431,7 @@ def fence_of(config: Config, folder: Path) -> Fence:
         memory=config.pages.memory,
         time_limit=config.pages.time_limit.total_seconds(),
         folder=folder,
-        reads=(config.spool / "documents", *Templates(config.templates).folders),
+        reads=(config.spool / "documents", config.documents_folder, *Templates(config.templates).folders),
     )
 
 
@@ -454,10 +454,10 @@ def check(config: Config) -> dict[str, Capabilities]:
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:
     """What each configured carrier can do. Raises ConfigError for a section that is wrong."""
-    able = {
-        name: carriers.adapter(str(section["kind"])).able(carriers.check(name, section, config.file))
-        for name, section in config.carrier.items()
-    }
+    able = {}
+    for name, section in config.carrier.items():
+        checked = carriers.check(name, section, config.file)
+        able[name] = carriers.adapter(str(section["kind"])).able(checked)
     for name, one in able.items():
         least = 2 * one.submit_limit + _SLACK
         if config.work.lease.total_seconds() < least:  # no hand-over would ever begin

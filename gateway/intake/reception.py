@@ -92,20 +92,17 @@ class Reception:
         if transaction.standing is None:
             transaction.standing = await self._entrance.standing(client, transaction.sender)
         account = transaction.standing.account
-        found = self._wishes.of_address(account, found)
-        if found.number:
-            await self._admit(transaction, account, found)
-        return found
-
-    async def _admit(self, transaction: Transaction, account: Account, recipient: Recipient) -> None:
         try:
-            await self._desk.admit(account, recipient, len(transaction.recipients))
+            found = self._wishes.of_address(account, found)
+            if found.number:
+                await self._desk.admit(account, found, len(transaction.recipients))
         except Refused as error:
             if transaction.proven:
                 raise
             # Whoever only claims to be the sender learns nothing of the account's countries, limits and credit.
             text = "The account of this sender may not fax this number; who signs in is told why."
             raise NotAdmitted(text, reply=error.reply) from error
+        return found
 
     async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
         """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""

@@ -68,7 +68,7 @@ async def start(certificate: tuple[Path, Path]) -> AsyncIterator[Start]:
 def proven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sender is who it says: what LMTP hands over is proven by the mail itself, which is not what is tested here."""
 
-    async def standing(_identity: object, _client: object, sender: str, *, relays: object) -> Standing:
+    async def standing(_identity: object, _client: object, sender: str, **_more: object) -> Standing:
         if not sender.endswith("@corp.example"):
             raise NotAdmitted("This sender may not fax.")
         return Standing(CORP, Proof.NETWORK)
