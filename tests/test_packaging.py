@@ -233,7 +233,7 @@ def test_the_lock_file_pins_everything_by_hash_and_names_no_index(lock: str, ext
     entries = re.split(r"\n(?=\S)", text.strip())
     pinned = {}
     for entry in (entry for entry in entries if not entry.startswith("#")):
-        match = re.match(r"([A-Za-z0-9._-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", entry)
+        match = re.match(r"([A-Za-z0-9._-]+)==(\S+)(?: ; [^\n]+)? \\\n    --hash=sha256:[0-9a-f]{64}", entry)
         assert match, entry
         pinned[canonicalize_name(match[1])] = match[2]
     optional = PROJECT["optional-dependencies"]
