@@ -7,10 +7,11 @@ come from below the range that the system gives away, and each process of a run 
 from __future__ import annotations
 
 import os
+import random
 import socket
 
 _FIRST, _SHARE, _SHARES = 15_000, 1_000, 16
-_next = 0
+_next = random.SystemRandom().randrange(_SHARE)
 
 
 def free_port() -> int:
@@ -18,7 +19,7 @@ def free_port() -> int:
     global _next
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SHARES
     for _ in range(_SHARE):
-        port = _FIRST + worker * _SHARE + (os.getpid() + _next) % _SHARE
+        port = _FIRST + worker * _SHARE + _next % _SHARE
         _next += 1
         with socket.socket() as probe:
             try:
