@@ -50,7 +50,7 @@ class Approval:
     decided_at: datetime | None
     """None while it waits."""
     verdict: str
-    """approved, rejected or cancelled; "" while it waits."""
+    """approved, rejected, cancelled or void; "" while it waits."""
     words: str
     """How it was decided, as a sentence."""
 
@@ -83,6 +83,12 @@ def close(t: Transaction, transmission: TransmissionId, to: TransmissionState, w
     verdict = "approved" if to in _APPROVED else "cancelled" if to is TransmissionState.CANCELLED else "rejected"
     values = {"of": transmission, "decided_at": t.now, "verdict": verdict, "words": words}
     t.put_off(_CLOSE, values, sure=False)
+
+
+def void(t: Transaction, words: str) -> None:
+    """Nobody's agreement counts any more for what waits for it."""
+    values = {"decided_at": t.now, "verdict": "void", "words": words}
+    t.db.execute(update(_table).where(_table.c.decided_at.is_(None)).values(**values))
 
 
 _CLOSE = update(_table).where(_table.c.transmission_id == bindparam("of"), _table.c.decided_at.is_(None))
