@@ -34,6 +34,8 @@ class Toll:
     """The mail address of who may approve it; "" = nobody."""
     wait: timedelta = timedelta(0)
     """How long it waits for that."""
+    send_at: datetime | None = None
+    """Not to be sent before; None: at once."""
 
 
 FREE = Toll()
@@ -53,13 +55,15 @@ class Approval:
     """approved, rejected, cancelled or void; "" while it waits."""
     words: str
     """How it was decided, as a sentence."""
+    send_at: datetime | None = None
+    """It is not sent before, whenever it is approved; None: at once."""
 
 
-def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str) -> None:
+def ask(t: Transaction, transmission: TransmissionId, toll: Toll, reason: str) -> None:
     """The fax is held until somebody agrees."""
-    values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
-    t.add(_table, {**values, "verdict": "", "words": ""})
-    t.note(transmission, APPROVAL, f"asked of {approver}: {reason}")
+    values = {"transmission_id": transmission, "approver": toll.approver, "reason": reason, "asked_at": t.now}
+    t.add(_table, {**values, "verdict": "", "words": "", "send_at": toll.send_at})
+    t.note(transmission, APPROVAL, f"asked of {toll.approver}: {reason}")
 
 
 def of(db: Connection, transmission: TransmissionId) -> Approval | None:
@@ -75,6 +79,7 @@ def of(db: Connection, transmission: TransmissionId) -> Approval | None:
         decided_at=row.decided_at,
         verdict=row.verdict,
         words=row.words,
+        send_at=row.send_at,
     )
 
 
@@ -85,10 +90,12 @@ def close(t: Transaction, transmission: TransmissionId, to: TransmissionState, w
     t.put_off(_CLOSE, values, sure=False)
 
 
-def void(t: Transaction, words: str) -> None:
-    """Nobody's agreement counts any more for what waits for it."""
-    values = {"decided_at": t.now, "verdict": "void", "words": words}
-    t.db.execute(update(_table).where(_table.c.decided_at.is_(None)).values(**values))
+def void(t: Transaction, words: str) -> dict[str, datetime | None]:
+    """Nobody's agreement counts any more for what waits for it; the faxes, and before when they are not to be sent."""
+    ended = update(_table).where(_table.c.decided_at.is_(None)).values(decided_at=t.now, verdict="void", words=words)
+    return {
+        row.transmission_id: row.send_at for row in t.db.execute(ended.returning(_table.c.transmission_id, _table.c.send_at))
+    }
 
 
 _CLOSE = update(_table).where(_table.c.transmission_id == bindparam("of"), _table.c.decided_at.is_(None))

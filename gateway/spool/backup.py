@@ -216,12 +216,12 @@ def _keep_back(t: Transaction) -> None:
     with an open attempt stay as they are: nothing but their own end is waited for."""
     words = "It may have been let go and sent after the backup was made that was imported here."
     is_open = attempt.c.state.in_([state.value for state in OPEN_ATTEMPT])
-    held = transmission.c.id.not_in(select(attempt.c.transmission_id).where(is_open))
-    held &= transmission.c.state == TransmissionState.HELD.value
-    approvals.void(t, words)
-    for row in t.db.execute(select(transmission.c.id, transmission.c.reason).where(held)).all():
+    idle = transmission.c.id.not_in(select(attempt.c.transmission_id).where(is_open))
+    held = idle & (transmission.c.state == TransmissionState.HELD.value)
+    times = approvals.void(t, words)
+    for row in t.db.execute(select(transmission.c.id, transmission.c.reason, transmission.c.due_at).where(held)).all():
         steering.forget(t, row.id, "not done: asked before the backup was made")
-        values = {"outcome": None, "due_at": None, "reason": f"{words} Before: {row.reason}"}
+        values = {"outcome": None, "due_at": times.get(row.id, row.due_at), "reason": f"{words} Before: {row.reason}"}
         t.db.execute(update(transmission).where(transmission.c.id == row.id).values(**values))
         t.db.execute(update(schema.step).where(schema.step.c.subject == row.id).values(due_at=schema.PARKED))
         t.note(TransmissionId(row.id), "imported", words)

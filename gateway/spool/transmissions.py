@@ -38,7 +38,7 @@ class Next:
     status: str = ""
     """Enhanced status code of a refused document; "" = the usual one of the outcome."""
     due_at: datetime | None = None
-    """When a deferred one is tried again, or a held one is decided by itself."""
+    """When a deferred one is tried again, a held one is decided by itself, or before which no other one is sent."""
     pages_sent: int = 0
     alarm: str = ""
     """What the operator is told; "" = nothing."""
@@ -90,7 +90,7 @@ def prepared(
 def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, why: str) -> None:
     held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", status="4.7.1", due_at=t.now + toll.wait)
     _settle(t, claim, transmission, held)
-    approvals.ask(t, transmission.id, toll.approver, why)
+    approvals.ask(t, transmission.id, toll, why)
     outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)
 
 
@@ -129,10 +129,10 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
     blocked = blocks.among(t, [one.number for *_, one in candidates.values()])
     for claim, attempt, calls, transmission in candidates.values():
         if blocked & {(transmission.number, blocks.EVERYBODY), (transmission.number, transmission.account)}:
-            _settle(t, claim, transmission, _BLOCKED)
+            _settle(t, claim, transmission, BLOCKED)
             continue
         if not _paid(t, transmission, attempt.n):
-            _settle(t, claim, transmission, _unpaid(transmission))
+            _settle(t, claim, transmission, _unpaid(transmission, attempt.planned_at))
             continue
         tried[claim.subject] = (transmission, attempt)
         values = {name: getattr(attempt, name) for name in _OPENED}
@@ -306,7 +306,7 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
 
 
-_BLOCKED = Next(
+BLOCKED = Next(
     state=TransmissionState.FAILED,
     outcome=Outcome.RECIPIENT_BLOCKED,
     reason="The number is on the list of those not to be faxed.",
@@ -327,11 +327,11 @@ def _paid(t: Transaction, transmission: Held, n: int) -> bool:
     return True
 
 
-def _unpaid(transmission: Held) -> Next:
+def _unpaid(transmission: Held, send_at: datetime | None) -> Next:
     needed = eur((transmission.price or 0) * transmission.pages)
     reason = f"The account's credit does not reach for this fax of {transmission.pages} pages, which costs {needed}."
     alarm = "a fax is held: its account has no credit"
-    return Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason=reason, alarm=alarm)
+    return Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason=reason, alarm=alarm, due_at=send_at)
 
 
 def _close(t: Transaction, transmission: Held, held: int, following: Next) -> None:

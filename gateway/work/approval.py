@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.desk.approval import REJECT
 from gateway.errors import Outcome
@@ -22,7 +23,8 @@ async def toll(shop: Workshop, case: Case, pages: int) -> Toll:
     """What stands between the pages of a fax and its hand-over. An account that has gone meanwhile has no limits."""
     fax = case.transmission
     account = await shop.identity.by_id(fax.account)
-    return shop.limits.toll(account, fax.number, pages, shop.now()) if account else FREE
+    toll = shop.limits.toll(account, fax.number, pages, shop.now()) if account else FREE
+    return replace(toll, send_at=fax.due_at if fax.state is T.ACCEPTED else None)
 
 
 async def waits(shop: Workshop, case: Case) -> bool:
@@ -39,9 +41,10 @@ async def decide(shop: Workshop, case: Case, verb: str, by: str) -> tuple[Move |
     if verb == REJECT:
         rejected = _rejected(f"Not approved by {by}. Ask there before you send it again.")
         return lambda t, claim: transmissions.settle(t, claim, rejected), "rejected: it is not sent, and its sender is told"
-    following = Next(state=T.READY, reason=f"Approved by {by}.")
+    following = Next(state=T.READY, reason=f"Approved by {by}.", due_at=found.send_at)
     counts = (await toll(shop, case, case.transmission.pages)).counts
-    return lambda t, claim: transmissions.approved(t, claim, following, counts), "approved: it is sent"
+    answer = "approved: it is sent" + (" at its time" if found.send_at and found.send_at > shop.now() else "")
+    return lambda t, claim: transmissions.approved(t, claim, following, counts), answer
 
 
 async def wait_on(shop: Workshop, claim: Claim, case: Case) -> None:
