@@ -30,6 +30,8 @@ class Toll:
     """Why it must be approved, e.g. "25 pages, more than 20"; empty: it need not."""
     refused: str = ""
     """Why it cannot go out unless it is approved, as a sentence; "" = it can."""
+    unknown: str = ""
+    """Why nobody can say what it may do, as a sentence: a person decides; "" = it is known."""
     approver: str = ""
     """The mail address of who may approve it; "" = nobody."""
     wait: timedelta = timedelta(0)

@@ -63,8 +63,8 @@ def prepared(
     t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str, toll: Toll = FREE
 ) -> TransmissionState | None:
     """accepted -> ready: the pages are made and counted; the step becomes a hand-over. What its account's limits do not let
-    pass is held until it is approved, where somebody can do that, else it fails. The state it has then; None: nothing was
-    changed."""
+    pass is held until it is approved, where somebody can do that, else it fails; where they are not known it is held for the
+    operator. The state it has then; None: nothing was changed."""
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state is not TransmissionState.ACCEPTED:
         return None
@@ -72,7 +72,7 @@ def prepared(
     refused = toll.refused or (over.text if over else "")
     counted = _counted(toll.counts) if toll.counts and not refused else None
     made = {"document": document, "pages": pages, "manifest": manifest, "counted": counted}
-    if not refused and not toll.reasons:
+    if not refused and not toll.reasons and not toll.unknown:
         _move(t, transmission, TransmissionState.READY, **made)
         t.note(transmission.id, "ready", f"{pages} pages")
         steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
@@ -80,6 +80,10 @@ def prepared(
     t.change(schema.transmission, {"id": transmission.id}, made)
     t.note(transmission.id, "converted", f"{pages} pages")
     transmission = transmission._replace(counted=counted)
+    if toll.unknown:
+        alarm, later = "a fax is held: its account is gone", toll.send_at
+        _settle(t, claim, transmission, Next(state=TransmissionState.HELD, reason=toll.unknown, alarm=alarm, due_at=later))
+        return TransmissionState.HELD
     if toll.approver:
         _ask_approval(t, claim, transmission, toll, "; ".join(filter(None, (*toll.reasons, refused))))
         return TransmissionState.HELD

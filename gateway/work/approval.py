@@ -9,21 +9,25 @@ from gateway.desk.approval import REJECT
 from gateway.errors import Outcome
 from gateway.fax import TransmissionState as T
 from gateway.spool import approvals, schema, steps, transmissions
-from gateway.spool.approvals import FREE, Toll
+from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
 from gateway.work.workshop import Workshop
 
+_GONE = Toll(unknown="Its account has been removed, and with it the limits and the approver that it had.")
 Move = Callable[[Transaction, Claim], bool]
 
 
 async def toll(shop: Workshop, case: Case, pages: int) -> Toll:
-    """What stands between the pages of a fax and its hand-over. An account that has gone meanwhile has no limits."""
+    """What stands between the pages of a fax and its hand-over. Where its account has gone meanwhile, its limits have too."""
     fax = case.transmission
     account = await shop.identity.by_id(fax.account)
-    toll = shop.limits.toll(account, fax.number, pages, shop.now()) if account else FREE
+    if account is None:  # or another node has made it a moment ago
+        shop.identity.forget()
+        account = await shop.identity.by_id(fax.account)
+    toll = shop.limits.toll(account, fax.number, pages, shop.now()) if account else _GONE
     return replace(toll, send_at=fax.due_at if fax.state is T.ACCEPTED else None)
 
 

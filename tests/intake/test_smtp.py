@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from gateway import metrics
-from gateway.errors import ConfigError, GatewayError, NotAdmitted, OverLimit, SpoolUnavailable
+from gateway.errors import ConfigError, NotAdmitted, OverLimit, SpoolUnavailable
 from gateway.intake.door import MailDoor
 from tests.intake.recorder import CORP, NOW, PASSWORDS, Gateway, Recorder, Start, configured
 
@@ -501,7 +501,7 @@ async def test_aut_13_login_envelope_and_author_are_kept_apart(start: Start) -> 
     "why", [OverLimit("This account may fax 3 faxes in one hour."), NotAdmitted("This account may fax to US only.")]
 )
 async def test_aut_11_who_only_claims_to_be_the_sender_learns_nothing_of_its_limits(
-    start: Start, monkeypatch: pytest.MonkeyPatch, why: GatewayError, known: bool
+    start: Start, monkeypatch: pytest.MonkeyPatch, why: NotAdmitted | OverLimit, known: bool
 ) -> None:
     gateway = await start()
     post = replace(CORP, senders=("*@post.example",), networks=(), dmarc=True)
