@@ -36,8 +36,6 @@ class Toll:
     """The mail address of who may approve it; "" = nobody."""
     wait: timedelta = timedelta(0)
     """How long it waits for that."""
-    send_at: datetime | None = None
-    """Not to be sent before; None: at once."""
 
 
 FREE = Toll()
@@ -61,11 +59,11 @@ class Approval:
     """It is not sent before, whenever it is approved; None: at once."""
 
 
-def ask(t: Transaction, transmission: TransmissionId, toll: Toll, reason: str) -> None:
+def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str, send_at: datetime | None) -> None:
     """The fax is held until somebody agrees."""
-    values = {"transmission_id": transmission, "approver": toll.approver, "reason": reason, "asked_at": t.now}
-    t.add(_table, {**values, "verdict": "", "words": "", "send_at": toll.send_at})
-    t.note(transmission, APPROVAL, f"asked of {toll.approver}: {reason}")
+    values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
+    t.add(_table, {**values, "verdict": "", "words": "", "send_at": send_at})
+    t.note(transmission, APPROVAL, f"asked of {approver}: {reason}")
 
 
 def of(db: Connection, transmission: TransmissionId) -> Approval | None:

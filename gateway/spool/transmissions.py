@@ -81,7 +81,7 @@ def prepared(
     t.note(transmission.id, "converted", f"{pages} pages")
     transmission = transmission._replace(counted=counted)
     if toll.unknown:
-        alarm, later = "a fax is held: its account is gone", toll.send_at
+        alarm, later = "a fax is held: its account is gone", _due_at(t, transmission.id)
         _settle(t, claim, transmission, Next(state=TransmissionState.HELD, reason=toll.unknown, alarm=alarm, due_at=later))
         return TransmissionState.HELD
     if toll.approver:
@@ -92,10 +92,17 @@ def prepared(
 
 
 def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, why: str) -> None:
+    send_at = _due_at(t, transmission.id)
     held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", status="4.7.1", due_at=t.now + toll.wait)
     _settle(t, claim, transmission, held)
-    approvals.ask(t, transmission.id, toll, why)
+    approvals.ask(t, transmission.id, toll.approver, why, send_at)
     outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)
+
+
+def _due_at(t: Transaction, transmission: TransmissionId) -> datetime | None:
+    """When it is to be sent: who moves that to another time may do so while the pages are made."""
+    due: datetime | None = t.db.scalar(select(_table.c.due_at).where(_table.c.id == transmission).with_for_update())
+    return due
 
 
 def approved(t: Transaction, claim: Claim, following: Next, counts: Sequence[Count]) -> bool:

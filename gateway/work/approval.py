@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from gateway.desk.approval import REJECT
 from gateway.errors import Outcome
@@ -27,8 +26,7 @@ async def toll(shop: Workshop, case: Case, pages: int) -> Toll:
     if account is None:  # or another node has made it a moment ago
         shop.identity.forget()
         account = await shop.identity.by_id(fax.account)
-    toll = shop.limits.toll(account, fax.number, pages, shop.now()) if account else _GONE
-    return replace(toll, send_at=fax.due_at if fax.state is T.ACCEPTED else None)
+    return shop.limits.toll(account, fax.number, pages, shop.now()) if account else _GONE
 
 
 async def waits(shop: Workshop, case: Case) -> bool:

@@ -15,9 +15,8 @@ from gateway.desk.steer import steer
 from gateway.errors import CarrierUnavailable, Outcome
 from gateway.fax import AccountId, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
-from gateway.spool import blocks, ledger, outbox, schema, steps, submissions, transmissions
+from gateway.spool import blocks, ledger, outbox, pamfax, schema, steps, submissions, transmissions
 from gateway.spool.approvals import Toll
-from gateway.work import approval
 from tests.carriers.tools import Clock
 from tests.spool import values
 from tests.work.shop import FarEnd, House, Scripted
@@ -177,13 +176,12 @@ async def step(house: House) -> None:
 
 async def test_an_approved_fax_is_not_sent_before_its_time(house: House, clock: Clock) -> None:
     at = clock() + DAY
-    call = replace(values.call(), not_before=at, early=True)
+    call = replace(values.call(), not_before=at - DAY / 2, early=True)
     fax = (await house.store.write(submissions.accept, values.submission(), [call])).transmissions[0]
     claim = await values.claim(house.store, steps.CONVERT)
-    case = await values.case(house.store, fax)
-    toll = replace(ASKS, send_at=(await approval.toll(house.shop, case, 2)).send_at)
+    assert await house.store.write(pamfax.delay, fax, at)  # while its pages are made
     sha256 = Sha256((await house.documents.put(b"%PDF-1.7")).sha256)
-    await house.store.write(transmissions.prepared, claim, document=sha256, pages=2, manifest="[]", toll=toll)
+    await house.store.write(transmissions.prepared, claim, document=sha256, pages=2, manifest="[]", toll=ASKS)
     keeping(house).keeps = False  # so the time is kept here
     await steer(house.store, fax, "approve", by="boss", patience=0.0)
     await step(house)
