@@ -59,7 +59,7 @@ class Approval:
     """It is not sent before, whenever it is approved; None: at once."""
 
 
-def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str, send_at: datetime | None) -> None:
+def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str, send_at: datetime | None = None) -> None:
     """The fax is held until somebody agrees."""
     values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
     t.add(_table, {**values, "verdict": "", "words": "", "send_at": send_at})
