@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import NotAdmitted, Refused, Unavailable
+from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
 from gateway.intake import address, authentication, results, trace
 from gateway.intake.address import Special
@@ -96,10 +96,13 @@ class Reception:
             found = self._wishes.of_address(account, found)
             if found.number:
                 await self._desk.admit(account, found, len(transaction.recipients))
-        except Refused as error:
+        except (Refused, OverLimit) as error:
             if transaction.proven:
                 raise
             # Whoever only claims to be the sender learns nothing of the account's countries, limits and credit.
+            if isinstance(error, OverLimit):
+                text = "The account of this sender may not fax now; who signs in is told why."
+                raise OverLimit(text, retry_after=error.retry_after) from error
             text = "The account of this sender may not fax this number; who signs in is told why."
             raise NotAdmitted(text, reply=error.reply) from error
         return found

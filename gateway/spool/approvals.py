@@ -30,6 +30,8 @@ class Toll:
     """Why it must be approved, e.g. "25 pages, more than 20"; empty: it need not."""
     refused: str = ""
     """Why it cannot go out unless it is approved, as a sentence; "" = it can."""
+    unknown: str = ""
+    """Why nobody can say what it may do, as a sentence: a person decides; "" = it is known."""
     approver: str = ""
     """The mail address of who may approve it; "" = nobody."""
     wait: timedelta = timedelta(0)
@@ -50,15 +52,17 @@ class Approval:
     decided_at: datetime | None
     """None while it waits."""
     verdict: str
-    """approved, rejected or cancelled; "" while it waits."""
+    """approved, rejected, cancelled or void; "" while it waits."""
     words: str
     """How it was decided, as a sentence."""
+    send_at: datetime | None = None
+    """It is not sent before, whenever it is approved; None: at once."""
 
 
-def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str) -> None:
+def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str, send_at: datetime | None = None) -> None:
     """The fax is held until somebody agrees."""
     values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
-    t.add(_table, {**values, "verdict": "", "words": ""})
+    t.add(_table, {**values, "verdict": "", "words": "", "send_at": send_at})
     t.note(transmission, APPROVAL, f"asked of {approver}: {reason}")
 
 
@@ -75,6 +79,7 @@ def of(db: Connection, transmission: TransmissionId) -> Approval | None:
         decided_at=row.decided_at,
         verdict=row.verdict,
         words=row.words,
+        send_at=row.send_at,
     )
 
 
@@ -83,6 +88,14 @@ def close(t: Transaction, transmission: TransmissionId, to: TransmissionState, w
     verdict = "approved" if to in _APPROVED else "cancelled" if to is TransmissionState.CANCELLED else "rejected"
     values = {"of": transmission, "decided_at": t.now, "verdict": verdict, "words": words}
     t.put_off(_CLOSE, values, sure=False)
+
+
+def void(t: Transaction, words: str) -> dict[str, datetime | None]:
+    """Nobody's agreement counts any more for what waits for it; the faxes, and before when they are not to be sent."""
+    ended = update(_table).where(_table.c.decided_at.is_(None)).values(decided_at=t.now, verdict="void", words=words)
+    return {
+        row.transmission_id: row.send_at for row in t.db.execute(ended.returning(_table.c.transmission_id, _table.c.send_at))
+    }
 
 
 _CLOSE = update(_table).where(_table.c.transmission_id == bindparam("of"), _table.c.decided_at.is_(None))

@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-from sqlalchemy import Column, Connection, LargeBinary, Table, func, insert, literal, select, text
+from sqlalchemy import Column, Connection, LargeBinary, Table, func, insert, literal, select, text, update
 from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 
 from gateway import __version__
 from gateway.errors import Refused, SpoolUnavailable
 from gateway.fax import Sha256, TransmissionId, TransmissionState
-from gateway.spool import migrations, schema, steering, steps
+from gateway.lifecycle import OPEN_ATTEMPT
+from gateway.spool import approvals, migrations, schema, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
-from gateway.spool.schema import Moment, transmission
+from gateway.spool.schema import Moment, attempt, transmission
 from gateway.spool.store import Store
 
 _FORMAT = 1
@@ -142,7 +143,8 @@ async def restore(store: Store, documents: Documents, spool: Path, source: IO[by
     """Fill an empty spool from a backup that was checked. Raises Refused, SpoolUnavailable, OSError.
 
     What was sent after the backup was made is not in it. Hence faxes that wait to be sent are asked to be held for a
-    person, unless `resume` says that nothing was at work any more.
+    person, and those that are held wait for one whatever they waited for, unless `resume` says that nothing was at work
+    any more.
     """
     source.seek(0)
     manifest = check(source)
@@ -206,6 +208,23 @@ def _load(t: Transaction, tar: tarfile.TarFile, manifest: Manifest, *, resume: b
     waiting = select(transmission.c.id).where(transmission.c.state.in_([state.value for state in _WAITING]))
     for fax in t.db.scalars(waiting).all():
         steering.ask(t, TransmissionId(fax), "hold", "", "import: it may have been sent after the backup was made")
+    _keep_back(t)
+
+
+def _keep_back(t: Transaction) -> None:
+    """What was held may have been let go since, by an approver, by credit, by a person: now only a person lets it go. Faxes
+    with an open attempt stay as they are: nothing but their own end is waited for."""
+    words = "It may have been let go and sent after the backup was made that was imported here."
+    is_open = attempt.c.state.in_([state.value for state in OPEN_ATTEMPT])
+    idle = transmission.c.id.not_in(select(attempt.c.transmission_id).where(is_open))
+    held = idle & (transmission.c.state == TransmissionState.HELD.value)
+    times = approvals.void(t, words)
+    for row in t.db.execute(select(transmission.c.id, transmission.c.reason, transmission.c.due_at).where(held)).all():
+        steering.forget(t, row.id, "not done: asked before the backup was made")
+        values = {"outcome": None, "due_at": times.get(row.id, row.due_at), "reason": f"{words} Before: {row.reason}"}
+        t.db.execute(update(transmission).where(transmission.c.id == row.id).values(**values))
+        t.db.execute(update(schema.step).where(schema.step.c.subject == row.id).values(due_at=schema.PARKED))
+        t.note(TransmissionId(row.id), "imported", words)
 
 
 def _batches(tar: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any]]]:

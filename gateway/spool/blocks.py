@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 
 from gateway.fax import AccountId
-from gateway.spool import schema
+from gateway.lifecycle import OPEN_ATTEMPT
+from gateway.spool import schema, steps
 from gateway.spool.commit import Transaction
 
 EVERYBODY = AccountId("")
@@ -30,10 +31,17 @@ class Block:
 
 
 def add(t: Transaction, number: str, account: AccountId, reason: str, asked_by: str) -> None:
-    """Block a number, or say anew why."""
+    """Block a number, or say anew why. Faxes to it that wait at a carrier for their time are looked at."""
     remove(t, number, account)
     values = {"number": number, "account_id": account, "reason": reason, "asked_by": asked_by, "at": t.now}
     t.add(_table, values)
+    fax, tried = schema.transmission.c, schema.attempt.c
+    is_open = tried.state.in_([state.value for state in OPEN_ATTEMPT])
+    there = select(tried.transmission_id).join(schema.transmission, fax.id == tried.transmission_id)
+    there = there.where(is_open, tried.planned_at > t.now, fax.number == number)
+    if account != EVERYBODY:
+        there = there.where(fax.account_id == account)
+    steps.nudge_all(t, set(t.db.scalars(there)))
 
 
 def remove(t: Transaction, number: str, account: AccountId) -> bool:
@@ -49,6 +57,11 @@ def every(db: Connection) -> list[Block]:
         Block(number=row.number, account=AccountId(row.account_id), reason=row.reason, asked_by=row.asked_by, at=row.at)
         for row in found
     ]
+
+
+def concerns(db: Connection, number: str, account: AccountId) -> bool:
+    """Whether an account may not fax a number."""
+    return bool(db.execute(_AMONG.where(_table.c.account_id.in_((EVERYBODY, account))), {"wanted": [number]}).first())
 
 
 def version(db: Connection) -> tuple[int, datetime | None]:

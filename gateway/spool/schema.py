@@ -517,6 +517,7 @@ approval = Table(
     Column("decided_at", Moment),
     Column("verdict", String(12), nullable=False),
     Column("words", Text, nullable=False),
+    Column("send_at", Moment),  # when it was to be sent, where it was asked for before that time
 )
 
 history = Table(

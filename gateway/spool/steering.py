@@ -83,6 +83,11 @@ def too_late(t: Transaction, transmission: TransmissionId) -> None:
     t.put_off(_UNANSWERED, {"of": transmission, "applied_at": t.now, "answer": TOO_LATE}, sure=False)
 
 
+def forget(t: Transaction, transmission: str, text: str) -> None:
+    """Answer what was asked for before, without doing it."""
+    t.db.execute(_UNANSWERED, {"of": transmission, "applied_at": t.now, "answer": text})
+
+
 def answered(db: Connection, wish: str) -> str | None:
     """The answer; None while nobody has looked."""
     row = db.execute(select(schema.steering.c.applied_at, schema.steering.c.answer).where(schema.steering.c.id == wish)).first()

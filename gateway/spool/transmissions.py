@@ -38,7 +38,7 @@ class Next:
     status: str = ""
     """Enhanced status code of a refused document; "" = the usual one of the outcome."""
     due_at: datetime | None = None
-    """When a deferred one is tried again, or a held one is decided by itself."""
+    """When a deferred one is tried again, a held one is decided by itself, or before which no other one is sent."""
     pages_sent: int = 0
     alarm: str = ""
     """What the operator is told; "" = nothing."""
@@ -63,8 +63,8 @@ def prepared(
     t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str, toll: Toll = FREE
 ) -> TransmissionState | None:
     """accepted -> ready: the pages are made and counted; the step becomes a hand-over. What its account's limits do not let
-    pass is held until it is approved, where somebody can do that, else it fails. The state it has then; None: nothing was
-    changed."""
+    pass is held until it is approved, where somebody can do that, else it fails; where they are not known it is held for the
+    operator. The state it has then; None: nothing was changed."""
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state is not TransmissionState.ACCEPTED:
         return None
@@ -72,7 +72,7 @@ def prepared(
     refused = toll.refused or (over.text if over else "")
     counted = _counted(toll.counts) if toll.counts and not refused else None
     made = {"document": document, "pages": pages, "manifest": manifest, "counted": counted}
-    if not refused and not toll.reasons:
+    if not refused and not toll.reasons and not toll.unknown:
         _move(t, transmission, TransmissionState.READY, **made)
         t.note(transmission.id, "ready", f"{pages} pages")
         steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier))
@@ -80,6 +80,10 @@ def prepared(
     t.change(schema.transmission, {"id": transmission.id}, made)
     t.note(transmission.id, "converted", f"{pages} pages")
     transmission = transmission._replace(counted=counted)
+    if toll.unknown:
+        alarm, later = "a fax is held: its account is gone", _due_at(t, transmission.id)
+        _settle(t, claim, transmission, Next(state=TransmissionState.HELD, reason=toll.unknown, alarm=alarm, due_at=later))
+        return TransmissionState.HELD
     if toll.approver:
         _ask_approval(t, claim, transmission, toll, "; ".join(filter(None, (*toll.reasons, refused))))
         return TransmissionState.HELD
@@ -88,10 +92,17 @@ def prepared(
 
 
 def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, why: str) -> None:
+    send_at = _due_at(t, transmission.id)
     held = Next(state=TransmissionState.HELD, reason=f"{APPROVAL}: {why}", status="4.7.1", due_at=t.now + toll.wait)
     _settle(t, claim, transmission, held)
-    approvals.ask(t, transmission.id, toll.approver, why)
+    approvals.ask(t, transmission.id, toll.approver, why, send_at)
     outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)
+
+
+def _due_at(t: Transaction, transmission: TransmissionId) -> datetime | None:
+    """When it is to be sent: who moves that to another time may do so while the pages are made."""
+    due: datetime | None = t.db.scalar(select(_table.c.due_at).where(_table.c.id == transmission).with_for_update())
+    return due
 
 
 def approved(t: Transaction, claim: Claim, following: Next, counts: Sequence[Count]) -> bool:
@@ -129,10 +140,10 @@ def open_attempt(t: Transaction, wanted: Sequence[tuple[Claim, Attempt, int | No
     blocked = blocks.among(t, [one.number for *_, one in candidates.values()])
     for claim, attempt, calls, transmission in candidates.values():
         if blocked & {(transmission.number, blocks.EVERYBODY), (transmission.number, transmission.account)}:
-            _settle(t, claim, transmission, _BLOCKED)
+            _settle(t, claim, transmission, BLOCKED)
             continue
         if not _paid(t, transmission, attempt.n):
-            _settle(t, claim, transmission, _unpaid(transmission))
+            _settle(t, claim, transmission, _unpaid(transmission, attempt.planned_at))
             continue
         tried[claim.subject] = (transmission, attempt)
         values = {name: getattr(attempt, name) for name in _OPENED}
@@ -306,7 +317,7 @@ def _settle(t: Transaction, claim: Claim, transmission: Held, following: Next) -
     return steps.put_back(t, claim, kind=SEND, lane=steps.carrier_lane(transmission.carrier), due_at=following.due_at)
 
 
-_BLOCKED = Next(
+BLOCKED = Next(
     state=TransmissionState.FAILED,
     outcome=Outcome.RECIPIENT_BLOCKED,
     reason="The number is on the list of those not to be faxed.",
@@ -327,11 +338,11 @@ def _paid(t: Transaction, transmission: Held, n: int) -> bool:
     return True
 
 
-def _unpaid(transmission: Held) -> Next:
+def _unpaid(transmission: Held, send_at: datetime | None) -> Next:
     needed = eur((transmission.price or 0) * transmission.pages)
     reason = f"The account's credit does not reach for this fax of {transmission.pages} pages, which costs {needed}."
     alarm = "a fax is held: its account has no credit"
-    return Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason=reason, alarm=alarm)
+    return Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason=reason, alarm=alarm, due_at=send_at)
 
 
 def _close(t: Transaction, transmission: Held, held: int, following: Next) -> None:

@@ -41,8 +41,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_VERDICTS = {"approved": "Approved", "rejected": "Not approved", "cancelled": "Cancelled"}
-_MOODS = {"approved": "good", "rejected": "bad", "cancelled": "bad"}
+_VERDICTS = {
+    "approved": "Approved",
+    "rejected": "Not approved",
+    "cancelled": "Cancelled",
+    "void": "Not to be decided here any more",
+}
+_MOODS = {"approved": "good", "rejected": "bad", "cancelled": "bad", "void": "bad"}
 _PATH = "/approval/{fax}/{verb}/{mac}"
 Page = Callable[[Request, Case, Approval], Awaitable[Response]]
 

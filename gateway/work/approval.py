@@ -8,21 +8,25 @@ from gateway.desk.approval import REJECT
 from gateway.errors import Outcome
 from gateway.fax import TransmissionState as T
 from gateway.spool import approvals, schema, steps, transmissions
-from gateway.spool.approvals import FREE, Toll
+from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
 from gateway.work.workshop import Workshop
 
+_GONE = Toll(unknown="Its account has been removed, and with it the limits and the approver that it had.")
 Move = Callable[[Transaction, Claim], bool]
 
 
 async def toll(shop: Workshop, case: Case, pages: int) -> Toll:
-    """What stands between the pages of a fax and its hand-over. An account that has gone meanwhile has no limits."""
+    """What stands between the pages of a fax and its hand-over. Where its account has gone meanwhile, its limits have too."""
     fax = case.transmission
     account = await shop.identity.by_id(fax.account)
-    return shop.limits.toll(account, fax.number, pages, shop.now()) if account else FREE
+    if account is None:  # or another node has made it a moment ago
+        shop.identity.forget()
+        account = await shop.identity.by_id(fax.account)
+    return shop.limits.toll(account, fax.number, pages, shop.now()) if account else _GONE
 
 
 async def waits(shop: Workshop, case: Case) -> bool:
@@ -39,9 +43,10 @@ async def decide(shop: Workshop, case: Case, verb: str, by: str) -> tuple[Move |
     if verb == REJECT:
         rejected = _rejected(f"Not approved by {by}. Ask there before you send it again.")
         return lambda t, claim: transmissions.settle(t, claim, rejected), "rejected: it is not sent, and its sender is told"
-    following = Next(state=T.READY, reason=f"Approved by {by}.")
+    following = Next(state=T.READY, reason=f"Approved by {by}.", due_at=found.send_at)
     counts = (await toll(shop, case, case.transmission.pages)).counts
-    return lambda t, claim: transmissions.approved(t, claim, following, counts), "approved: it is sent"
+    answer = "approved: it is sent" + (" at its time" if found.send_at and found.send_at > shop.now() else "")
+    return lambda t, claim: transmissions.approved(t, claim, following, counts), answer
 
 
 async def wait_on(shop: Workshop, claim: Claim, case: Case) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
+from gateway import metrics
 from gateway.desk.approval import APPROVE, REJECT, VERBS
 from gateway.errors import Outcome, Refused, Unavailable, Uncertain
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
-from gateway.spool import schema, steering, steps, transmissions
+from gateway.spool import blocks, outbox, schema, steering, steps, transmissions
 from gateway.spool.commit import Transaction
 from gateway.spool.queries import Case
 from gateway.spool.steering import Wish
@@ -19,6 +21,7 @@ from gateway.work import approval
 from gateway.work.approval import Move
 from gateway.work.workshop import Workshop
 
+_AGAIN = timedelta(minutes=1)
 _RELEASED = {"delivered": T.DELIVERED, "fail": T.FAILED}
 
 
@@ -89,6 +92,29 @@ async def _cancel(shop: Workshop, case: Case, wish: Wish) -> tuple[Move | None, 
     ), "cancelled; the carrier confirms it"
 
 
+async def taken_back(shop: Workshop, claim: Claim, case: Case) -> bool:
+    """Whether a fax that its carrier keeps for its time was, or is to be, stopped there: its number is blocked now."""
+    fax, attempt, now = case.transmission, case.open_attempt, shop.now()
+    if attempt is None or attempt.state is not AttemptState.SUBMITTED or not attempt.planned_at or attempt.planned_at <= now:
+        return False
+    if not await shop.store.read(blocks.concerns, fax.number, fax.account):
+        return False
+    confirmed, why = await _cancelled_at_carrier(shop, attempt)
+    if confirmed:
+        ending = Ending(state=AttemptState.CANCELLED, outcome=None, text=transmissions.BLOCKED.reason)
+        if await shop.store.write(transmissions.end_attempt, claim, attempt, ending, transmissions.BLOCKED, ()):
+            metrics.RESULTS.labels(T.FAILED).inc()
+        return True
+
+    def record(t: Transaction) -> None:
+        if steps.put_back(t, claim, due_at=now + _AGAIN):
+            text = f"{fax.id} to {fax.number} is with its carrier until {attempt.planned_at:%Y-%m-%d %H:%M} UTC: {why}."
+            outbox.alarm(t, about=attempt.id, what="a fax to a blocked number may be sent", text=text)
+
+    await shop.store.write(record)
+    return True
+
+
 async def _cancelled_at_carrier(shop: Workshop, attempt: Attempt) -> tuple[bool, str]:
     carrier = shop.carriers.get(attempt.carrier)
     if carrier is None:
@@ -109,7 +135,9 @@ def _hold(case: Case, wish: Wish) -> tuple[Move | None, str]:
         return None, "it is held already"
     if case.open_attempt is not None:
         return None, "not held: it is being sent; cancel it instead"
-    held = Next(state=T.HELD, outcome=case.transmission.outcome, reason=f"Held by {wish.asked_by}.")
+    fax = case.transmission
+    later = None if case.attempts else fax.due_at  # not sent before that time, should it be released before
+    held = Next(state=T.HELD, outcome=fax.outcome, reason=f"Held by {wish.asked_by}.", due_at=later)
     return lambda t, claim: transmissions.settle(t, claim, held), "held"
 
 
@@ -124,7 +152,8 @@ def _release(case: Case, wish: Wish) -> tuple[Move | None, str]:
     outcome = {T.DELIVERED: Outcome.DELIVERED, T.FAILED: transmission.outcome or Outcome.UNKNOWN}.get(state)
     reason = f"Released by {wish.asked_by}."
     pages_sent = transmission.pages if state is T.DELIVERED else 0
-    following = Next(state=state, outcome=outcome, reason=reason, pages_sent=pages_sent)
+    later = transmission.due_at if state is onward and not case.attempts else None
+    following = Next(state=state, outcome=outcome, reason=reason, pages_sent=pages_sent, due_at=later)
     if attempt is None:
         return lambda t, claim: transmissions.settle(t, claim, following), f"released: {state}"
     delivered = state is T.DELIVERED

@@ -34,7 +34,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
     elif state in (T.READY, T.DEFERRED):
         await send(shop, claim, case)
     elif state is T.SENDING:
-        await track(shop, claim, case)
+        if not await steered.taken_back(shop, claim, case):
+            await track(shop, claim, case)
     elif await _spoken_of(shop, case):
         await track(shop, claim, case)  # held, and the carrier spoke after all
     else:

@@ -51,12 +51,16 @@ class Recorder:
     identity_fault: GatewayError | None = None
     gate: asyncio.Event | None = None
     begun: int = 0
+    not_admitted: GatewayError | None = None
+    """Why nobody is admitted."""
     full: set[str] = field(default_factory=set)
     """Numbers that the accept transaction refuses."""
     admission: Admission = field(default_factory=lambda: Admission({"main": Capabilities()}))
 
     async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
         self.admission.check(account, recipient, "main")
+        if self.not_admitted:
+            raise self.not_admitted
 
     async def submit(
         self,

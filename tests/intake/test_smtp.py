@@ -8,15 +8,16 @@ import smtplib
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from gateway import metrics
-from gateway.errors import ConfigError, NotAdmitted, SpoolUnavailable
+from gateway.errors import ConfigError, NotAdmitted, OverLimit, SpoolUnavailable
 from gateway.intake.door import MailDoor
-from tests.intake.recorder import CORP, NOW, Gateway, Recorder, Start, configured
+from tests.intake.recorder import CORP, NOW, PASSWORDS, Gateway, Recorder, Start, configured
 
 T = TypeVar("T")
 ANN = "ann@corp.example"
@@ -493,3 +494,19 @@ async def test_aut_13_login_envelope_and_author_are_kept_apart(start: Start) -> 
     (taken,) = gateway.desk.taken
     assert (taken.envelope.login, taken.envelope.sender) == ("ann", "bill@corp.example")
     assert taken.content.startswith(b"From: Ann <ann@corp.example>")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    "why", [OverLimit("This account may fax 3 faxes in one hour."), NotAdmitted("This account may fax to US only.")]
+)
+async def test_aut_11_who_only_claims_to_be_the_sender_learns_nothing_of_its_limits(
+    start: Start, monkeypatch: pytest.MonkeyPatch, why: NotAdmitted | OverLimit, known: bool
+) -> None:
+    gateway = await start()
+    post = replace(CORP, senders=("*@post.example",), networks=(), dmarc=True)
+    monkeypatch.setitem(PASSWORDS, "post", ("", post))
+    gateway.desk.not_admitted = why
+    code, text = await send(gateway, sender=ANN if known else "ann@post.example")
+    assert code == int(why.reply[:3])
+    assert (b"This account may fax" in text, b"who signs in is told why" in text) == (known, not known)

@@ -10,18 +10,33 @@ import json
 import sqlite3
 import tarfile
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Update, select, update
 
-from gateway.errors import Refused
-from gateway.fax import Sha256
-from gateway.spool import backup, events, inbounds, migrations, queries, schema, steering, steps
+from gateway.desk.steer import steer
+from gateway.errors import NotAdmitted, Outcome, Refused
+from gateway.fax import AccountId, Sha256, TransmissionState
+from gateway.report import facts
+from gateway.spool import (
+    approvals,
+    backup,
+    events,
+    inbounds,
+    ledger,
+    migrations,
+    queries,
+    schema,
+    steering,
+    steps,
+    transmissions,
+)
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
+from gateway.spool.transmissions import Next
 from tests.spool import values
 from tests.spool.earlier.make import HERE
 
@@ -126,6 +141,38 @@ async def test_what_waits_to_be_sent_is_held_after_an_import(spool: Spool, tmp_p
     (wish,) = await new.store.read(steering.pending, fax)
     assert wish.verb == "hold"
     await new.close()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_what_was_held_is_let_go_by_nothing_but_a_person_after_an_import(
+    spool: Spool, empty: Spool, resume: bool
+) -> None:
+    """What its approver agreed to since, or credit let go, has been sent: a click on the old link sends nothing again."""
+    wait = timedelta(days=3)
+    asks = approvals.Toll(reasons=("2 pages",), approver="boss@example.com", wait=wait)
+    fax = (await values.accept(spool.store)).transmissions[0]
+    claim = await values.claim(spool.store, steps.CONVERT)
+    await spool.store.write(transmissions.prepared, claim, document=values.SHA, pages=2, manifest="[]", toll=asks)
+    unpaid = await values.ready(spool.store)
+    no_credit = Next(state=TransmissionState.HELD, outcome=Outcome.NO_CREDIT, reason="No credit.")
+    await spool.store.write(transmissions.settle, await values.claim(spool.store), no_credit)
+    await spool.store.write(_run, update(schema.transmission).where(schema.transmission.c.id == unpaid).values(price=1))
+    await spool.store.write(steering.ask, unpaid, "release", "", "ann")
+    tar = await exported(spool)
+    await backup.restore(empty.store, empty.documents, empty.folder, tar, resume=resume)
+    approval = await empty.store.read(approvals.of, fax)
+    assert approval is not None
+    assert (approval.decided_at is None, approval.verdict) == ((True, "") if resume else (False, "void"))
+    waits = [facts.waits_for_approval((await values.case(empty.store, one)).transmission) for one in (fax, unpaid)]
+    assert waits == [resume, False]
+    assert bool(await empty.store.read(ledger.unpaid, AccountId("acc_1"))) is resume
+    assert bool(await empty.store.read(steering.pending, unpaid)) is resume
+    due = await empty.store.read(lambda db: {row.subject: row.due_at for row in db.execute(select(schema.step))})
+    assert (due[fax] == due[unpaid] == schema.PARKED) is not resume
+    if not resume:
+        with pytest.raises(NotAdmitted, match="decided already"):
+            await steer(empty.store, fax, "approve", by="boss@example.com", patience=0)
+        assert "Before: approval: 2 pages" in (await values.case(empty.store, fax)).transmission.reason
 
 
 async def test_a_backup_of_a_spool_at_work_is_of_one_moment(spool: Spool) -> None:

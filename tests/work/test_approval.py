@@ -8,11 +8,12 @@ import pytest
 
 from gateway.desk.steer import steer
 from gateway.errors import NotAdmitted, Outcome
-from gateway.fax import TransmissionId
+from gateway.fax import Account, AccountId, TransmissionId
 from gateway.fax import TransmissionState as T
-from gateway.spool import approvals, steering, steps, submissions, transmissions
+from gateway.spool import accounts, approvals, steering, steps, submissions, transmissions
 from gateway.spool.approvals import Approval, Toll
 from gateway.spool.queries import Case
+from gateway.work import approval
 from tests.carriers.tools import Clock
 from tests.spool import values
 from tests.spool.values import SHA
@@ -40,9 +41,9 @@ async def looked(house: House) -> int:
 
 
 async def of(house: House, fax: TransmissionId) -> tuple[Case, Approval]:
-    approval = await house.store.read(approvals.of, fax)
-    assert approval is not None
-    return await values.case(house.store, fax), approval
+    found = await house.store.read(approvals.of, fax)
+    assert found is not None
+    return await values.case(house.store, fax), found
 
 
 @pytest.mark.parametrize(
@@ -75,9 +76,9 @@ async def test_a_person_decides(
     fax = await waiting(house)
     await steer(house.store, fax, verb, choice=choice, by=BOSS, patience=0)
     assert await looked(house) == 1
-    case, approval = await of(house, fax)
+    case, decided = await of(house, fax)
     assert (case.transmission.state, case.transmission.outcome) == (state, outcome)
-    assert (approval.verdict, approval.words) == (verdict, words)
+    assert (decided.verdict, decided.words) == (verdict, words)
     assert case.transmission.due_at is None
     with pytest.raises(NotAdmitted, match="decided already"):
         await steer(house.store, fax, "approve", by="ann", patience=0)
@@ -91,9 +92,9 @@ async def test_of_two_who_click_at_the_same_moment_the_first_decides(house: Hous
         pass
     while await house.work():
         pass
-    case, approval = await of(house, fax)
+    case, decided = await of(house, fax)
     assert case.transmission.state is not T.FAILED
-    assert approval.words == "Approved by approve."
+    assert decided.words == "Approved by approve."
     assert await house.store.read(steering.pending, fax) == []
 
 
@@ -109,9 +110,9 @@ async def test_undecided_in_time_is_rejected_and_an_early_look_changes_nothing(h
     assert await looked(house) == 0
     clock.forward(DAY + 60)
     assert await looked(house) == 1
-    case, approval = await of(house, fax)
+    case, decided = await of(house, fax)
     assert (case.transmission.state, case.transmission.outcome) == (T.FAILED, Outcome.NOT_AUTHORISED)
-    assert (approval.verdict, approval.words) == (
+    assert (decided.verdict, decided.words) == (
         "rejected",
         "Nobody approved it in time. Ask for it to be approved, and send it again.",
     )
@@ -122,3 +123,27 @@ async def test_what_waits_for_something_else_cannot_be_approved(house: House) ->
     fax = await house.fax()
     with pytest.raises(NotAdmitted, match="needs no approval"):
         await steer(house.store, fax, "approve", by="ann", patience=0)
+
+
+async def test_a_fax_whose_account_is_gone_waits_for_the_operator_and_is_sent_when_released(house: House) -> None:
+    """Nobody can say any more whether somebody had to agree to it."""
+    done = await house.store.write(submissions.accept, values.submission(), [values.call()])
+    fax, claim = done.transmissions[0], await values.claim(house.store, steps.CONVERT)
+    toll = await approval.toll(house.shop, await values.case(house.store, fax), 2)
+    await house.store.write(transmissions.prepared, claim, document=SHA, pages=2, manifest="[]", toll=toll)
+    held = (await values.case(house.store, fax)).transmission
+    assert (held.state, held.reason.split(".")[0]) == (T.HELD, "Its account has been removed, and with it the limits and the "
+    "approver that it had")  # fmt: skip
+    assert await house.owed("alarm", fax) == await house.owed("held", fax) == 1
+    await steer(house.store, fax, "release", by="ann", patience=0)
+    assert await looked(house) == 1
+    assert (await values.case(house.store, fax)).transmission.state is T.READY
+
+
+async def test_the_limits_of_an_account_that_was_made_a_moment_ago_are_known(house: House) -> None:
+    done = await house.store.write(submissions.accept, values.submission(), [values.call()])
+    assert await house.identity.all() == []
+    made = Account(id=AccountId("acc_1"), name="office", countries=("US",))
+    await house.store.write(accounts.save_account, made)
+    toll = await approval.toll(house.shop, await values.case(house.store, done.transmissions[0]), 2)
+    assert toll.unknown == ""

@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from gateway.carriers.base import Capabilities, Order, Receipt
 from gateway.desk.steer import steer
-from gateway.errors import CarrierUnavailable
-from gateway.fax import Sha256, TransmissionId
+from gateway.errors import CarrierUnavailable, Outcome
+from gateway.fax import AccountId, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
-from gateway.spool import schema, steps, submissions, transmissions
+from gateway.spool import blocks, ledger, outbox, pamfax, schema, steps, submissions, transmissions
+from gateway.spool.approvals import Toll
 from tests.carriers.tools import Clock
 from tests.spool import values
 from tests.work.shop import FarEnd, House, Scripted
@@ -162,3 +163,101 @@ async def test_a_delayed_fax_is_cancelled_at_its_carrier(house: House, clock: Cl
     await steer(house.store, fax, "cancel", by="ann", patience=0.0)
     await house.work()
     assert (await state(house, fax), house.far.calls[0].status) == (T.CANCELLED, "cancelled")
+
+
+ASKS = Toll(reasons=("2 pages, more than 1",), approver="boss@example.com", wait=3 * DAY)
+
+
+async def step(house: House) -> None:
+    """Do the steps of the lane of conversions that are due."""
+    for claim in await house.loop._claim(steps.CONVERT, 10):
+        await house.loop._step(claim, None)
+
+
+async def test_an_approved_fax_is_not_sent_before_its_time(house: House, clock: Clock) -> None:
+    at = clock() + DAY
+    call = replace(values.call(), not_before=at - DAY / 2, early=True)
+    fax = (await house.store.write(submissions.accept, values.submission(), [call])).transmissions[0]
+    claim = await values.claim(house.store, steps.CONVERT)
+    assert await house.store.write(pamfax.delay, fax, at)  # while its pages are made
+    sha256 = Sha256((await house.documents.put(b"%PDF-1.7")).sha256)
+    await house.store.write(transmissions.prepared, claim, document=sha256, pages=2, manifest="[]", toll=ASKS)
+    keeping(house).keeps = False  # so the time is kept here
+    await steer(house.store, fax, "approve", by="boss", patience=0.0)
+    await step(house)
+    await house.work()
+    assert (await state(house, fax), house.far.calls) == (T.READY, [])
+    assert (await values.case(house.store, fax)).transmission.due_at == at
+    clock.forward(86_401)
+    await house.work()
+    assert len(house.far.calls) == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_fax_that_was_held_and_released_is_not_sent_before_its_time(house: House, clock: Clock, early: bool) -> None:
+    keeping(house).keeps = False
+    at = clock() + DAY
+    fax = await delayed(house, at, early=early)
+    for verb in ("hold", "release"):
+        await steer(house.store, fax, verb, by="ann", patience=0.0)
+        await step(house)
+        await house.work()
+    await house.work()
+    assert (await state(house, fax), house.far.calls) == (T.READY if early else T.ACCEPTED, [])
+    clock.forward(86_401)
+    await convert(house)
+    await house.work()
+    assert len(house.far.calls) == 1
+
+
+async def test_a_fax_that_waited_for_credit_is_not_sent_before_its_time(house: House, clock: Clock) -> None:
+    at, account = clock() + DAY, AccountId("acc_1")
+    call = replace(values.call(), not_before=at, early=True, price=10)
+    fax = (await house.store.write(submissions.accept, values.submission(), [call])).transmissions[0]
+    await convert(house)
+    await house.work()
+    assert await state(house, fax) is T.HELD
+    keeping(house).keeps = False
+    await house.store.write(ledger.credit, account, 1000, "pay_1")
+    for _ in range(3):
+        await house.work()
+    assert (await state(house, fax), house.far.calls) == (T.READY, [])
+    clock.forward(86_401)
+    await house.work()
+    assert len(house.far.calls) == 1
+
+
+@pytest.mark.parametrize("account", [blocks.EVERYBODY, AccountId("acc_1")])
+async def test_a_number_that_is_blocked_while_its_carrier_keeps_the_fax_is_not_called(
+    house: House, clock: Clock, account: AccountId
+) -> None:
+    fax, other = await delayed(house, clock() + DAY), await house.fax("+14155550199")
+    await house.work()
+    await house.store.write(blocks.add, values.NUMBER, account, "asked us", "ann")
+    await house.work()
+    done = (await values.case(house.store, fax)).transmission
+    assert (done.state, done.outcome, house.far.calls[0].status) == (T.FAILED, Outcome.RECIPIENT_BLOCKED, "cancelled")
+    assert await state(house, other) is T.SENDING
+
+
+async def test_a_blocked_fax_that_the_carrier_does_not_give_back_is_asked_for_again_and_an_alarm(
+    house: House, clock: Clock
+) -> None:
+    fax = await delayed(house, clock() + DAY)
+    await house.work()
+    house.far.calls[0].status = "kept"
+    await house.store.write(blocks.add, values.NUMBER, AccountId("acc_2"), "", "ann")
+    await house.work()
+    assert await house.store.read(alarms) == [], "it is another account that may not fax it"
+    await house.store.write(blocks.add, values.NUMBER, blocks.EVERYBODY, "", "ann")
+    for _ in range(2):
+        await house.work()
+        clock.forward(61)
+    assert await house.store.read(alarms) == ["a fax to a blocked number may be sent"]
+    house.far.calls[0].status = "sending"
+    await house.work()
+    assert await state(house, fax) is T.FAILED
+
+
+def alarms(db: Connection) -> list[str]:
+    return list(db.scalars(select(schema.outbox.c.subject).where(schema.outbox.c.kind == outbox.ALARM)))

@@ -35,4 +35,5 @@ def upgrade() -> None:
         sa.Column("decided_at", Moment()),
         sa.Column("verdict", sa.String(length=12), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("send_at", Moment()),
     )
