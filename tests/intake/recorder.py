@@ -67,6 +67,7 @@ class Recorder:
         trace: bytes,
         content: bytes,
         not_before: dt.datetime | None = None,
+        fingerprint: str = "",
     ) -> SubmissionId:
         await self._work()
         if bad := [recipient for recipient in recipients if recipient.number in self.full]:
