@@ -92,6 +92,9 @@ class Recorder:
         known, account = PASSWORDS.get(login, ("", None))
         return account if account and known == password else None
 
+    async def by_id(self, identity: str) -> Account | None:
+        return next((account for _, account in PASSWORDS.values() if account.id == identity), None)
+
     async def by_network(self, sender: str, client: str) -> Account | None:
         if self.identity_fault:
             raise self.identity_fault

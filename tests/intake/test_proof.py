@@ -397,6 +397,14 @@ async def test_who_signed_in_needs_no_other_proof(judge: Judge, dns: NameServer)
     assert dns.asked == []
 
 
+async def test_who_signed_in_before_the_account_was_changed_signs_in_again(judge: Judge) -> None:
+    anew = Account(**{**_values(ACCOUNT), "password_hash": "$argon2id$other"})
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=(anew,))).reply == "530 5.7.0"
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=())).reply == "530 5.7.0"
+    fewer = Account(**{**_values(ACCOUNT), "countries": ()})
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=(fewer,))).standing.account == fewer
+
+
 async def test_aut_01_dmarc_proves_nothing_for_an_account_that_does_not_ask_for_it(judge: Judge, dns: NameServer) -> None:
     closed = Account(**{**_values(ACCOUNT), "dmarc": False})
     assert (await judge(signed(mail(), "corp.example"), accounts=(closed,))).reply == "550 5.7.1"
