@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import NotAdmitted, Refused, Unavailable
+from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
 from gateway.intake import address, authentication, proof, results, trace
 from gateway.intake.address import Special
@@ -101,10 +101,12 @@ class Reception:
     async def _admit(self, transaction: Transaction, account: Account, recipient: Recipient) -> None:
         try:
             await self._desk.admit(account, recipient, len(transaction.recipients))
-        except Refused as error:
+        except (Refused, OverLimit) as error:
             if transaction.proven:
                 raise
             # Whoever only claims to be the sender learns nothing of the account's countries, limits and credit.
+            if isinstance(error, OverLimit):
+                raise OverLimit("The account of this sender may not fax now; who signs in is told why.") from error
             text = "The account of this sender may not fax this number; who signs in is told why."
             raise NotAdmitted(text, reply=error.reply) from error
 
@@ -162,7 +164,7 @@ class Reception:
         recipients = transaction.recipients
         together = await _answer(faxed(recipients)) if recipients else ""
         alone: dict[tuple[str, str], Answer] = {}
-        if isinstance(together, Refused):  # perhaps because of one of them: nothing was stored
+        if isinstance(together, Refused | OverLimit):  # perhaps because of one of them: nothing was stored
             for call, group in _calls(recipients).items():  # spellings of one number stay together, or it would ring twice
                 alone[call] = await _answer(faxed(group)) if len(group) < len(recipients) else together
         return [
