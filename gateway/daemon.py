@@ -339,8 +339,8 @@ async def serve(config: Config) -> str:
     running = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         running.add_signal_handler(sign, stop.set)
+    running.add_signal_handler(signal.SIGHUP, service.mail.certificate.renew)  # before mail comes: without it we would end
     await service.start()
-    running.add_signal_handler(signal.SIGHUP, service.mail.certificate.renew)
     sys.setswitchinterval(0.001)  # threads that store a mail need the interpreter often, and never for long
     gc.freeze()  # what is there now stays: looking through all of it again and again makes everybody wait
     systemd = sdnotify.SystemdNotifier()

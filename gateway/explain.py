@@ -84,7 +84,7 @@ async def _judged(
     entrance = Entrance(config, roll)
     try:
         if origin.client or origin.login:
-            account = next((one for one in known if one.login and one.login == origin.login), None)
+            account = next((one for one in known if one.login and one.login.lower() == origin.login.lower()), None)
             if origin.login and account is None:
                 return Verdict(standing=None, reply="535 5.7.8", reason=f"No account signs in as “{origin.login}”.")
             client = Client(address=origin.client, helo=origin.helo, account=account)
@@ -132,7 +132,15 @@ class _Recipients:
 
     def judge(self, written: Sequence[str], headers: Headers, data: bytes) -> list[tuple[Recipient, Json]]:
         """Each, with the number "" where there is none, and what is said about it."""
-        return [self._one(path, headers, data) for path in written]
+        told = [self._one(path, headers, data) for path in written]
+        named = [one for one, _ in told if one.number]
+        if self._judged.standing is None or len(named) < 2 or any(one["reply"] for _, one in told):
+            return told
+        try:  # each alone may be faxed, and all of them together ask for two things
+            self._wishes.of_mail(self._judged.standing.account, named, headers, data)
+        except Refused as error:
+            return [(one, said | {"faxed": False} | _refusal(error)) for one, said in told]
+        return told
 
     def _one(self, path: str, headers: Headers, data: bytes) -> tuple[Recipient, Json]:
         found = Recipient(written=path, number="")

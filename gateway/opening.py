@@ -19,15 +19,18 @@ LOOK = 128 * 1024  # octets from the beginning of the mail
 _DEEPEST = 8
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _PARSER = email.parser.BytesHeaderParser(policy=email.policy.compat32)
-#: What shows nothing where an HTML text begins.
-_UNSEEN = (
-    rb"(?:[\s\xa0]+|\xc2\xa0|\xef\xbb\xbf|&nbsp;|&#160;|<!--.*?-->|<!\[.*?\]>"
-    rb"|<(head|style|script|title|xml)\b.*?</\1\s*>|<[^>\[]*>)*"
-)
-_BEFORE_HTML = re.compile(_UNSEEN, re.DOTALL | re.IGNORECASE)
+#: What shows nothing where an HTML text begins: blanks, then what ends with a mark of its own, then any other tag.
+_BLANKS = re.compile(rb"(?:[\s\xa0]|\xc2\xa0|\xef\xbb\xbf|&nbsp;|&#160;)+", re.IGNORECASE)
+_OPENING = re.compile(rb"<!--|<!\[|<(head|style|script|title|xml)\b", re.IGNORECASE)
+_CLOSING = {
+    name: re.compile(rb"</" + name + rb"\s*>", re.IGNORECASE) for name in (b"head", b"style", b"script", b"title", b"xml")
+}
+_CLOSING |= {b"<!--": re.compile(rb"-->"), b"<![": re.compile(rb"\]>")}
+_ANY_TAG = re.compile(rb"<[^>\[]*>")
 _BEFORE_TEXT = re.compile(rb"(?:\s|\xef\xbb\xbf|\xc2\xa0)*")
 _LINE_ENDS = re.compile(rb"\r|\n|<br|</?p\b|</?div|</?td|</?tr|<hr|<h[1-6]", re.IGNORECASE)
 _TAG = re.compile(rb"<[^>]*>")
+_LINE = 8192  # octets of a line of HTML, tags and all, that are looked at
 
 
 def line(data: bytes) -> str:
@@ -50,13 +53,12 @@ def line(data: bytes) -> str:
 
 def without(content: bytes, written: tuple[str, ...], *, is_html: bool) -> bytes:
     """A text without these words, which stand at its beginning one after the other; a tag between them is kept."""
-    before, position = (_BEFORE_HTML if is_html else _BEFORE_TEXT), 0
+    before, position = (_before_html if is_html else _before_text), 0
     for word in (one.encode("ascii", "replace") for one in written):
-        found = before.match(content, position, LOOK)
-        assert found is not None  # it matches nothing, too
-        if not content.startswith(word, found.end()):
+        start = before(content, position)
+        if not content.startswith(word, start):
             break
-        position = found.end()
+        position = start
         content = content[:position] + content[position + len(word) :]
     return content
 
@@ -76,15 +78,35 @@ def _first(part: email.message.Message, body: bytes) -> str:
         return ""
     content = _decoded(body, str(part.get("Content-Transfer-Encoding", "")).strip().lower())
     if kind == "text/plain":
-        return _text(content[_end(_BEFORE_TEXT, content) :].split(b"\n", 1)[0]).strip()
-    content = content[_end(_BEFORE_HTML, content) :]
+        return _text(content[_before_text(content, 0) :].split(b"\n", 1)[0]).strip()
+    content = content[_before_html(content, 0) :]
     end = _LINE_ENDS.search(content)
-    return html.unescape(_text(_TAG.sub(b"", content[: end.start()] if end else content))).replace("\xa0", " ").strip()
+    return html.unescape(_text(_TAG.sub(b"", content[: end.start() if end else _LINE][:_LINE]))).replace("\xa0", " ").strip()
 
 
-def _end(before: re.Pattern[bytes], content: bytes) -> int:
-    found = before.match(content)
-    return found.end() if found else 0
+def _before_text(content: bytes, at: int) -> int:
+    """Where a text begins to show something."""
+    found = _BEFORE_TEXT.match(content, at, LOOK)
+    return found.end() if found else at
+
+
+def _before_html(content: bytes, at: int) -> int:
+    """The same of HTML. Each octet is looked at a few times at most, whatever a stranger wrote."""
+    endless = set[bytes]()  # what begins here or there and never ends
+    while True:
+        if blanks := _BLANKS.match(content, at, LOOK):
+            at = blanks.end()
+        opening = _OPENING.match(content, at, LOOK)
+        mark = (opening[1] or opening[0]).lower() if opening else b""
+        if opening and mark not in endless:
+            if closing := _CLOSING[mark].search(content, opening.end(), LOOK):
+                at = closing.end()
+                continue
+            endless.add(mark)
+        tag = _ANY_TAG.match(content, at, LOOK)
+        if tag is None:
+            return at
+        at = tag.end()
 
 
 def _decoded(body: bytes, coding: str) -> bytes:

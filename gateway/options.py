@@ -122,9 +122,9 @@ class Rules:
         try:
             at = time(int(match[2]), int(match[3]))
             day = date.fromisoformat(match[1]) if match[1] else here.date()
-        except ValueError as error:
+            meant = datetime.combine(day, at, self.zone).astimezone(UTC)
+        except (ValueError, OverflowError) as error:  # the latter on the first and the last day there is
             raise Refused(f"There is no such time: {written}.", reply=reply) from error
-        meant = datetime.combine(day, at, self.zone).astimezone(UTC)
         if not match[1] and meant <= self.now:
             meant = datetime.combine(day + timedelta(days=1), at, self.zone).astimezone(UTC)
         if not self.now < meant <= self.now + self.farthest:

@@ -115,3 +115,15 @@ async def test_what_is_no_mail_at_all_is_refused(settings: Config) -> None:
         verdict = await explain.explain(settings, mail, to=["+14155552671"], accounts=[OFFICE], origin=BOB)
         assert not verdict["faxed"], mail
         assert str(verdict["reply"]).startswith("55")
+
+
+async def test_explain_says_what_the_door_says(settings: Config) -> None:
+    mail, two = examples()[0], ["14155552671/COVER=none@fax.example", "+1-415-555-2671@fax.example"]
+    account = {**OFFICE, "login": "Bob"}
+    signed_in = explain.From(sender="bob@sender.example", login="bOB")
+    verdict = await explain.explain(settings, mail, to=two[:1], accounts=[account], origin=signed_in)
+    assert (verdict["proof"], verdict["reply"]) == ("login", "")
+    assert verdict["recipients"][0]["faxed"]
+    verdict = await explain.explain(settings, mail, to=two, accounts=[account], origin=signed_in)
+    assert [(one["faxed"], one["reply"]) for one in verdict["recipients"]] == [(False, "550 5.6.0")] * 2
+    assert not verdict["faxed"]

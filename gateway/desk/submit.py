@@ -2,7 +2,8 @@
 
 When `submit` returns, the fax is durable and the door may say 250. The same account, sender, Message-ID,
 Resent-Message-ID, content, number and sub-address within `duplicates` is the same fax (clients repeat when our 250 got lost);
-without a Message-ID nothing is a repetition.
+without a Message-ID nothing is a repetition. A mail that proves itself, wherever it comes from, is known by what its signature
+keeps.
 """
 
 from __future__ import annotations
@@ -117,9 +118,11 @@ class Desk:
         trace: bytes,
         content: bytes,
         not_before: datetime | None = None,
+        fingerprint: str = "",
     ) -> SubmissionId:
         """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns.
 
+        fingerprint  what makes it the same mail, whoever hands it in; "" = sender, Message-ID and content
         Raises Refused, OverLimit, SpoolUnavailable.
         """
         carrier, caller = await self.route(account.id)
@@ -133,7 +136,7 @@ class Desk:
                 recipients=group,
                 carrier=carrier,
                 caller=caller,
-                key=_key(submission, number, sub_address),
+                key=_key(submission, number, sub_address, fingerprint),
                 memory=self._duplicates,
                 price=self._price(account, number),
                 not_before=_latest(not_before, options.begins(group[0])),
@@ -300,17 +303,15 @@ def _calls(recipients: Sequence[Recipient]) -> Mapping[tuple[str, str], tuple[Re
     return groups
 
 
-def _key(submission: Submission, number: str, sub_address: str) -> str:
+def _key(submission: Submission, number: str, sub_address: str, fingerprint: str = "") -> str:
     """QUE-07 to QUE-09."""
-    if not submission.message_id:
+    if not submission.message_id and not fingerprint:
         return ""
-    parts = (
-        submission.account,
+    mail = (
         submission.envelope.sender,
         submission.message_id,
         submission.resent_message_id,
         submission.content_hash,
-        number,
-        sub_address,
     )
+    parts = (submission.account, *((fingerprint,) if fingerprint else mail), number, sub_address)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

@@ -40,6 +40,8 @@ class Owner(Protocol):
 class Accounts(Owner, Protocol):
     """Says which account a sender speaks for."""
 
+    async def by_id(self, identity: str) -> Account | None: ...
+
     async def by_network(self, sender: str, client: str) -> Account | None: ...
 
     async def by_author(self, sender: str) -> Account | None: ...
@@ -87,8 +89,9 @@ async def standing(identity: Accounts, client: Client, sender: str, *, relays: C
     if not sender:
         raise NotAdmitted("Mail with an empty return path is not faxed.")  # AUR-07
     if client.account:
-        check_sender(identity, client.account, sender)
-        return Standing(client.account, Proof.LOGIN)
+        account = await _still(identity, client.account)
+        check_sender(identity, account, sender)
+        return Standing(account, Proof.LOGIN)
     known = None if is_relay(client, relays) else await identity.by_network(sender, client.address)
     if known:
         return Standing(known, Proof.NETWORK)
@@ -98,6 +101,18 @@ async def standing(identity: Accounts, client: Client, sender: str, *, relays: C
     raise NotAdmitted(
         "This sender may not fax from this network: sign in, or ask the operator to list the address and the network."
     )
+
+
+async def _still(identity: Accounts, account: Account) -> Account:
+    """The account as it is now: a connection may be older than a password taken away. Raises NotAdmitted 530."""
+    now = await identity.by_id(account.id)
+    if now is None or (now.login, now.password_hash, now.digest_hash) != (
+        account.login,
+        account.password_hash,
+        account.digest_hash,
+    ):
+        raise NotAdmitted("This account was changed meanwhile: sign in again.", reply="530 5.7.0")
+    return now
 
 
 def check_sender(identity: Owner, account: Account, sender: str) -> None:

@@ -3,12 +3,16 @@
 All of it is about one domain, that of the only address in the From field. Its signature, its SPF record and the relay's
 Authentication-Results are looked at until one of them speaks for it; where none does, the answer says which were tried. A
 DNS that does not answer is a reason to come again, neither a grant nor a no. SPF is not asked behind a relay: the host that
-speaks to us there is the relay. Sources: RFC 7489, 7372, 8601; rows AUT-02 to AUT-06, AUT-08.
+speaks to us there is the relay. What proves itself, and not by its way, proves so wherever it is handed in, and how often:
+such a mail has to name the number and is known again by what its signature keeps.
+Sources: RFC 7489, 7372, 8601; rows AUT-02 to AUT-06, AUT-08.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +20,7 @@ from dataclasses import dataclass
 from gateway.config import Config
 from gateway.errors import DnsUnavailable, NotAdmitted, Refused
 from gateway.fax import Recipient
-from gateway.intake import address, hosts, results, signatures
+from gateway.intake import address, bodies, hosts, results, signatures
 from gateway.intake.authentication import Client, is_relay
 from gateway.intake.domains import Alignment, akin
 from gateway.intake.fields import fields
@@ -81,12 +85,14 @@ class Proofs:
         relayed = is_relay(evidence.client, self._relays)
         found: list[Result] = []
         for look in (self._relay, self._signatures, self._host):
-            found += (new := look(evidence, relayed, lookups))
+            new, proof = look(evidence, relayed, lookups), list[Result]()
             try:
-                if proof := [one for one in new if _speaks(one, evidence.author, alignment)]:
-                    return proof
+                proof = [one for one in new if _speaks(one, evidence.author, alignment)]
             except DnsUnavailable:
-                found.append(Result("dmarc", "temperror", {}, "the DNS does not give the policy of its domain"))
+                new.append(Result("dmarc", "temperror", {}, "the DNS does not give the policy of its domain"))
+            if proof and (is_by_way(proof) or not (why := self._objection(evidence))):
+                return proof
+            found += [Result(one.method, "policy", one.properties, why) if one in proof else one for one in new]
         raise _refusal(evidence.author, found)
 
     def _relay(self, evidence: Evidence, relayed: bool, _lookups: Lookups) -> list[Result]:
@@ -94,11 +100,7 @@ class Proofs:
         return [one for one in results.of_relay(evidence.mail, self._ids) if one.passed] if relayed and self._ids else []
 
     def _signatures(self, evidence: Evidence, _relayed: bool, lookups: Lookups) -> list[Result]:
-        found = signatures.verify(evidence.mail, lambda domain: akin(domain, evidence.author), lookups)
-        if any(one.passed for one in found) and not self._names_all(evidence):
-            why = "its signature does not say that it is for this number: name the fax address in To or Cc"
-            return [Result(one.method, "policy", one.properties, why) if one.passed else one for one in found]
-        return found
+        return signatures.verify(evidence.mail, lambda domain: akin(domain, evidence.author), lookups)
 
     def _host(self, evidence: Evidence, relayed: bool, lookups: Lookups) -> list[Result]:
         """SPF, where the envelope's domain could speak for the author's at all."""
@@ -107,6 +109,17 @@ class Proofs:
             return []
         client, sender = evidence.client, f"{evidence.sender.rpartition('@')[0]}@{domain}"
         return [hosts.check(client.address, sender, client.helo, lookups)]
+
+    def _objection(self, evidence: Evidence) -> str:
+        """Why a mail that proves itself does not prove that this fax is wanted now: whoever got it can hand it in again."""
+        counted = Counter(field.name for field in fields(evidence.mail))
+        if not self._names_all(evidence):
+            return "its signature does not say that it is for this number: name the fax address in To or Cc"
+        if counted["date"] != 1:
+            return "it has no Date, by which it would be known when it comes again"
+        if any(name.startswith("resent-") for name in counted):
+            return "it was sent again, perhaps by another than its author"
+        return ""
 
     def _names_all(self, evidence: Evidence) -> bool:
         """Whether To and Cc name every number that the mail is to be faxed to."""
@@ -127,6 +140,21 @@ class Proofs:
         return (found.number, found.sub_address) if isinstance(found, Recipient) else None
 
 
+def is_by_way(proof: Collection[Result]) -> bool:
+    """Whether a mail is proven by the host it came from, too, and not only by what stands in it."""
+    return any(one.method == "spf" for one in proof)
+
+
+def fingerprint(mail: bytes) -> str:
+    """By what a mail that proves itself is known when it comes again: the rest of it, a stranger can change.
+
+    That is all of the text, the author, the date and the subject, each without the blanks that no signature keeps.
+    """
+    said = [f"{one.name}:{one.value}" for one in fields(mail) if one.name in ("from", "date", "subject")]
+    text = "\n".join(sorted(said)).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text + b"\n" + bodies.sha256(mail, is_relaxed=True)).hexdigest()
+
+
 def _speaks(result: Result, author: str, alignment: Alignment) -> bool:
     """Whether a result is a pass of a domain that speaks for the author's. Raises DnsUnavailable."""
     if not result.passed:
@@ -142,7 +170,7 @@ def _refusal(author: str, found: Collection[Result]) -> Refused | DnsUnavailable
     """The answer to a mail that proves nothing (RFC 7372)."""
     if unknown := [one for one in found if one.result == "temperror"]:
         return DnsUnavailable(reply="451 4.7.24" if any(one.method == "spf" for one in unknown) else "451 4.4.3")
-    dkim = [one for one in found if one.method == "dkim"]
+    dkim = [one for one in found if one.method == "dkim" or one.result == "policy"]
     spf = [one for one in found if one.method == "spf" and one.result != "none"]
     said = (
         "; ".join(map(_reason, [*dkim[:1], *spf[:1]])) or "it is not signed, and no SPF record speaks for where it comes from"

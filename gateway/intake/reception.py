@@ -15,9 +15,9 @@ from gateway import message
 from gateway.config import Config
 from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId
-from gateway.intake import address, authentication, results, trace
+from gateway.intake import address, authentication, proof, results, trace
 from gateway.intake.address import Special
-from gateway.intake.authentication import Accounts, Client
+from gateway.intake.authentication import Accounts, Client, Proof
 from gateway.intake.entrance import Entrance
 from gateway.intake.results import Result
 from gateway.intake.transaction import Transaction
@@ -43,6 +43,7 @@ class Desk(Protocol):
         trace: bytes,
         content: bytes,
         not_before: datetime | None = None,
+        fingerprint: str = "",
     ) -> SubmissionId: ...
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None: ...
@@ -124,6 +125,8 @@ class Reception:
         proven: list[Result] = []
         if standing := transaction.standing:
             proven = await self._entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
+            if standing.proof is Proof.DMARC and not proof.is_by_way(proven):
+                transaction.fingerprint = await asyncio.to_thread(proof.fingerprint, content)
             await self._read_wishes(transaction, standing.account, headers, content)
         field = trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
         return (field + results.written(self._host, proven) if proven else field), results.cleansed(content, self._ids)
@@ -159,7 +162,7 @@ class Reception:
         recipients = transaction.recipients
         together = await _answer(faxed(recipients)) if recipients else ""
         alone: dict[tuple[str, str], Answer] = {}
-        if isinstance(together, Refused):  # perhaps because of one of them: nothing was stored
+        if isinstance(together, Refused | OverLimit):  # perhaps because of one of them: nothing was stored
             for call, group in _calls(recipients).items():  # spellings of one number stay together, or it would ring twice
                 alone[call] = await _answer(faxed(group)) if len(group) < len(recipients) else together
         return [
@@ -178,6 +181,7 @@ class Reception:
             trace=field,
             content=content,
             not_before=transaction.wishes.not_before,
+            fingerprint=transaction.fingerprint,
         )
         return f"accepted as {submission}"
 

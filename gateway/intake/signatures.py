@@ -1,8 +1,9 @@
 """DKIM signatures by the author's own domain, verified, and whether they prove that this fax is wanted.
 
 A signature says that the mail is genuine, not that whoever hands it in may fax it: anybody who ever got a mail from Ann could
-hand it in again for another number. So one proves something here only where it covers the author, the subject and the
-recipients, all of the text, and no such field was added. Sources: RFC 6376 §3.5, §3.6, §5.4, §6, §8.2, §8.6, §8.15; RFC 8301.
+hand it in again for another number. So one proves something here only where it covers the author, the subject, the date and
+the recipients, all of the text, and no such field was added.
+Sources: RFC 6376 §3.5, §3.6, §5.4, §6, §8.2, §8.6, §8.15; RFC 8301.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LONGEST, _NAMES = 8192, 200  # octets of a signature, and names of fields in it
 #: Fields that shape the fax or say whose it is: each once at most, or one could be read and another have been signed.
 _ONCE = ("from", "to", "cc", "subject", "date", "message-id", "mime-version", "content-type", "content-transfer-encoding")
 #: What a signature must cover where it is there.
-_COVERED = ("from", "to", "cc", "subject")
+_COVERED = ("from", "to", "cc", "subject", "date")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ class Transaction:
     accepted: list[Recipient | Special] = field(default_factory=list)
     """In the order of the RCPT commands."""
 
+    fingerprint: str = ""
+    """By what it is known when it comes again; "" = by its Message-ID and what is with it."""
+
     @property
     def recipients(self) -> list[Recipient]:
         """Those that are faxed."""

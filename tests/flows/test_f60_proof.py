@@ -88,6 +88,26 @@ def test_a_signed_mail_is_faxed_and_its_proof_kept(mx: Street) -> None:
     assert b"\r\nAuthentication-Results: fax.example.com;\r\n\tdkim=pass header.d=example.com header.s=fax\r\n" in stored
 
 
+def test_aut_08_who_got_a_signed_mail_has_it_faxed_once_however_it_is_dressed_up(mx: Street, behind: Street) -> None:
+    for house, top in ((mx, b""), (behind, VIA), (behind, VIA + PASS)):
+        number = fresh()
+        fields = (b"from", b"to", b"subject", b"date", b"mime-version")
+        mail = signed(written(number), "example.com", fields=fields)
+        assert house.answer(top + mail, number) == ""
+        assert house.house.fax(number)["state"] == "delivered"
+        assert b"Message-ID: <" in mail
+        assert b"Content-Type: text/plain;" in mail
+        for again, sender in (
+            (mail, "eve@example.com"),
+            (mail.replace(b"Message-ID: <", b"Message-ID: <x"), AUTHOR),
+            (mail.replace(b"Content-Type: text/plain;", b"Content-Type: text/plain; x=y;"), AUTHOR),
+            (mail.replace(b"Subject: ", b"Subject:  ").rstrip() + b"  \r\n\r\n\r\n", AUTHOR),
+        ):
+            assert house.answer(top + again, number, sender) == ""
+        assert house.answer(b"Resent-Message-ID: <1@evil.example>\r\n" + top + mail, number) == "550 5.7.21"
+        assert len(house.house.faxes(number)) == 1
+
+
 def test_aut_02_a_forged_author_is_refused_and_nothing_is_left(mx: Street) -> None:
     number = fresh()
     assert mx.answer(written(number), number) == "550 5.7.1"

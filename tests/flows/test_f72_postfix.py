@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(bool(postfix.missing()), reason=postfix.missing(
 def hand_over(server: Postfix, *addresses: str, proof: str = "") -> None:
     """A mail to Postfix, which takes everything."""
     with smtplib.SMTP("127.0.0.1", server.port, timeout=60) as client:
-        assert client.sendmail(SENDER, addresses, proof.encode() + as_bytes(letter())) == {}
+        assert client.sendmail(SENDER, addresses, proof.encode() + as_bytes(letter(To=", ".join(addresses)))) == {}
 
 
 @pytest.fixture

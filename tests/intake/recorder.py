@@ -12,7 +12,7 @@ from gateway import config
 from gateway.carriers.base import Capabilities
 from gateway.desk.admission import Admission
 from gateway.desk.identity import Identity as RealIdentity
-from gateway.errors import GatewayError, NotAdmitted
+from gateway.errors import GatewayError, OverLimit
 from gateway.fax import Account, AccountId, Envelope, Recipient, SubmissionId
 from gateway.intake.door import MailDoor
 
@@ -71,10 +71,11 @@ class Recorder:
         trace: bytes,
         content: bytes,
         not_before: dt.datetime | None = None,
+        fingerprint: str = "",
     ) -> SubmissionId:
         await self._work()
         if bad := [recipient for recipient in recipients if recipient.number in self.full]:
-            raise NotAdmitted(f"No more faxes to {bad[0].number} today.", reply="450 4.7.1")
+            raise OverLimit(f"No more faxes to {bad[0].number} today.")
         self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, content, not_before))
         return SubmissionId(f"sub_{len(self.taken)}")
 
@@ -94,6 +95,9 @@ class Recorder:
             raise self.identity_fault
         known, account = PASSWORDS.get(login, ("", None))
         return account if account and known == password else None
+
+    async def by_id(self, identity: str) -> Account | None:
+        return next((account for _, account in PASSWORDS.values() if account.id == identity), None)
 
     async def by_network(self, sender: str, client: str) -> Account | None:
         if self.identity_fault:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway import metrics
-from gateway.errors import TooMany
+from gateway.errors import OverLimit, TooMany
+from gateway.fax import Account
 from gateway.intake import listener
 from gateway.intake.crowd import Crowd, Visit
 from gateway.listeners import Purpose, Smtp
-from tests.intake.recorder import NOW, Gateway, Start
+from tests.intake.recorder import CORP, NOW, Gateway, Start
 from tests.intake.test_smtp import MAIL
 
 ANY = "127.0.0.1:0"
@@ -388,7 +390,7 @@ async def test_lmt_02_each_recipient_has_an_answer_of_its_own(start: Start, tmp_
     writer.close()
     assert answers == [
         b"250 2.0.0 accepted as sub_2",
-        b"450 4.7.1 No more faxes to +14155550124 today.",
+        b"450 4.7.0 No more faxes to +14155550124 today.",
         b"250 2.0.0 accepted as sub_2",
         b"250 2.0.0 accepted as sub_3",
         b"250 2.0.0 accepted for the operator",
@@ -413,6 +415,24 @@ async def test_lmt_02_a_fault_of_ours_is_told_to_each_and_nothing_is_lost(start:
         answers = await heard(port(gateway, Purpose.LMTP), said + b"QUIT\r\n")
         assert answers.count(b"\r\n" + code) == 2
     assert gateway.desk.taken == []
+
+
+async def test_who_only_claims_to_be_the_sender_learns_no_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = await start(lmtp=(ANY,))
+
+    async def over(*_: object) -> None:
+        raise OverLimit("This account may fax 50 faxes in one day.")
+
+    monkeypatch.setattr(gateway.desk, "admit", over)
+    assert b"450 4.7.0 This account may fax 50" in await heard(port(gateway), EHLO + ANN + TO + b"QUIT\r\n")
+
+    async def claimed(_: str) -> Account:
+        return replace(CORP, dmarc=True)
+
+    monkeypatch.setattr(gateway.desk, "by_author", claimed)
+    answers = await heard(port(gateway, Purpose.LMTP), b"LHLO mx\r\n" + ANN + TO + b"QUIT\r\n")
+    assert b"450 4.7.0 The account of this sender may not fax now" in answers
+    assert b"50" not in answers.split(b"450 4.7.0", 1)[1]
 
 
 async def test_lmtp_proves_nothing_by_its_address(start: Start) -> None:

@@ -22,10 +22,11 @@ FAX = Recipient(written="14155550123@fax.example", number=NUMBER)
 HOST = "192.0.2.77"
 RELAY = "198.51.100.1"
 ANN = "ann@corp.example"
+DATE = "Date: Mon, 5 Jan 2026 10:00:00 +0000\r\n"
 
 
 def mail(fields: str = "", body: str = "Hello.\r\n", author: str = f"Ann <{ANN}>", to: str = FAX.written) -> bytes:
-    top = f"From: {author}\r\nTo: {to}\r\nSubject: Contract\r\nMessage-ID: <1@corp.example>\r\n{fields}"
+    top = f"From: {author}\r\nTo: {to}\r\nSubject: Contract\r\n{DATE}Message-ID: <1@corp.example>\r\n{fields}"
     return (top + "\r\n" + body).encode()
 
 
@@ -143,6 +144,9 @@ FORGED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "only a part signed": (lambda: signed(mail(), "corp.example", length=True) + b"More.\r\n", ANN, "550 5.7.21"),
     "subject not signed": (lambda: signed(mail(), "corp.example", fields=(b"from", b"to")), ANN, "550 5.7.21"),
     "recipients not signed": (lambda: signed(mail(), "corp.example", fields=(b"from", b"subject")), ANN, "550 5.7.21"),
+    "date not signed": (lambda: signed(mail(), "corp.example", fields=(b"from", b"to", b"subject")), ANN, "550 5.7.21"),
+    "no date": (lambda: signed(mail().replace(DATE.encode(), b""), "corp.example"), ANN, "550 5.7.21"),
+    "sent again by somebody": (lambda: b"Resent-From: eve@evil\r\n" + signed(mail(), "corp.example"), ANN, "550 5.7.21"),
     "a copy added": (lambda: b"Cc: 14155550199@fax.example\r\n" + signed(mail(), "corp.example"), ANN, "550 5.7.21"),
     "a subject added": (lambda: b"Subject: other\r\n" + signed(mail(), "corp.example"), ANN, "550 5.7.21"),
     "a type added": (lambda: b"Content-Type: text/html\r\n" * 2 + signed(mail(), "corp.example"), ANN, "550 5.7.21"),
@@ -326,6 +330,18 @@ async def test_the_relay_s_own_word_is_a_proof(case: str, judge: Judge, dns: Nam
     assert dns.asked == []
 
 
+async def test_aut_08_the_relay_s_word_about_a_signature_is_for_the_named_numbers(judge: Judge) -> None:
+    elsewhere = Recipient(written="14155550199@fax.example", number="+14155550199")
+    for word in (PASS, "Authentication-Results: mx.corp.example; dkim=pass header.d=corp.example\r\n"):
+        content = (VIA + word + OLDER).encode() + mail()
+        assert (await judge(content, client=RELAY)).reply == ""
+        verdict = await judge(content, client=RELAY, to=(elsewhere,))
+        assert (verdict.reply, "To or Cc" in verdict.reason) == ("550 5.7.21", True)
+        assert (await judge(b"Resent-From: eve@evil.example\r\n" + content, client=RELAY)).reply == "550 5.7.21"
+    both = PASS.replace("\r\n", f"; spf=pass smtp.mailfrom={ANN}\r\n")
+    assert (await judge((VIA + both + OLDER).encode() + mail(), client=RELAY, to=(elsewhere,))).reply == ""
+
+
 UNTRUSTED = {
     "nothing": VIA + OLDER,
     "written by a server before the relay": VIA + OLDER + PASS,
@@ -379,6 +395,14 @@ async def test_who_signed_in_needs_no_other_proof(judge: Judge, dns: NameServer)
     assert (verdict.reply, verdict.standing.proof) == ("", Proof.LOGIN)
     assert (await judge(mail(author="eve@evil.example"), signed_in=ACCOUNT)).reply == "550 5.7.1"
     assert dns.asked == []
+
+
+async def test_who_signed_in_before_the_account_was_changed_signs_in_again(judge: Judge) -> None:
+    anew = Account(**{**_values(ACCOUNT), "password_hash": "$argon2id$other"})
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=(anew,))).reply == "530 5.7.0"
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=())).reply == "530 5.7.0"
+    fewer = Account(**{**_values(ACCOUNT), "countries": ()})
+    assert (await judge(mail(), signed_in=ACCOUNT, accounts=(fewer,))).standing.account == fewer
 
 
 async def test_aut_01_dmarc_proves_nothing_for_an_account_that_does_not_ask_for_it(judge: Judge, dns: NameServer) -> None:

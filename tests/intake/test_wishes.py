@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,6 +62,8 @@ def test_brackets_at_the_beginning_are_options(text: str, asked: tuple[Option, .
         ("[fien] x", "550 5.6.0", "Did you mean [fine]"),
         ("[fine] [at=25:00] x", "550 5.6.0", "no such time"),
         ("[at=2026-02-30 10:00] x", "550 5.6.0", "no such time"),
+        ("[at=0001-01-01 00:00] x", "550 5.6.0", "no such time"),
+        ("[at=9999-12-31 23:59] x", "550 5.6.0", "over"),
         ("[at=2026-01-31 18:00] x", "550 5.6.0", "over"),
         ("[at=2026-02-09 18:00] x", "550 5.6.0", "more than 7 days"),
         ("[at=soon] x", "550 5.6.0", "[at=18:00]"),
@@ -244,3 +247,12 @@ def test_any_octets_have_a_beginning(octets: bytes, pieces: list[bytes]) -> None
     line = opening.line(b"".join(pieces) + octets)
     assert "\n" not in line.strip("\n")
     assert isinstance(opening.without(octets, ("[fine]",), is_html=True), bytes)
+
+
+@pytest.mark.parametrize("piece", [b"<style>", b"<", b"<!--x>", b"<![x>", b"</p", b"&nbsp;<", b"x<", b"<script><title>"])
+def test_a_text_that_opens_without_end_holds_nobody_up(piece: bytes) -> None:
+    mail = HTML + piece * (opening.LOOK // len(piece))
+    began = time.process_time()
+    opening.line(mail)
+    opening.without(mail, ("[fine]",), is_html=True)
+    assert time.process_time() - began < 1
