@@ -163,6 +163,7 @@ class Desk:
         pages: int | None = None,
         ids: Mapping[str, TransmissionId] = MappingProxyType({}),
         not_before: datetime | None = None,
+        before: Callable[[Transaction], None] | None = None,
     ) -> list[TransmissionId]:
         """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
 
@@ -171,6 +172,7 @@ class Desk:
         pages   how many it certainly has: an account that pays in advance then pays now; None = not known yet
         ids     transmissions that were chosen before, by the number they call
         not_before  nothing is done with the faxes earlier
+        before  is done in the transaction that accepts them; what it raises accepts none
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
         NoCredit, TooMany, SpoolUnavailable.
         """
@@ -202,7 +204,9 @@ class Desk:
             )
             for (number, sub_address), group in grouped.items()
         ]
-        if most is None:
+        if before is not None:
+            accepted = await self._store.write(submissions.accept_with, before, submission, calls)
+        elif most is None:
             accepted = await self._store.write(submissions.accept, submission, calls)
         elif (within := await self._store.write(submissions.accept_within, submission, calls, most)) is not None:
             accepted = within

@@ -81,6 +81,27 @@ async def test_a_send_whose_answer_was_lost_is_answered_again_and_sends_nothing_
     assert await door.code("FaxJob/Send") == "no_recipients_in_fax"
 
 
+async def test_what_is_added_while_it_is_sent_is_sent_or_not_added(door: Door) -> None:
+    """A success for a recipient whom nobody ever faxes would be a fax lost in silence."""
+    await door.credit(100)
+    for n in range(12):
+        await written(door, f"+1415555{2 * n + 1000:04}")
+        await door.ready()
+
+        async def added(number: str, pause: float) -> str:
+            await asyncio.sleep(pause)
+            answer = await door.raw("FaxJob/AddRecipient", apioutputformat="API_FORMAT_JSON", number=number)
+            body = answer.json()
+            return str(body["FaxRecipient"]["uuid"]) if body["result"]["code"] == "success" else ""
+
+        sent, uuid = await asyncio.gather(door.code("FaxJob/Send"), added(f"+1415555{2 * n + 1001:04}", n / 500))
+        assert sent in ("success", "fax_not_ready")
+        if sent == "fax_not_ready":
+            await door.call("FaxJob/Send")
+        if uuid:
+            await door.call("FaxHistory/GetFaxDetails", uuid=uuid)
+
+
 async def test_what_lacks_is_said_by_its_code(door: Door) -> None:
     await door.call("FaxJob/Create")
     assert await door.code("FaxJob/Send") == "no_recipients_in_fax"
