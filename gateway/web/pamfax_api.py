@@ -19,6 +19,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.carriers import pamfax_wire as wire
 from gateway.carriers.pamfax_wire import Answer
 from gateway.desk.applications import Application, Applications
-from gateway.desk.throttle import Tally
+from gateway.desk.throttle import Tally, network_of
 from gateway.errors import GatewayError, NoCredit, Refused, SpoolUnavailable, TooMany, Unavailable
 from gateway.fax import Account
 from gateway.spool import pamfax as records
@@ -47,6 +48,7 @@ PREFIX = "/pamfax"
 _MAX_BODY = 42_000_000  # bytes: 30 MB of a file in base64 and its wrapping
 _BODY_TIME = 120.0  # seconds
 _UNREAD = 1_000_000  # bytes of a stranger's body that are read so that he sees the answer
+_MOST_KNOWN, _LONGEST_KEY = 10_000, 100  # clients with their keys; characters of a key that are told apart
 _ROOT = "Error"  # of an answer to a call of no processor
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ class PamFaxApi:
         self._house, self._applications = house, applications
         self._processors = processors()
         self._strangers = Tally(20, 10.0)  # wrong keys and secrets, by client
+        self._mistaken = Tally(200, 1.0)  # the same of those who were right before, by client and key
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     def routes(self, prefix: str = PREFIX) -> list[BaseRoute]:
         """For `WebDoor`; "" puts the API at the root."""
@@ -136,10 +140,16 @@ class PamFaxApi:
         raise Fault("404", "There is no such method; a call is PROCESSOR/METHOD.")
 
     async def _application(self, client: str, arguments: Mapping[str, Any], lowered: Mapping[str, Any]) -> Application:
-        """Who calls. Raises Fault, and after too many failures TooMany."""
-        if (wait := self._strangers.wait(client)) > 0:
-            raise TooMany("Too many calls with a wrong key or secret: wait, and check both.", retry_after=wait)
+        """Who calls. Raises Fault, and after too many failures TooMany.
+
+        Somebody else's failures behind the same address do not stop who was right before.
+        """
         key, check, secret = (_text(lowered, name) for name in ("apikey", "apicheck", "apisecret"))
+        network = network_of(client)
+        pair = f"{network} {key[:_LONGEST_KEY]}"
+        tally, who = (self._mistaken, pair) if pair in self._known else (self._strangers, network)
+        if (wait := tally.wait(who)) > 0:
+            raise TooMany("Too many calls with a wrong key or secret: wait, and check both.", retry_after=wait)
         application = await self._applications.find(key) if key else None
         expected = application.secret if application else ""
         if check:
@@ -149,9 +159,13 @@ class PamFaxApi:
         else:
             proved = self._house.door.clear_secret and hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
         if application is None or not proved:
-            self._strangers.add(client)
+            tally.add(who)
             _log.warning("wrong key or secret at the PamFax door from %s", client, extra={"action": "pamfax_call_refused"})
             raise Fault("403", "apikey, or the proof beside it (apicheck or apisecret), is missing or wrong.")
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
         return application
 
     async def _signed_in(self, lowered: Mapping[str, Any], application: Application) -> tuple[Session, Account]:

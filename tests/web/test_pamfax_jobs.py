@@ -12,9 +12,12 @@ from typing import Any
 
 import pypdf
 import pytest
+from sqlalchemy import update
 
 from gateway.spool import ledger, queries
-from tests.web.pamfax_door import LETTER, LINE, OTHER, TO, Door, arrived, element, entries, opened, settings
+from gateway.spool.commit import Transaction
+from gateway.spool.schema import transmission
+from tests.web.pamfax_door import LETTER, LINE, LOGIN, OTHER, PASSWORD, TO, Door, arrived, element, entries, opened, settings
 
 
 @pytest.fixture
@@ -163,6 +166,48 @@ async def test_send_later_of_what_can_be_paid_is_enough_credit(door: Door) -> No
     await door.ready()
     assert await door.code("FaxJob/SendLater") == "enough_credit"
     assert await count(door) == 0
+
+
+async def test_a_change_is_told_once_though_another_node_wrote_it_down_late(door: Door) -> None:
+    await door.credit(10)
+    uuids = await written(door, "+14155550123", "+14155550124", "+14155550125")
+    await door.ready()
+    await door.call("FaxJob/Send")
+    await door.call("Session/RegisterListener", listener_types=["faxall"])
+
+    async def changed(uuid: str, seconds: float, state: str = "sending") -> None:
+        def record(t: Transaction) -> None:
+            values = {"state": state, "updated_at": t.now + timedelta(seconds=seconds)}
+            t.db.execute(update(transmission).where(transmission.c.id == f"tx_{uuid}").values(**values))
+
+        await door.house.store.write(record)
+
+    async def heard() -> list[str]:
+        return [one["uuid"] for one in entries((await door.call("Session/ListChanges"))["Changes"])]
+
+    door.clock.forward(60)
+    await changed(uuids[0], 0)
+    assert await heard() == [uuids[0]]
+    await changed(uuids[1], -5)  # it has an earlier time, and comes later
+    assert await heard() == [uuids[1]]
+    assert await heard() == []
+    await changed(uuids[0], 0, "delivered")  # the same fax again, at the same time
+    await changed(uuids[2], 1)
+    assert await heard() == [uuids[0], uuids[2]]
+    assert await heard() == []
+    await changed(uuids[1], 2, "deferred")
+    assert await heard() == [uuids[1]]
+
+
+async def test_pages_are_made_beforehand_as_the_account_wants_its_faxes(tmp_path: Path) -> None:
+    office = {"name": "office", "login": LOGIN, "password": PASSWORD, "countries": ["US"], "cover_policy": "message"}
+    async with opened(tmp_path, settings(account=[office], line=[])) as door:
+        await door.sign_in()
+        await written(door)
+        await door.call("FaxJob/SetCover", template_id="1", text="")
+        assert (await door.ready())["FaxContainer"]["pages"] == 1  # its cover page has nothing to say
+        await door.call("FaxJob/SetCover", template_id="1", text="Hello")
+        assert (await door.ready())["FaxContainer"]["pages"] == 2
 
 
 async def test_a_delayed_fax_waits_for_its_time_and_can_be_moved(door: Door) -> None:

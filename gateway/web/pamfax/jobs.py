@@ -275,6 +275,7 @@ def job_of(house: House, call: Call, body: Body, mail: Headers, source: Path, ou
         sent=house.store.now(),
         reference=body["recipients"][0]["id"] if body["recipients"] else body["id"],
         asked=cover_of(body),
+        account=call.account.name,
     )
 
 
