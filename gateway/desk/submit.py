@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -164,6 +164,7 @@ class Desk:
         ids: Mapping[str, TransmissionId] = MappingProxyType({}),
         not_before: datetime | None = None,
         before: Callable[[Transaction], None] | None = None,
+        own: SubmissionId | None = None,
     ) -> list[TransmissionId]:
         """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
 
@@ -172,6 +173,7 @@ class Desk:
         pages   how many it certainly has: an account that pays in advance then pays now; None = not known yet
         ids     transmissions that were chosen before, by the number they call
         not_before  nothing is done with the faxes earlier
+        own     id of the submission, chosen before; None: a new one
         before  is done in the transaction that accepts them; what it raises accepts none
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
         NoCredit, TooMany, SpoolUnavailable.
@@ -187,7 +189,7 @@ class Desk:
         await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
-        submission = replace(submission, cover=cover, redial=account.settings.redial)
+        submission = replace(submission, id=own or submission.id, cover=cover, redial=account.settings.redial)
         grouped, counted = _calls(recipients), self._limits.faxes(account, self._store.now())
         calls = [
             Call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -89,6 +90,30 @@ async def test_who_was_right_before_is_not_stopped_by_the_guesses_of_others(door
     codes = [element(await door.client.get("/pamfax/Common/ListZones", params=said)).findtext("result/code") for _ in range(30)]
     assert codes == ["403"] * 30  # a program's own mistakes are many when somebody writes it
     await door.call("Common/ListZones")
+
+
+async def test_only_so_many_large_bodies_are_read_at_a_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows who sends them before they are read: all of them stand in memory."""
+    monkeypatch.setattr(pamfax_api, "_ROOM_TIME", 0.2)
+    url = door.client.base_url
+    head = f"POST /pamfax/FaxJob/AddFile HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2000000\r\n\r\n".encode()
+    strangers = [await asyncio.open_connection(url.host, url.port) for _ in range(pamfax_api._LARGE_AT_ONCE)]
+    for _, writer in strangers:
+        writer.write(head + b"x")
+        await writer.drain()
+    for _ in range(100):
+        answer = await door.client.post("/pamfax/FaxJob/AddFile", content=b"y" * 1_500_000)
+        if answer.status_code == 503:
+            break
+    assert element(answer).findtext("result/code") == "too_many_requests"
+    await door.call("Common/ListZones")  # small ones need no place
+    for _, writer in strangers:
+        writer.close()
+    for _ in range(100):
+        answer = await door.client.post("/pamfax/FaxJob/AddFile", content=b"y" * 1_500_000)
+        if answer.status_code == 200:
+            break
+    assert answer.status_code == 200
 
 
 async def test_name_and_password_may_come_as_md5(door: Door) -> None:

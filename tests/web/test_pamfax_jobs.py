@@ -68,7 +68,9 @@ async def test_ten_recipients_from_create_to_the_state_of_each(door: Door) -> No
         fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxRecipient"]
         assert (fax["number"], fax["state"]) == (number, "queued")
     assert len(entries((await door.call("FaxHistory/ListFaxGroup", uuid=uuids[3]))["Faxes"])) == 10
-    assert {one["recipient_uuid"] for one in entries((await door.call("FaxJob/FaxesInProgress"))["Faxes"])} == set(uuids)
+    under_way = entries((await door.call("FaxJob/FaxesInProgress"))["Faxes"])
+    assert {one["recipient_uuid"] for one in under_way} == set(uuids)
+    assert {one["container_id"] for one in under_way} == {state["FaxContainer"]["uuid"]}
     assert await door.house.store.read(ledger.imbalances) == []
 
 
@@ -301,11 +303,42 @@ async def test_a_received_fax_is_listed_fetched_read_noted_and_thrown_away(door:
 
 async def test_a_published_fax_is_seen_by_others_until_it_is_not(door: Door) -> None:
     uuid = await arrived(door)
+    office = door.token
+    await door.sign_in(OTHER)
+    assert await door.code("Common/GetFile", file_uuid=uuid) == "file_not_found"
+    other, door.token = door.token, office
     await door.call("FaxHistory/PublishFax", uuid=uuid)
     door.token = ""
     assert (await door.call("FaxHistory/GetPublishedFax", uuid=uuid))["PublishedFax"]["uuid"] == uuid
+    door.token = other
+    assert (await door.raw("Common/GetFile", file_uuid=uuid)).content == LETTER["file"][1]
+    assert (await door.raw("Common/GetPagePreview", uuid=uuid, page_no=1)).headers["content-type"] == "image/png"
+    assert await door.code("FaxHistory/GetInboxFax", uuid=uuid) == "fax_not_found"
     door.clock.forward(31 * 86_400)
+    await door.sign_in()
     assert await door.code("FaxHistory/GetPublishedFax", uuid=uuid) == "fax_not_found"
+    await door.call("FaxHistory/PublishFax", uuid=uuid)
+    assert (await door.call("FaxHistory/GetPublishedFax", uuid=uuid))["PublishedFax"]["uuid"] == uuid
+    await door.call("FaxHistory/DeleteFaxes", uuids=[uuid])
+    await door.call("FaxHistory/EmptyTrash")
+    assert await door.code("FaxHistory/GetPublishedFax", uuid=uuid) == "fax_not_found"
+
+
+async def test_a_list_that_is_not_given_may_be_sent_as_false(door: Door) -> None:
+    uuid = await arrived(door)
+    recent = await door.call("FaxHistory/ListRecentFaxes", data_to_list="False")
+    assert [one["uuid"] for one in entries(recent["RecentFaxes"])] == [uuid]
+    wall = await door.call("UserInfo/ListWallMessages", data_to_list="False")
+    assert [one["uuid"] for one in entries(wall["WallMessages"])] == [uuid]
+    await door.call("FaxJob/Create")
+    added = await door.call("FaxJob/AddRecipients", numbers=[TO], names="False")
+    assert entries(added["Recipients"])[0]["name"] == ""
+
+
+async def test_a_day_that_has_no_morrow_is_no_fault_of_ours(door: Door) -> None:
+    for day in ("9999-12-31", "0001-01-01"):
+        code = await door.code("FaxHistory/DeleteFaxesForPeriod", type="history", date1=day, date2=day)
+        assert code in ("success", "bad_date_value")
 
 
 async def test_an_answer_is_the_same_in_both_formats(door: Door) -> None:

@@ -31,7 +31,7 @@ from gateway.pages.assemble import Job
 from gateway.spool import applications
 from gateway.spool import pamfax as records
 from gateway.web.pamfax import money, previews, shapes
-from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number, own
+from gateway.web.pamfax.call import NOT_GIVEN, Call, Fault, Members, Processor, called_number, own
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.money import Purse
 
@@ -89,7 +89,7 @@ async def wishes_of(house: House, call: Call) -> dict[str, bool]:
 def new_body(house: House, notify: dict[str, bool] | None = None) -> Body:
     """A job with nothing in it."""
     return {
-        "id": new_id("fj"),
+        "id": new_id("fj")[3:],
         "state": EDITING,
         "created": house.store.now().isoformat(),
         "recipients": [],
@@ -137,7 +137,7 @@ async def add(house: House, call: Call, wanted: list[tuple[str, str]], *, replac
         except Refused as error:
             raise Fault("unsupported_fax_number", error.text) from error
         name = " ".join("".join(c if c.isprintable() else " " for c in name).split())[:_LONGEST_NAME]
-        fresh.append({"id": new_id("tx")[3:], "number": fax, "name": "" if name == "0" else name})
+        fresh.append({"id": new_id("tx")[3:], "number": fax, "name": "" if name.lower() in NOT_GIVEN else name})
 
     def edit(body: Body) -> list[Body]:
         known = [] if replace else body["recipients"]

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.desk.steer import steer
 from gateway.errors import NoCredit, NotAdmitted, Refused
-from gateway.fax import AccountId, Door, Envelope, Recipient, Transmission, TransmissionId
+from gateway.fax import AccountId, Door, Envelope, Recipient, SubmissionId, Transmission, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.spool import applications
@@ -124,6 +124,7 @@ async def submit(house: House, call: Call, body: Body, *, at: datetime | None, p
             pages=pages,
             ids={one["number"]: TransmissionId(f"tx_{one['id']}") for one in body["recipients"]},
             not_before=at,
+            own=SubmissionId(f"sub_{body['id']}"),
             before=partial(_close, body, call.account.id),
         )
     except _SentBefore:
@@ -134,7 +135,7 @@ async def submit(house: House, call: Call, body: Body, *, at: datetime | None, p
         raise Fault("missing_right", error.text) from error
 
 
-class _SentBefore(Exception):  # noqa: N818  # no fault
+class _SentBefore(Exception):
     """The job has been sent meanwhile."""
 
 
