@@ -324,6 +324,19 @@ async def test_a_published_fax_is_seen_by_others_until_it_is_not(door: Door) -> 
     assert await door.code("FaxHistory/GetPublishedFax", uuid=uuid) == "fax_not_found"
 
 
+async def test_a_number_in_a_list_is_read_as_one_alone_is(tmp_path: Path) -> None:
+    """Where a national number looks like one with another country's code, a stranger would be faxed."""
+    accounts = [{"name": "office", "login": LOGIN, "password": PASSWORD, "countries": ["US", "CN"]}]
+    async with opened(tmp_path, settings(account=accounts, line=[], region="CN")) as door:
+        await door.sign_in()
+        await door.call("FaxJob/Create")
+        alone = (await door.call("FaxJob/AddRecipient", number="13812345678"))["FaxRecipient"]["number"]
+        await door.call("FaxJob/RemoveAllRecipients")
+        listed = await door.call("FaxJob/AddRecipients", numbers=["13812345678", " 14155550123"])
+        assert [one["number"] for one in entries(listed["Recipients"])] == [alone, TO]
+        assert alone == "+8613812345678"
+
+
 async def test_a_list_that_is_not_given_may_be_sent_as_false(door: Door) -> None:
     uuid = await arrived(door)
     recent = await door.call("FaxHistory/ListRecentFaxes", data_to_list="False")

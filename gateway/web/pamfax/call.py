@@ -133,9 +133,9 @@ class Call:
             raise Fault("missing_argument", f"{name} is missing.")
         return value
 
-    def texts(self, name: str) -> list[str]:
-        """A list of texts, in the order of its keys; a single one is a list too."""
-        return [one.strip() for one in wire.elements(self.arguments.get(name.lower()))]
+    def texts(self, name: str, *, bare: bool = True) -> list[str]:
+        """A list of texts, in the order of its keys, `bare` of the blanks around them; a single one is a list too."""
+        return [one.strip() if bare else one for one in wire.elements(self.arguments.get(name.lower()))]
 
     def kinds(self, name: str) -> set[str]:
         """What some of a list is chosen by; empty where it is not given."""

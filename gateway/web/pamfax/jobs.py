@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -120,7 +119,7 @@ async def settold(house: House, call: Call) -> Members:
 
 def several(call: Call, numbered: str = "numbers", named: str = "names") -> list[tuple[str, str]]:
     """Numbers and names out of two lists."""
-    numbers, names = list(own(call.texts(numbered), numbered)), call.texts(named)
+    numbers, names = list(own(call.texts(numbered, bare=False), numbered)), call.texts(named)
     return list(zip(numbers, [*names, *[""] * len(numbers)], strict=False))
 
 
@@ -128,9 +127,7 @@ async def add(house: House, call: Call, wanted: list[tuple[str, str]], *, replac
     """Add recipients (number and name) to the job, or put them in the place of those it has. Raises Fault."""
     fresh = []
     for written, name in wanted:
-        # A raw `+` in a query is a blank, which a list of texts has lost.
-        text = written if not re.fullmatch(r"[1-9][0-9]{10,14}", written) else f"+{written}"
-        fax = called_number(text, house.config.region).e164
+        fax = called_number(written, house.config.region).e164
         try:
             with contextlib.suppress(NoCredit):  # asked when it is sent
                 await house.desk.admit(call.account, Recipient(written=written, number=fax))
