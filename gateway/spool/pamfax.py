@@ -95,9 +95,9 @@ def change_session(t: Transaction, token: str, changes: Mapping[str, Any]) -> No
         t.db.execute(update(pamfax_session).where(one).values(state=json.dumps({**json.loads(row.state), **changes})))
 
 
-def end(t: Transaction, token: str) -> None:
-    """It has signed out."""
-    t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token))
+def end(t: Transaction, token: str) -> bool:
+    """It has signed out. False: it was gone already."""
+    return t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token)).rowcount > 0
 
 
 def end_all(t: Transaction, account: AccountId, *, but: str = "") -> None:

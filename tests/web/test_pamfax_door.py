@@ -151,6 +151,14 @@ async def test_a_login_identifier_signs_in_once(door: Door) -> None:
     assert await door.code("Session/VerifyFromIdentifier", identifier=identifier) == "identifier_not_found"
 
 
+async def test_of_many_that_use_a_login_identifier_at_once_one_signs_in(door: Door) -> None:
+    await door.sign_in()
+    identifier = (await door.call("Session/CreateLoginIdentifier"))["UserIdentifier"]["identifier"]
+    door.token = ""
+    codes = await asyncio.gather(*(door.code("Session/VerifyFromIdentifier", identifier=identifier) for _ in range(8)))
+    assert sorted(codes) == ["identifier_not_found"] * 7 + ["success"]
+
+
 async def test_what_does_not_exist_is_404_in_the_envelope(door: Door) -> None:
     for path in ("Session/Nothing", "Nothing/VerifyUser", "Session", "", "Session/VerifyUser/more"):
         assert await door.code(path) == "404"

@@ -122,8 +122,9 @@ async def verify_from_identifier(house: House, call: Call) -> Members:
         raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
     if found and found.state.get("user_ip") not in (None, "", call.text("user_ip", 100)):
         raise Fault("invalid_ip", "This identifier belongs to another address.")
-    if found and not found.state.get("lasting"):
-        await house.store.write(records.end, token)
+    once = found is not None and not found.state.get("lasting")
+    if once and not await house.store.write(records.end, token):  # somebody was a moment faster
+        raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
     return await signed_in(house, call, account)
 
 
