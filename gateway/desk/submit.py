@@ -13,7 +13,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -166,6 +166,8 @@ class Desk:
         pages: int | None = None,
         ids: Mapping[str, TransmissionId] = MappingProxyType({}),
         not_before: datetime | None = None,
+        before: Callable[[Transaction], None] | None = None,
+        own: SubmissionId | None = None,
     ) -> list[TransmissionId]:
         """Accept what a program posted at an API door, made into a mail (`desk.posted`); the transmission of each recipient.
 
@@ -174,6 +176,8 @@ class Desk:
         pages   how many it certainly has: an account that pays in advance then pays now; None = not known yet
         ids     transmissions that were chosen before, by the number they call
         not_before  nothing is done with the faxes earlier
+        own     id of the submission, chosen before; None: a new one
+        before  is done in the transaction that accepts them; what it raises accepts none
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
         NoCredit, TooMany, SpoolUnavailable.
         """
@@ -188,7 +192,7 @@ class Desk:
         await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
-        submission = replace(submission, cover=cover, redial=account.settings.redial)
+        submission = replace(submission, id=own or submission.id, cover=cover, redial=account.settings.redial)
         grouped, counted = _calls(recipients), self._limits.faxes(account, self._store.now())
         calls = [
             Call(
@@ -205,7 +209,9 @@ class Desk:
             )
             for (number, sub_address), group in grouped.items()
         ]
-        if most is None:
+        if before is not None:
+            accepted = await self._store.write(submissions.accept_with, before, submission, calls)
+        elif most is None:
             accepted = await self._store.write(submissions.accept, submission, calls)
         elif (within := await self._store.write(submissions.accept_within, submission, calls, most)) is not None:
             accepted = within

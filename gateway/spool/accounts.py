@@ -58,13 +58,19 @@ def set_password(t: Transaction, account: AccountId, password_hash: str, digest_
     pamfax.end_all(t, account, but=token)
 
 
+def busy(db: Connection, account: AccountId) -> bool:
+    """Whether an account has unfinished faxes."""
+    of = schema.transmission.c
+    unfinished = select(of.id).where(of.account_id == account, of.finished_at.is_(None)).limit(1)
+    return db.execute(unfinished).first() is not None
+
+
 def close(t: Transaction, account: AccountId) -> int | None:
     """Remove an account that has nothing on its way, and what it has set; its faxes stay. What it had left, micro-EUR, is
     booked out. None, and nothing is changed: it has unfinished faxes, or lines."""
-    of, lines = schema.transmission.c, schema.line.c
-    unfinished = select(of.id).where(of.account_id == account, of.finished_at.is_(None)).limit(1)
+    lines = schema.line.c
     held = select(lines.number).where(lines.account_id == account).limit(1)
-    if t.db.execute(unfinished).first() is not None or t.db.execute(held).first() is not None:
+    if busy(t.db, account) or t.db.execute(held).first() is not None:
         return None
     left = ledger.of(t.db, account).available
     note = "the account was removed"

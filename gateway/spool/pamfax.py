@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from gateway.fax import AccountId, CoverPage, Sha256, Transmission, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL
@@ -21,7 +21,6 @@ from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     discarded,
     inbound,
-    moment,
     pamfax_file,
     pamfax_job,
     pamfax_mark,
@@ -96,9 +95,9 @@ def change_session(t: Transaction, token: str, changes: Mapping[str, Any]) -> No
         t.db.execute(update(pamfax_session).where(one).values(state=json.dumps({**json.loads(row.state), **changes})))
 
 
-def end(t: Transaction, token: str) -> None:
-    """It has signed out."""
-    t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token))
+def end(t: Transaction, token: str) -> bool:
+    """It has signed out. False: it was gone already."""
+    return t.db.execute(delete(pamfax_session).where(pamfax_session.c.token == token)).rowcount > 0
 
 
 def end_all(t: Transaction, account: AccountId, *, but: str = "") -> None:
@@ -295,15 +294,14 @@ def group(db: Connection, transmission_id: TransmissionId) -> list[Transmission]
     return [rows.transmission(row) for row in db.execute(select(transmission).where(of.submission_id == same).order_by(of.id))]
 
 
-def changed(db: Connection, account: AccountId, place: str, limit: int) -> list[Transmission]:
-    """An account's faxes that changed after a `place` ("TIME" or "TIME ID"), those that changed first first."""
+def changed(db: Connection, account: AccountId, since: datetime, limit: int) -> list[Transmission]:
+    """An account's faxes that changed at a time or later, those that changed first first.
+
+    Another node may still be writing one that changed before those that are told.
+    """
     of = transmission.c
-    at, _, last = place.partition(" ")
     query = (
-        select(transmission)
-        .where(of.account_id == account, tuple_(of.updated_at, of.id) > tuple_(moment(datetime.fromisoformat(at)), last))
-        .order_by(of.updated_at, of.id)
-        .limit(limit)
+        select(transmission).where(of.account_id == account, of.updated_at >= since).order_by(of.updated_at, of.id).limit(limit)
     )
     return [rows.transmission(row) for row in db.execute(query)]
 

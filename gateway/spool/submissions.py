@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -101,6 +101,14 @@ def _accepted(
     t.add(schema.submission, rows.submission_values(submission))
     new = tuple(tx for tx, _ in fresh)
     return Accepted(submission=submission.id, transmissions=new, repeated=repeated, calls=every)
+
+
+def accept_with(
+    t: Transaction, before: Callable[[Transaction], None], submission: Submission, calls: Sequence[Call]
+) -> Accepted:
+    """The same, with something that is done in the same transaction: both or neither. What `before` raises stores nothing."""
+    before(t)
+    return accept(t, submission, calls)
 
 
 def accept_within(t: Transaction, submission: Submission, calls: Sequence[Call], most: int) -> Accepted | None:

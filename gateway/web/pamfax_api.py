@@ -5,21 +5,25 @@ wins), doubled and trailing slashes, names in any case. The processors are in `p
 and what was chosen:
 
 - Everything is HTTP 200 with a `result`, but what is no call: 405 for a method, 408 and 413 for a body, 503 while the spool
-  is down. `404` is the code of a processor or method that does not exist, `500` of a fault of ours.
+  is down or too many bodies arrive. `404` is the code of a processor or method that does not exist, `500` of a fault of ours.
 - A file that comes as a text (`file`, base64) may count in the checksum or not, as its octets do not.
 - A key that is unknown, a checksum that is wrong and a secret that is wrong are all `403`. `apicheck` wins over `apisecret`.
 - A token that is missing is `no_user_logged_in`, one that has ended `session_not_found`.
 - `apioutputformat` is taken leniently: what ends in JSON is JSON.
 
-Limits: a body is at most 42 MB and comes within two minutes; the secret word in clear is as good as TLS is.
+Limits: a body is at most 42 MB and comes within two minutes; 16 of more than 1 MB are read at a time, others wait for a
+minute and are then answered with `too_many_requests` and 503. The secret word in clear is as good as TLS is.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -32,7 +36,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.carriers import pamfax_wire as wire
 from gateway.carriers.pamfax_wire import Answer
 from gateway.desk.applications import Application, Applications
-from gateway.desk.throttle import Tally
+from gateway.desk.throttle import Tally, network_of
 from gateway.errors import GatewayError, NoCredit, Refused, SpoolUnavailable, TooMany, Unavailable
 from gateway.fax import Account
 from gateway.spool import pamfax as records
@@ -46,7 +50,10 @@ from gateway.web.pamfax.session import IDENTIFIER, hashed
 PREFIX = "/pamfax"
 _MAX_BODY = 42_000_000  # bytes: 30 MB of a file in base64 and its wrapping
 _BODY_TIME = 120.0  # seconds
+_SMALL = 1_000_000  # bytes of a body that needs no place among the large ones
+_LARGE_AT_ONCE, _ROOM_TIME = 16, 60.0  # large bodies that are read at a time; seconds that one waits for its place
 _UNREAD = 1_000_000  # bytes of a stranger's body that are read so that he sees the answer
+_MOST_KNOWN, _LONGEST_KEY = 10_000, 100  # clients with their keys; characters of a key that are told apart
 _ROOT = "Error"  # of an answer to a call of no processor
 _log = logging.getLogger(__name__)
 
@@ -58,6 +65,9 @@ class PamFaxApi:
         self._house, self._applications = house, applications
         self._processors = processors()
         self._strangers = Tally(20, 10.0)  # wrong keys and secrets, by client
+        self._mistaken = Tally(200, 1.0)  # the same of those who were right before, by client and key
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     def routes(self, prefix: str = PREFIX) -> list[BaseRoute]:
         """For `WebDoor`; "" puts the API at the root."""
@@ -75,12 +85,14 @@ class PamFaxApi:
             return Response(status_code=405, headers={"allow": "GET, POST"})
         json = _wants_json(dict(request.query_params))
         try:
-            items = await form.read(request, max_body=_MAX_BODY, body_time=_BODY_TIME, max_field=_MAX_BODY, bare="file")
+            async with self._room(request):
+                items = await form.read(request, max_body=_MAX_BODY, body_time=_BODY_TIME, max_field=_MAX_BODY, bare="file")
         except form.Fault as fault:
             if fault.status != 408:
                 await form.drain(request, _UNREAD)
-            told = _response(root, Answer(code=str(fault.status), message=fault.text), json)
-            told.status_code = fault.status if fault.status in (408, 413) else 200
+            code = "too_many_requests" if fault.status == 503 else str(fault.status)
+            told = _response(root, Answer(code=code, message=fault.text), json)
+            told.status_code = fault.status if fault.status in (408, 413, 503) else 200
             return told
         try:
             arguments = wire.arguments((name, value) for name, value in items if isinstance(value, str))
@@ -100,6 +112,24 @@ class PamFaxApi:
             return _response(root, Answer(code=_code(error), message=error.text), json)
         finally:
             form.close(items)
+
+    @contextlib.asynccontextmanager
+    async def _room(self, request: Request) -> AsyncGenerator[None, None]:
+        """A place for a large body: who sends it is known when it has been read, and all of them must fit into memory.
+        Raises form.Fault."""
+        size = request.headers.get("content-length", "")
+        if int(size or 0) <= _SMALL and "transfer-encoding" not in request.headers:
+            yield
+            return
+        try:
+            async with asyncio.timeout(_ROOM_TIME):
+                await self._large.acquire()
+        except TimeoutError as error:
+            raise form.Fault(503, "Too many files are being sent at once: come again.") from error
+        try:
+            yield
+        finally:
+            self._large.release()
 
     async def _called(
         self, request: Request, pieces: Sequence[str], arguments: Mapping[str, Any], uploads: Mapping[str, UploadFile]
@@ -136,10 +166,16 @@ class PamFaxApi:
         raise Fault("404", "There is no such method; a call is PROCESSOR/METHOD.")
 
     async def _application(self, client: str, arguments: Mapping[str, Any], lowered: Mapping[str, Any]) -> Application:
-        """Who calls. Raises Fault, and after too many failures TooMany."""
-        if (wait := self._strangers.wait(client)) > 0:
-            raise TooMany("Too many calls with a wrong key or secret: wait, and check both.", retry_after=wait)
+        """Who calls. Raises Fault, and after too many failures TooMany.
+
+        Somebody else's failures behind the same address do not stop who was right before.
+        """
         key, check, secret = (_text(lowered, name) for name in ("apikey", "apicheck", "apisecret"))
+        network = network_of(client)
+        pair = f"{network} {key[:_LONGEST_KEY]}"
+        tally, who = (self._mistaken, pair) if pair in self._known else (self._strangers, network)
+        if (wait := tally.wait(who)) > 0:
+            raise TooMany("Too many calls with a wrong key or secret: wait, and check both.", retry_after=wait)
         application = await self._applications.find(key) if key else None
         expected = application.secret if application else ""
         if check:
@@ -149,9 +185,13 @@ class PamFaxApi:
         else:
             proved = self._house.door.clear_secret and hmac.compare_digest(secret.encode("utf-8", "replace"), expected.encode())
         if application is None or not proved:
-            self._strangers.add(client)
+            tally.add(who)
             _log.warning("wrong key or secret at the PamFax door from %s", client, extra={"action": "pamfax_call_refused"})
             raise Fault("403", "apikey, or the proof beside it (apicheck or apisecret), is missing or wrong.")
+        self._known[pair] = None
+        self._known.move_to_end(pair)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
         return application
 
     async def _signed_in(self, lowered: Mapping[str, Any], application: Application) -> tuple[Session, Account]:

@@ -40,9 +40,9 @@ class Listening:
             _log.warning(text, self._name, getattr(error, "text", "no answer"), extra={"action": "listener_lost"})
             return
         self._wait, whole = _FIRST, heard.whole and not self._missed
+        self._missed = True  # unless it is written down: the carrier says it once
         there = await read(attempts.at_carrier, self._name)  # those that came meanwhile, too
         wanted = {fax for ref, fax in there.items() if not whole or ref in heard.carrier_refs}
-        self._missed = True  # unless it is written down: the carrier says it once
         if wanted:
             await self._shop.store.write(steps.nudge_all, wanted)
         self._missed = False

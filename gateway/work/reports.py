@@ -17,18 +17,22 @@ from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 100  # of one carrier in one round
+_SILENT = 5  # reports that a carrier may keep back in one round before it counts as one that cannot be reached
 _NOT_THERE, _NOT_REACHED = timedelta(minutes=15), timedelta(days=1)
 
 
 async def fetch(shop: Workshop, name: str) -> None:
     """One round for one carrier. Raises SpoolUnavailable."""
+    silent = 0
     for one in await shop.store.read(reports.owed, name, _AT_ONCE):
         try:
             await _fetch(shop, name, one)
         except (CarrierUnavailable, TimeoutError) as error:
             if shop.now() - one.ended_at < _NOT_REACHED:
                 _log.debug("%s does not give the report of %s: %s", name, one.attempt, error)
-                return  # nor the others
+                if (silent := silent + 1) >= _SILENT:
+                    return  # nor the others
+                continue
             await _none(shop, one, "the carrier could not be asked for it")
 
 

@@ -156,6 +156,7 @@ async def test_an_account_is_removed_with_its_numbers_and_the_operator_hears_of_
     await door.ready()
     await door.call("FaxJob/Send")
     assert await door.code("UserInfo/DeleteUser") == "access_denied"
+    assert len(entries((await door.call("UserInfo/ListInboxes"))["FaxInNumberList"])) == 1  # it is whole
     await ended(door, uuid)
     await door.call("UserInfo/DeleteUser")
     assert await door.code("Session/Ping") == "session_not_found"
@@ -217,6 +218,12 @@ async def test_the_configuration_files_passwords_are_changed_there(tmp_path: Pat
         assert await door.code("UserInfo/SendMessage", body="x", type="sms") == "missing_right_messaging"
         await door.call("UserInfo/SendMessage", body="x")
         await door.call("UserInfo/VerifyPassword", password=PASSWORD)
+
+
+async def test_an_application_does_not_write_to_strangers_through_accounts_it_makes(tmp_path: Path) -> None:
+    async with opened(tmp_path, maker(tmp_path), sandbox=False, own="maker") as door:
+        await create(door)
+        assert await door.code("UserInfo/SendMessage", body="Buy!") == "missing_right_messaging"
 
 
 async def test_who_has_forgotten_his_password_makes_the_operator_hear_of_it_once_a_day(door: Door) -> None:

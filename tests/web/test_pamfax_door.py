@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 
 from gateway.carriers import pamfax_wire as wire
 from gateway.carriers.pamfax_codes import NAMES
+from gateway.fax import Account
 from gateway.spool import retention
 from gateway.web import pamfax_api
 from gateway.web.pamfax.absent import ABSENT, processors, table
@@ -80,6 +82,41 @@ async def test_who_guesses_secrets_has_to_wait(door: Door) -> None:
     assert codes == ["403"] * 20 + ["too_many_requests"] * 2
 
 
+async def test_who_was_right_before_is_not_stopped_by_the_guesses_of_others(door: Door) -> None:
+    await door.call("Common/ListZones")
+    for _ in range(30):
+        await door.client.get("/pamfax/Common/ListZones", params={"apikey": "nobody", "apisecret": "x"})
+    await door.call("Common/ListZones")
+    said = {"apikey": door.application.key, "apisecret": "x"}
+    codes = [element(await door.client.get("/pamfax/Common/ListZones", params=said)).findtext("result/code") for _ in range(30)]
+    assert codes == ["403"] * 30  # a program's own mistakes are many when somebody writes it
+    await door.call("Common/ListZones")
+
+
+async def test_only_so_many_large_bodies_are_read_at_a_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows who sends them before they are read: all of them stand in memory."""
+    monkeypatch.setattr(pamfax_api, "_ROOM_TIME", 0.2)
+    url = door.client.base_url
+    head = f"POST /pamfax/FaxJob/AddFile HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2000000\r\n\r\n".encode()
+    strangers = [await asyncio.open_connection(url.host, url.port) for _ in range(pamfax_api._LARGE_AT_ONCE)]
+    for _, writer in strangers:
+        writer.write(head + b"x")
+        await writer.drain()
+    for _ in range(100):
+        answer = await door.client.post("/pamfax/FaxJob/AddFile", content=b"y" * 1_500_000)
+        if answer.status_code == 503:
+            break
+    assert element(answer).findtext("result/code") == "too_many_requests"
+    await door.call("Common/ListZones")  # small ones need no place
+    for _, writer in strangers:
+        writer.close()
+    for _ in range(100):
+        answer = await door.client.post("/pamfax/FaxJob/AddFile", content=b"y" * 1_500_000)
+        if answer.status_code == 200:
+            break
+    assert answer.status_code == 200
+
+
 async def test_name_and_password_may_come_as_md5(door: Door) -> None:
     name, password = (hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in (LOGIN, PASSWORD))
     body = await door.call("Session/VerifyUser", username=name, password=password)
@@ -113,6 +150,21 @@ async def test_a_login_identifier_signs_in_once(door: Door) -> None:
     door.token = ""
     assert (await door.call("Session/VerifyFromIdentifier", identifier=identifier))["User"]["username"] == LOGIN
     assert await door.code("Session/VerifyFromIdentifier", identifier=identifier) == "identifier_not_found"
+
+
+async def test_of_two_that_use_a_login_identifier_at_once_one_signs_in(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    await door.sign_in()
+    identifier = (await door.call("Session/CreateLoginIdentifier"))["UserIdentifier"]["identifier"]
+    door.token = ""
+    both, by_id = asyncio.Barrier(2), door.house.identity.by_id
+
+    async def together(identity: str) -> Account | None:
+        await both.wait()  # each has found the identifier
+        return await by_id(identity)
+
+    monkeypatch.setattr(door.house.identity, "by_id", together)
+    codes = await asyncio.gather(*(door.code("Session/VerifyFromIdentifier", identifier=identifier) for _ in range(2)))
+    assert sorted(codes) == ["identifier_not_found", "success"]
 
 
 async def test_what_does_not_exist_is_404_in_the_envelope(door: Door) -> None:

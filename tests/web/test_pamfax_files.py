@@ -127,6 +127,13 @@ async def test_a_quick_fax_is_signed_in_made_and_sent_in_one_call(door: Door) ->
     assert await door.house.store.read(ledger.imbalances) == []
 
 
+async def test_a_text_of_a_cover_that_is_not_given_may_be_sent_as_0(door: Door) -> None:
+    await door.call("FaxJob/Create")
+    await door.call("FaxJob/SetCover", template_id="1", text="0", data="0")
+    container = (await door.call("FaxJob/GetFaxState"))["FaxContainer"]
+    assert (container["cover_id"], container["cover_text"]) == (1, None)
+
+
 async def test_a_quick_fax_that_lacks_something_is_not_sent(door: Door) -> None:
     door.token = ""
     for said, code in (

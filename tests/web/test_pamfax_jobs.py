@@ -12,9 +12,12 @@ from typing import Any
 
 import pypdf
 import pytest
+from sqlalchemy import update
 
 from gateway.spool import ledger, queries
-from tests.web.pamfax_door import LETTER, LINE, OTHER, TO, Door, arrived, element, entries, opened, settings
+from gateway.spool.commit import Transaction
+from gateway.spool.schema import transmission
+from tests.web.pamfax_door import LETTER, LINE, LOGIN, OTHER, PASSWORD, TO, Door, arrived, element, entries, opened, settings
 
 
 @pytest.fixture
@@ -65,7 +68,9 @@ async def test_ten_recipients_from_create_to_the_state_of_each(door: Door) -> No
         fax = (await door.call("FaxHistory/GetFaxDetails", uuid=uuid))["FaxRecipient"]
         assert (fax["number"], fax["state"]) == (number, "queued")
     assert len(entries((await door.call("FaxHistory/ListFaxGroup", uuid=uuids[3]))["Faxes"])) == 10
-    assert {one["recipient_uuid"] for one in entries((await door.call("FaxJob/FaxesInProgress"))["Faxes"])} == set(uuids)
+    under_way = entries((await door.call("FaxJob/FaxesInProgress"))["Faxes"])
+    assert {one["recipient_uuid"] for one in under_way} == set(uuids)
+    assert {one["container_id"] for one in under_way} == {state["FaxContainer"]["uuid"]}
     assert await door.house.store.read(ledger.imbalances) == []
 
 
@@ -79,6 +84,27 @@ async def test_a_send_whose_answer_was_lost_is_answered_again_and_sends_nothing_
     assert await door.code("FaxJob/AddRecipient", number="+14155550124") == "no_fax"
     await door.call("FaxJob/Create")
     assert await door.code("FaxJob/Send") == "no_recipients_in_fax"
+
+
+async def test_what_is_added_while_it_is_sent_is_sent_or_not_added(door: Door) -> None:
+    """A success for a recipient whom nobody ever faxes would be a fax lost in silence."""
+    await door.credit(100)
+    for n in range(12):
+        await written(door, f"+1415555{2 * n + 1000:04}")
+        await door.ready()
+
+        async def added(number: str, pause: float) -> str:
+            await asyncio.sleep(pause)
+            answer = await door.raw("FaxJob/AddRecipient", apioutputformat="API_FORMAT_JSON", number=number)
+            body = answer.json()
+            return str(body["FaxRecipient"]["uuid"]) if body["result"]["code"] == "success" else ""
+
+        sent, uuid = await asyncio.gather(door.code("FaxJob/Send"), added(f"+1415555{2 * n + 1001:04}", n / 500))
+        assert sent in ("success", "fax_not_ready")
+        if sent == "fax_not_ready":
+            await door.call("FaxJob/Send")
+        if uuid:
+            await door.call("FaxHistory/GetFaxDetails", uuid=uuid)
 
 
 async def test_what_lacks_is_said_by_its_code(door: Door) -> None:
@@ -142,6 +168,48 @@ async def test_send_later_of_what_can_be_paid_is_enough_credit(door: Door) -> No
     await door.ready()
     assert await door.code("FaxJob/SendLater") == "enough_credit"
     assert await count(door) == 0
+
+
+async def test_a_change_is_told_once_though_another_node_wrote_it_down_late(door: Door) -> None:
+    await door.credit(10)
+    uuids = await written(door, "+14155550123", "+14155550124", "+14155550125")
+    await door.ready()
+    await door.call("FaxJob/Send")
+    await door.call("Session/RegisterListener", listener_types=["faxall"])
+
+    async def changed(uuid: str, seconds: float, state: str = "sending") -> None:
+        def record(t: Transaction) -> None:
+            values = {"state": state, "updated_at": t.now + timedelta(seconds=seconds)}
+            t.db.execute(update(transmission).where(transmission.c.id == f"tx_{uuid}").values(**values))
+
+        await door.house.store.write(record)
+
+    async def heard() -> list[str]:
+        return [one["uuid"] for one in entries((await door.call("Session/ListChanges"))["Changes"])]
+
+    door.clock.forward(60)
+    await changed(uuids[0], 0)
+    assert await heard() == [uuids[0]]
+    await changed(uuids[1], -5)  # it has an earlier time, and comes later
+    assert await heard() == [uuids[1]]
+    assert await heard() == []
+    await changed(uuids[0], 0, "delivered")  # the same fax again, at the same time
+    await changed(uuids[2], 1)
+    assert await heard() == [uuids[0], uuids[2]]
+    assert await heard() == []
+    await changed(uuids[1], 2, "deferred")
+    assert await heard() == [uuids[1]]
+
+
+async def test_pages_are_made_beforehand_as_the_account_wants_its_faxes(tmp_path: Path) -> None:
+    office = {"name": "office", "login": LOGIN, "password": PASSWORD, "countries": ["US"], "cover_policy": "message"}
+    async with opened(tmp_path, settings(account=[office], line=[])) as door:
+        await door.sign_in()
+        await written(door)
+        await door.call("FaxJob/SetCover", template_id="1", text="")
+        assert (await door.ready())["FaxContainer"]["pages"] == 1  # its cover page has nothing to say
+        await door.call("FaxJob/SetCover", template_id="1", text="Hello")
+        assert (await door.ready())["FaxContainer"]["pages"] == 2
 
 
 async def test_a_delayed_fax_waits_for_its_time_and_can_be_moved(door: Door) -> None:
@@ -235,11 +303,55 @@ async def test_a_received_fax_is_listed_fetched_read_noted_and_thrown_away(door:
 
 async def test_a_published_fax_is_seen_by_others_until_it_is_not(door: Door) -> None:
     uuid = await arrived(door)
+    office = door.token
+    await door.sign_in(OTHER)
+    assert await door.code("Common/GetFile", file_uuid=uuid) == "file_not_found"
+    other, door.token = door.token, office
     await door.call("FaxHistory/PublishFax", uuid=uuid)
     door.token = ""
     assert (await door.call("FaxHistory/GetPublishedFax", uuid=uuid))["PublishedFax"]["uuid"] == uuid
+    door.token = other
+    assert (await door.raw("Common/GetFile", file_uuid=uuid)).content == LETTER["file"][1]
+    assert (await door.raw("Common/GetPagePreview", uuid=uuid, page_no=1)).headers["content-type"] == "image/png"
+    assert await door.code("FaxHistory/GetInboxFax", uuid=uuid) == "fax_not_found"
     door.clock.forward(31 * 86_400)
+    await door.sign_in()
     assert await door.code("FaxHistory/GetPublishedFax", uuid=uuid) == "fax_not_found"
+    await door.call("FaxHistory/PublishFax", uuid=uuid)
+    assert (await door.call("FaxHistory/GetPublishedFax", uuid=uuid))["PublishedFax"]["uuid"] == uuid
+    await door.call("FaxHistory/DeleteFaxes", uuids=[uuid])
+    await door.call("FaxHistory/EmptyTrash")
+    assert await door.code("FaxHistory/GetPublishedFax", uuid=uuid) == "fax_not_found"
+
+
+async def test_a_number_in_a_list_is_read_as_one_alone_is(tmp_path: Path) -> None:
+    """Where a national number looks like one with another country's code, a stranger would be faxed."""
+    accounts = [{"name": "office", "login": LOGIN, "password": PASSWORD, "countries": ["US", "CN"]}]
+    async with opened(tmp_path, settings(account=accounts, line=[], region="CN")) as door:
+        await door.sign_in()
+        await door.call("FaxJob/Create")
+        alone = (await door.call("FaxJob/AddRecipient", number="13812345678"))["FaxRecipient"]["number"]
+        await door.call("FaxJob/RemoveAllRecipients")
+        listed = await door.call("FaxJob/AddRecipients", numbers=["13812345678", " 14155550123"])
+        assert [one["number"] for one in entries(listed["Recipients"])] == [alone, TO]
+        assert alone == "+8613812345678"
+
+
+async def test_a_list_that_is_not_given_may_be_sent_as_false(door: Door) -> None:
+    uuid = await arrived(door)
+    recent = await door.call("FaxHistory/ListRecentFaxes", data_to_list="False")
+    assert [one["uuid"] for one in entries(recent["RecentFaxes"])] == [uuid]
+    wall = await door.call("UserInfo/ListWallMessages", data_to_list="False")
+    assert [one["uuid"] for one in entries(wall["WallMessages"])] == [uuid]
+    await door.call("FaxJob/Create")
+    added = await door.call("FaxJob/AddRecipients", numbers=[TO], names="False")
+    assert entries(added["Recipients"])[0]["name"] == ""
+
+
+async def test_a_day_that_has_no_morrow_is_no_fault_of_ours(door: Door) -> None:
+    for day in ("9999-12-31", "0001-01-01"):
+        code = await door.code("FaxHistory/DeleteFaxesForPeriod", type="history", date1=day, date2=day)
+        assert code in ("success", "bad_date_value")
 
 
 async def test_an_answer_is_the_same_in_both_formats(door: Door) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.carriers.base import Changes
-from gateway.errors import CarrierUnavailable
+from gateway.errors import CarrierUnavailable, SpoolUnavailable
 from gateway.fax import TransmissionState as T
+from gateway.spool import attempts
 from gateway.work.listen import Listening
 from tests.carriers.tools import Clock
 from tests.spool import values
@@ -78,6 +79,31 @@ async def test_a_change_that_cannot_be_written_down_is_not_lost(house: House) ->
     await house.never_wait()
     with house.broken(), pytest.raises(Exception, match="spool"):
         await listening.look()
+    telling(house).heard = Changes()  # the carrier says it once
+    await listening.look()
+    await house.work()
+    assert (await values.case(house.store, fax)).transmission.state is T.DELIVERED
+
+
+async def test_a_change_is_not_lost_where_the_spool_goes_while_it_is_heard(house: House) -> None:
+    fax = await house.fax()
+    await house.work()
+    house.far.calls[0].status = "delivered"
+    telling(house).heard, listening = Changes(carrier_refs={house.far.calls[0].ref}), Listening(house.shop, "main")
+    told = telling(house).changes
+
+    def gone(*_: object) -> None:
+        raise SpoolUnavailable
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def breaking() -> Changes:
+            patch.setattr(attempts, "at_carrier", gone)
+            return await told()
+
+        patch.setattr(telling(house), "changes", breaking)
+        with pytest.raises(SpoolUnavailable):
+            await listening.look()
     telling(house).heard = Changes()  # the carrier says it once
     await listening.look()
     await house.work()

@@ -27,9 +27,12 @@ class Reporting(Scripted):
 
     paper: bytes | Exception = PDF
     asked_for: int = 0
+    broken: str = ""
 
     async def report(self, carrier_ref: str) -> bytes:
         self.asked_for += 1
+        if carrier_ref == self.broken:
+            raise CarrierUnavailable("not this one")
         if isinstance(self.paper, Exception):
             raise self.paper
         return self.paper
@@ -85,6 +88,15 @@ async def test_a_carrier_that_cannot_be_asked_changes_nothing_and_is_asked_again
     carrier(house).paper = PDF
     await reports.fetch(house.shop, "main")
     assert (await attempt(house, fax)).report
+
+
+async def test_a_report_that_a_carrier_cannot_make_does_not_keep_the_others_back(house: House) -> None:
+    broken, whole = [await ended(house) for _ in range(2)]
+    ref = (await attempt(house, broken)).carrier_ref
+    carrier(house).broken = ref
+    await reports.fetch(house.shop, "main")
+    assert (await attempt(house, whole)).report
+    assert not (await attempt(house, broken)).report
 
 
 @pytest.mark.parametrize(("fault", "seconds"), [(CarrierRefused("none"), 1000), (CarrierUnavailable("not now"), 90_000)])

@@ -9,8 +9,8 @@ What the public material leaves open, and what was chosen:
   had left is booked out, and the operator is told how much that was; while a fax is on its way, it stays: `access_denied`.
   Its faxes stay in the records for as long as those of others.
 - SetPassword ends every other session. The configuration file's passwords are changed there, but in the sandbox.
-- SendMessage writes to the account itself, in the sandbox to anybody: mail stays there. SendPasswordResetMessage asks the
-  operator, once a day for one account.
+- SendMessage writes to the account itself, unless an application made it with an address that nobody has confirmed; in the
+  sandbox to anybody: mail stays there. SendPasswordResetMessage asks the operator, once a day for one account.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from gateway.web.pamfax.users import lines_of, user_info
 
 _SHORTEST, _LONGEST = 6, 60  # characters of a login, and of a password
 _NAME, _SUBJECT = 80, 200  # characters
+_UNDER_WAY = "This account has faxes on their way: cancel them, or wait for their end."
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 
 
@@ -98,6 +99,8 @@ async def delete_user(house: House, call: Call) -> Members:
     profile = await house.store.read(applications.profile_of, call.account.id)
     if call.account.declared or profile.body.get(applications.MADE_BY) != call.application:
         raise Fault("missing_right", "The operator removes this account.")
+    if await house.store.read(accounts.busy, call.account.id):  # before its numbers are given back for good
+        raise Fault("access_denied", _UNDER_WAY)
     for line in await lines_of(house, call):
         try:
             await house.lines.release(call.account, line.number)
@@ -113,7 +116,7 @@ async def delete_user(house: House, call: Call) -> Members:
         return True
 
     if not await house.store.write(record):
-        raise Fault("access_denied", "This account has faxes on their way: cancel them, or wait for their end.")
+        raise Fault("access_denied", _UNDER_WAY)
     house.identity.forget()
     return {}
 
@@ -161,6 +164,9 @@ async def is_email_confirmed(_house: House, call: Call) -> Members:
 async def send_message(house: House, call: Call) -> Members:
     if (call.text("type", 20) or "email").lower() != "email":
         raise Fault("missing_right_messaging", "Messages are sent by mail.")
+    profile = await house.store.read(applications.profile_of, call.account.id)
+    if profile.body.get(applications.MADE_BY) and not house.sandbox:
+        raise Fault("missing_right_messaging", "Nobody has shown that this account's address is its own.")
     to = call.text("recipient", 200) or call.address
     if to.lower() != call.address.lower() and not house.sandbox:
         raise Fault("missing_right_messaging", "Messages are sent to the account itself.")

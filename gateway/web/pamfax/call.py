@@ -34,7 +34,7 @@ Members = Mapping[str, Any]
 """What an answer has beside `result`."""
 Handler = Callable[[House, "Call"], Awaitable[Members | Response]]
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
-_NOT_GIVEN = frozenset({"", "0", "*", "false"})
+NOT_GIVEN = frozenset({"", "0", "*", "false"})
 _TIME = "%Y-%m-%d %H:%M:%S"
 _LONGEST = 10_000  # characters of a text
 
@@ -125,7 +125,7 @@ class Call:
         value = self.raw(name, most).strip()
         if not value.replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
             raise Fault("bad_property", f"{name} has characters that are no text.")
-        return "" if value.lower() in _NOT_GIVEN else value
+        return "" if value.lower() in NOT_GIVEN else value
 
     def needed(self, name: str, most: int = _LONGEST) -> str:
         """A text that must be given."""
@@ -133,9 +133,13 @@ class Call:
             raise Fault("missing_argument", f"{name} is missing.")
         return value
 
-    def texts(self, name: str) -> list[str]:
-        """A list of texts, in the order of its keys; a single one is a list too."""
-        return [one.strip() for one in wire.elements(self.arguments.get(name.lower()))]
+    def texts(self, name: str, *, bare: bool = True) -> list[str]:
+        """A list of texts, in the order of its keys, `bare` of the blanks around them; a single one is a list too."""
+        return [one.strip() if bare else one for one in wire.elements(self.arguments.get(name.lower()))]
+
+    def kinds(self, name: str) -> set[str]:
+        """What some of a list is chosen by; empty where it is not given."""
+        return {one for one in self.texts(name) if one.lower() not in NOT_GIVEN}
 
     def flag(self, name: str, default: bool = False) -> bool:
         value = self.raw(name).strip()

@@ -157,9 +157,7 @@ async def get_file(house: House, call: Call) -> Response:
         if job and one["id"] == uuid:
             document = (await house.store.read(records.files, job["id"]))[uuid]
             return file(await house.documents.get(document), one["mime"], f"{uuid}.{one['ext']}")
-    if await faxes.find(house, call, uuid) is None:
-        raise Fault("file_not_found", "There is no such file.")
-    return file(await house.documents.get(await faxes.document(house, call, uuid)), "application/pdf", f"{uuid}.pdf")
+    return file(await house.documents.get(await faxes.shown(house, call, uuid)), "application/pdf", f"{uuid}.pdf")
 
 
 @common.method("GetPagePreview")
@@ -177,6 +175,4 @@ async def _pages(house: House, call: Call, uuid: str) -> Sha256:
         return (await house.store.read(records.files, job["id"]))[job["made"]["id"]]
     if (cover := await covers.preview(house, call, uuid)) is not None:
         return cover
-    if await faxes.find(house, call, uuid) is None:
-        raise Fault("file_not_found", "There is no such fax.")
-    return await faxes.document(house, call, uuid)
+    return await faxes.shown(house, call, uuid)

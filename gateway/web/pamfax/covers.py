@@ -20,7 +20,7 @@ from gateway.fax import Sha256, new_id
 from gateway.spool import applications
 from gateway.spool.applications import COVERS, HIDDEN
 from gateway.web.pamfax import files, jobs
-from gateway.web.pamfax.call import Call, Fault, Members
+from gateway.web.pamfax.call import NOT_GIVEN, Call, Fault, Members
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.jobs import fax_job
 from gateway.web.pamfax.users import user_info
@@ -102,7 +102,8 @@ async def wanted(house: House, call: Call, name: str, text: str = "text") -> dic
     cover = next((one for one in await offered(house, call) if name in (one.uuid, str(one.id))), None)
     if cover is None and name:
         raise Fault("invalid_cover", "There is no such cover; FaxJob/ListAvailableCovers lists them.")
-    message = call.raw(text).replace("\r\n", "\n").replace("\r", "\n")
+    raw = call.raw(text)
+    message = ("" if raw.strip().lower() in NOT_GIVEN else raw).replace("\r\n", "\n").replace("\r", "\n")
     values = call.arguments.get("data")
     data = values if isinstance(values, dict) else {}
     said = Cover(id=0, uuid="", title="", template="").printed(message, data)

@@ -122,7 +122,7 @@ async def attach(house: House, call: Call, name: str, content: bytes) -> Members
     if ending not in TYPES:
         raise Fault("file_extension_not_supported", f"“.{ending}” cannot be faxed; {', '.join(TYPES)} can.")
     document = await house.documents.put(content)
-    file = {"id": new_id("fl"), "name": name, "ext": ending, "mime": TYPES[ending], "size": len(content)}
+    file = {"id": new_id("fl")[3:], "name": name, "ext": ending, "mime": TYPES[ending], "size": len(content)}
     file["md5"] = _md5(content)
     file["created"] = house.store.now().isoformat()
 

@@ -6,14 +6,15 @@ What the public material leaves open, and what was chosen:
   they changed, SetSpamStateForFaxes also `Errors`. What is not there is left out, not a fault, where several are named.
 - Marks, notes and the trash are this door's: a fax in the trash is kept, sent and mailed all the same. So is one that is there
   from its arrival, because fifteen of its sender's number are marked as spam; without a number it is `empty_sender`.
-- A published fax can be read by anybody who has its link, GetPublishedFax, for 30 days.
+- A published fax can be read by anybody who has its link, for 30 days: GetPublishedFax tells its pages, GetFile and
+  GetPagePreview give them to whoever has signed in. What has gone from the trash is published no more.
 - The transmission report is made when it is asked for, of a fax that has ended; its first page is on it while it is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -23,8 +24,9 @@ from gateway.fax import InboundFax, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.number import FaxNumber
-from gateway.spool import inbounds, queries
 from gateway.spool import pamfax as records
+from gateway.spool import queries
+from gateway.spool.commit import Transaction
 from gateway.web.pamfax import faxes, money, report, shapes
 from gateway.web.pamfax.call import Call, Fault, Members, Processor, listed, own
 from gateway.web.pamfax.house import House
@@ -87,7 +89,7 @@ async def _told(house: House, call: Call, some: Sequence[Transmission]) -> list[
 
 @fax_history.method("ListRecentFaxes")
 async def list_recent_faxes(house: House, call: Call) -> Members:
-    count, kinds = max(1, call.count("count", 15, 100)), set(call.texts("data_to_list")) - {"0"} or _RECENT
+    count, kinds = max(1, call.count("count", 15, 100)), call.kinds("data_to_list") or _RECENT
     states = [*(FINAL if "sent" in kinds else ()), *(OPEN if "outbox" in kinds else ())]
     sent = await house.store.read(records.sent, call.account.id, states, limit=count)
     sent = [fax for fax in sent if shapes.state(fax, call.now) != "delayed"]
@@ -238,7 +240,7 @@ async def _with_siblings(house: House, call: Call, uuids: Sequence[str]) -> Sequ
 
 @fax_history.method("DeleteFaxesForPeriod")
 async def delete_faxes_for_period(house: House, call: Call) -> Members:
-    kind, first, last = call.needed("type", 20).lower(), _day(call, "date1"), _day(call, "date2") + timedelta(days=1)
+    kind, first, last = call.needed("type", 20).lower(), _day(call, "date1"), _day(call, "date2", 1)
     if kind not in ("history", "inbox", "all"):
         raise Fault("bad_property", "type is history, inbox or all.")
     some = await house.store.read(
@@ -249,10 +251,12 @@ async def delete_faxes_for_period(house: House, call: Call) -> Members:
     return {"Faxes": _uuids([fax[3:] for fax in changed])}
 
 
-def _day(call: Call, name: str) -> datetime:
+def _day(call: Call, name: str, later: int = 0) -> datetime:
+    """The beginning of a day, or of one so many days later, in the caller's zone; UTC. Raises Fault."""
     try:
-        return datetime.strptime(call.needed(name, 30)[:10], "%Y-%m-%d").replace(tzinfo=call.zone)
-    except ValueError as error:
+        day = datetime.strptime(call.needed(name, 30)[:10], "%Y-%m-%d").replace(tzinfo=call.zone)
+        return (day + timedelta(days=later)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise Fault("bad_date_value", f"{name} is written like 2011-05-04.") from error
 
 
@@ -323,10 +327,15 @@ async def list_fax_notes(house: House, call: Call) -> Members:
 
 @fax_history.method("PublishFax")
 async def publish_fax(house: House, call: Call) -> Members:
+    """Again: for 30 days from now."""
     fax = await faxes.any_fax(house, call, call.needed("uuid", 64))
-    await _marked(house, call, [fax.id[3:]], "published")
-    (mark,) = await house.store.read(records.marks, call.account.id, kinds=("published",), about=(fax.id,))
-    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(mark.at + shapes.PUBLISHED)}}
+
+    def published(t: Transaction) -> None:
+        records.unmark(t, call.account.id, fax.id, "published")
+        records.mark(t, call.account.id, fax.id, "published")
+
+    await house.store.write(published)
+    return {"PublishedFax": {"uuid": fax.id[3:], "visible_until": call.told(house.store.now() + shapes.PUBLISHED)}}
 
 
 @fax_history.method("UnPublishFax")
@@ -340,14 +349,10 @@ async def unpublish_fax(house: House, call: Call) -> Members:
 async def get_published_fax(house: House, call: Call) -> Members:
     """Whoever knows the uuid, 74 random bits, has the link."""
     uuid = call.needed("uuid", 64)
-    sent = await house.store.read_one(queries.transmissions, f"tx_{uuid}")
-    arrived = None if sent else await house.store.read(inbounds.get, f"in_{uuid}")
-    fax = sent or arrived
-    marks = [] if fax is None else await house.store.read(records.marks, fax.account, kinds=("published",), about=(fax.id,))
-    if fax is None or not marks or marks[0].at + shapes.PUBLISHED < house.store.now():
+    if (found := await faxes.published(house, uuid)) is None:
         raise Fault("fax_not_found", "There is no such published fax.")
-    until = call.told(marks[0].at + shapes.PUBLISHED)
-    return {"PublishedFax": {"uuid": uuid, "pages": fax.pages, "file_uuid": uuid, "visible_until": until}}
+    fax, until = found
+    return {"PublishedFax": {"uuid": uuid, "pages": fax.pages, "file_uuid": uuid, "visible_until": call.told(until)}}
 
 
 @fax_history.method("ListRecentRecipients")

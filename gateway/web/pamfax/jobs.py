@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,7 @@ from gateway.pages.assemble import Job
 from gateway.spool import applications
 from gateway.spool import pamfax as records
 from gateway.web.pamfax import money, previews, shapes
-from gateway.web.pamfax.call import Call, Fault, Members, Processor, called_number, own
+from gateway.web.pamfax.call import NOT_GIVEN, Call, Fault, Members, Processor, called_number, own
 from gateway.web.pamfax.house import House
 from gateway.web.pamfax.money import Purse
 
@@ -89,7 +88,7 @@ async def wishes_of(house: House, call: Call) -> dict[str, bool]:
 def new_body(house: House, notify: dict[str, bool] | None = None) -> Body:
     """A job with nothing in it."""
     return {
-        "id": new_id("fj"),
+        "id": new_id("fj")[3:],
         "state": EDITING,
         "created": house.store.now().isoformat(),
         "recipients": [],
@@ -120,7 +119,7 @@ async def settold(house: House, call: Call) -> Members:
 
 def several(call: Call, numbered: str = "numbers", named: str = "names") -> list[tuple[str, str]]:
     """Numbers and names out of two lists."""
-    numbers, names = list(own(call.texts(numbered), numbered)), call.texts(named)
+    numbers, names = list(own(call.texts(numbered, bare=False), numbered)), call.texts(named)
     return list(zip(numbers, [*names, *[""] * len(numbers)], strict=False))
 
 
@@ -128,16 +127,14 @@ async def add(house: House, call: Call, wanted: list[tuple[str, str]], *, replac
     """Add recipients (number and name) to the job, or put them in the place of those it has. Raises Fault."""
     fresh = []
     for written, name in wanted:
-        # A raw `+` in a query is a blank, which a list of texts has lost.
-        text = written if not re.fullmatch(r"[1-9][0-9]{10,14}", written) else f"+{written}"
-        fax = called_number(text, house.config.region).e164
+        fax = called_number(written, house.config.region).e164
         try:
             with contextlib.suppress(NoCredit):  # asked when it is sent
                 await house.desk.admit(call.account, Recipient(written=written, number=fax))
         except Refused as error:
             raise Fault("unsupported_fax_number", error.text) from error
         name = " ".join("".join(c if c.isprintable() else " " for c in name).split())[:_LONGEST_NAME]
-        fresh.append({"id": new_id("tx")[3:], "number": fax, "name": "" if name == "0" else name})
+        fresh.append({"id": new_id("tx")[3:], "number": fax, "name": "" if name.lower() in NOT_GIVEN else name})
 
     def edit(body: Body) -> list[Body]:
         known = [] if replace else body["recipients"]
@@ -275,6 +272,7 @@ def job_of(house: House, call: Call, body: Body, mail: Headers, source: Path, ou
         sent=house.store.now(),
         reference=body["recipients"][0]["id"] if body["recipients"] else body["id"],
         asked=cover_of(body),
+        account=call.account.name,
     )
 
 

@@ -64,7 +64,7 @@ class Previews:
         try:
             async with self._turns:
                 made["pages"], document = await self._pages(mail, asked)
-            made["id"] = new_id("pg")
+            made["id"] = new_id("pg")[3:]
             fresh[made["id"]] = document
         except BadDocument as error:
             made["error"] = error.text

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.desk.steer import steer
 from gateway.errors import NoCredit, NotAdmitted, Refused
-from gateway.fax import Door, Envelope, Recipient, Transmission, TransmissionId
+from gateway.fax import AccountId, Door, Envelope, Recipient, SubmissionId, Transmission, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.spool import applications
@@ -37,6 +37,7 @@ OPEN = tuple(state for state in T if state not in FINAL)
 _AHEAD = timedelta(days=14)
 _AGENTS = 20  # programs that are counted
 _PATIENCE = 10.0  # seconds that sending waits for the pages
+_SAID = ("recipients", "files", "cover", "sender", "notify")  # what a program says of a job
 
 
 @fax_job.method("Send")
@@ -100,7 +101,8 @@ def _at(house: House, call: Call) -> datetime | None:
 
 
 async def submit(house: House, call: Call, body: Body, *, at: datetime | None, pages: int | None) -> None:
-    """Every recipient's fax, durable; then the job is over."""
+    """Every recipient's fax, durable, and the job is over: both or neither, so that nothing that was added to the job and
+    answered with success in this moment is left out. Raises Fault."""
     notify = _notify(body.get("notify", {}))
     recipients = [
         Recipient(written=one["number"], number=one["number"], cover_name=one["name"], notify=notify)
@@ -122,17 +124,35 @@ async def submit(house: House, call: Call, body: Body, *, at: datetime | None, p
             pages=pages,
             ids={one["number"]: TransmissionId(f"tx_{one['id']}") for one in body["recipients"]},
             not_before=at,
+            own=SubmissionId(f"sub_{body['id']}"),
+            before=partial(_close, body, call.account.id),
         )
+    except _SentBefore:
+        return  # by the same call a moment earlier
     except NoCredit as error:
         raise Fault("not_enough_credit", error.text) from error
     except Refused as error:
         raise Fault("missing_right", error.text) from error
 
-    def done(t: Transaction) -> None:
-        records.change_job(t, body["id"], _sent)
-        applications.edit_profile(t, call.account.id, partial(_count_agent, body.get("agent", "")))
 
-    await house.store.write(done)
+class _SentBefore(Exception):
+    """The job has been sent meanwhile."""
+
+
+def _close(body: Body, account: AccountId, t: Transaction) -> None:
+    """The job is over, as it was read. Raises Fault where it was changed since, _SentBefore."""
+
+    def sent(now: Body) -> bool:
+        if now["state"] == SENT:
+            raise _SentBefore
+        if any(now.get(name) != body.get(name) for name in _SAID):
+            raise Fault("fax_not_ready", "It was changed while it was to be sent; ask FaxJob/GetFaxState.")
+        now["state"], now["documents"] = SENT, []
+        return True
+
+    if not records.change_job(t, body["id"], sent):
+        raise Fault("no_fax", "This fax has gone; begin another one with FaxJob/Create.")
+    applications.edit_profile(t, account, partial(_count_agent, body.get("agent", "")))
 
 
 def _count_agent(agent: str, profile: Body) -> None:
@@ -147,10 +167,6 @@ def _notify(wishes: Mapping[str, bool]) -> tuple[str, ...]:
     """As RFC 3461 says which ends are mailed; () = as everybody wants it, both."""
     success, failure = wishes.get("success", True), wishes.get("failure", True)
     return () if success and failure else ("SUCCESS",) if success else ("FAILURE",) if failure else ("NEVER",)
-
-
-def _sent(body: Body) -> None:
-    body["state"], body["documents"] = SENT, []
 
 
 async def _caller(house: House, call: Call, body: Body) -> str:

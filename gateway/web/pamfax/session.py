@@ -16,10 +16,11 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from gateway.carriers.pamfax_wire import Listing
-from gateway.fax import Account
+from gateway.fax import Account, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.spool import pamfax as records
 from gateway.spool.pamfax import Session
@@ -39,6 +40,7 @@ _CHANGED: Mapping[str, frozenset[T]] = {
     "faxretrying": frozenset({T.DEFERRED}),
 }
 _MOST = 100  # changes in one answer
+_LATE = timedelta(seconds=10)  # a change may be durable so much later than one that has a later time
 _log = logging.getLogger(__name__)
 
 
@@ -120,8 +122,9 @@ async def verify_from_identifier(house: House, call: Call) -> Members:
         raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
     if found and found.state.get("user_ip") not in (None, "", call.text("user_ip", 100)):
         raise Fault("invalid_ip", "This identifier belongs to another address.")
-    if found and not found.state.get("lasting"):
-        await house.store.write(records.end, token)
+    once = found is not None and not found.state.get("lasting")
+    if once and not await house.store.write(records.end, token):  # somebody was a moment faster
+        raise Fault("identifier_not_found", "There is no such identifier, or it has ended.")
     return await signed_in(house, call, account)
 
 
@@ -157,24 +160,37 @@ async def register_listener(house: House, call: Call) -> Members:
     types = set(_CHANGED) if "faxall" in wanted else wanted
     if call.flag("append"):
         types |= set(call.session.state.get("listener", ()))
-    changes = {"listener": sorted(types), "listened": call.session.state.get("listened") or house.store.now().isoformat()}
+    changes: dict[str, Any] = {"listener": sorted(types)}
+    if "listened" not in call.session.state:
+        now = house.store.now().isoformat()
+        changes |= {"began": now, "listened": now}
     await house.store.write(records.change_session, call.session.token, changes)
     return {}
 
 
 @session.method("ListChanges")
 async def list_changes(house: House, call: Call) -> Members:
-    types, since = call.session.state.get("listener", ()), call.session.state.get("listened", "")
-    if not types:
+    state = call.session.state
+    if not (types := state.get("listener", ())):
         return {"Changes": []}
-    found = await house.store.read(records.changed, call.account.id, since, _MOST)
+    listened, before = house.moment(state["listened"]), list[list[str]](state.get("told", ()))
+    since = max(house.moment(state["began"]), listened - _LATE)
+    found = await house.store.read(records.changed, call.account.id, since, _MOST + len(before))
+    fresh = [fax for fax in found if _change(fax) not in before][:_MOST]
     told = [
         {"uuid": fax.id[3:], "type": kind, "state": shapes.state(fax, call.now), "updated": call.told(fax.updated_at)}
-        for fax in found
+        for fax in fresh
         for kind in types
         if fax.state in _CHANGED[kind]
     ]
-    if found:
-        place = {"listened": f"{found[-1].updated_at.isoformat()} {found[-1].id}"}
+    if fresh:
+        listened = max(listened, *(fax.updated_at for fax in fresh))
+        kept = [one for one in (*before, *map(_change, fresh)) if house.moment(one[2]) >= listened - _LATE]
+        place = {"listened": listened.isoformat(), "told": kept}
         await house.store.write(records.change_session, call.session.token, place)
     return {"Changes": Listing(entries=told, entry="Change")}
+
+
+def _change(fax: Transmission) -> list[str]:
+    """What tells a change from others, as JSON."""
+    return [fax.id, fax.state.value, fax.updated_at.isoformat()]

@@ -220,7 +220,7 @@ async def list_user_agents(house: House, call: Call) -> Members:
 
 @user_info.method("ListWallMessages")
 async def list_wall_messages(house: House, call: Call) -> Members:
-    count, kinds, of = max(1, call.count("count", 15, 100)), set(call.texts("data_to_list")) - {"0"}, call.account.id
+    count, kinds, of = max(1, call.count("count", 15, 100)), call.kinds("data_to_list"), call.account.id
     sent = await house.store.read(records.sent, of, tuple(T), limit=count)
     arrived = await house.store.read(records.received, of, limit=count)
     booked = [entry for entry in await house.ledger.entries(of, count) if entry.kind in _PAYMENTS]
