@@ -177,7 +177,7 @@ class House:
     def _answers(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the gateway ended: {self.log.read_text()[-3000:]}"
-        if not (self.spool / "control.sock").exists():
+        if not (Path(self.settings["spool"]) / "control.sock").exists():
             return False  # whoever answers now is somebody else
         try:
             with socket.create_connection(("127.0.0.1", self.smtp_port), 1) as mail:
