@@ -41,7 +41,19 @@ async def test_the_seeds_example_call_is_answered_in_the_seeds_shape(door: Door)
     assert len(root.find("UserToken").get("token")) == 32  # type: ignore[union-attr, arg-type]  # an AttributeError is a failure
     assert rights is not None
     assert rights.get("type") == "list"
-    assert [right.get("name") for right in rights.findall("UserRight")][:2] == ["see_credit", "buy_credit"]
+    names = [right.get("name") for right in rights.findall("UserRight")]
+    assert names[:2] == ["see_credit", "buy_credit"]
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+async def test_the_rights_are_what_would_not_be_refused(tmp_path: Path, sandbox: bool) -> None:
+    async with opened(tmp_path, settings(), sandbox=sandbox) as door:
+        body = await door.call("Session/VerifyUser", username=LOGIN, password=PASSWORD)
+        rights = {right["name"]: bool(right["allowed"]) for right in body["UserRights"]["content"]}
+        voucher = await door.code("Shopping/RedeemCreditVoucher", vouchercode="PCPC0815", usertoken=body["UserToken"]["token"])
+    assert rights["buy_credit"] is sandbox is (voucher == "success")
+    assert rights["see_credit"]
+    assert not rights["transfer_credit"]
 
 
 @pytest.mark.parametrize("path", ["Session/VerifyUser", "/Session//VerifyUser/", "session/verifyuser"])

@@ -31,7 +31,6 @@ from gateway.web.pamfax.house import House
 session = Processor("Session")
 _LONGEST = 86_400  # seconds
 _DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_RIGHTS = ("see_credit", "buy_credit", "buy_number", "transfer_credit", "receive_messages")
 IDENTIFIER = "identifier"
 _CHANGED: Mapping[str, frozenset[T]] = {
     "faxsending": frozenset({T.SENDING}),
@@ -85,7 +84,18 @@ async def signed_in(house: House, call: Call, account: Account) -> Members:
     return {
         **await _user(house, call),
         "UserToken": {"token": token},
-        "UserRights": [{"name": name, "allowed": int(name != "transfer_credit")} for name in _RIGHTS],
+        "UserRights": [{"name": name, "allowed": int(allowed)} for name, allowed in _rights(house).items()],
+    }
+
+
+def _rights(house: House) -> dict[str, bool]:
+    """What programs offer their users, and what would be refused. Credit is bought from a person, but in the sandbox."""
+    return {
+        "see_credit": True,
+        "buy_credit": house.sandbox,
+        "buy_number": house.lines.sells(),
+        "transfer_credit": False,
+        "receive_messages": True,
     }
 
 
