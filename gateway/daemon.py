@@ -97,7 +97,6 @@ class Service:
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
-        self.limits = Limits(config, Prices(config))
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
@@ -228,7 +227,7 @@ class Service:
             store=self.store,
             documents=self.documents,
             identity=self.identity,
-            limits=self.limits,
+            limits=self.desk.limits,
             links=self._links(),
             templates=self.templates,
             name=self.config.domain[0],
@@ -294,7 +293,7 @@ class Service:
             store=self.store,
             documents=self.documents,
             identity=self.identity,
-            limits=self.limits,
+            limits=self.desk.limits,
             links=self._links(),
             statements=statements,
             carriers=self.carriers,
@@ -389,13 +388,14 @@ async def opened(config: Config) -> AsyncIterator[Control]:
 
 def desk_of(config: Config, store: Store, documents: Documents, identity: Identity) -> Desk:
     """The desk over a store."""
+    prices = Prices(config)
     return Desk(
         store=store,
         documents=documents,
         identity=identity,
         admission=Admission(capabilities_of(config)),
-        prices=Prices(config),
-        limits=Limits(config, Prices(config)),
+        prices=prices,
+        limits=Limits(config, prices),
         default_carrier=next(iter(config.carrier)),
         waiting=config.smtp.hold_quota,
         duplicates=config.duplicates,

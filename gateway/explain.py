@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway import carriers, daemon, message, opening, options
+from gateway import carriers, daemon, message
 from gateway.config import Config
 from gateway.control import Json
 from gateway.desk.admission import Admission
@@ -222,7 +222,7 @@ async def _pages(
             reference="explain",
             header=header,
             account=_name(account),
-            written=_options(config, _name(account), data),
+            written=job.written(config, _name(account), data),
             asked=cover,
         )
         fence = daemon.fence_of(config, folder)
@@ -238,10 +238,6 @@ async def _pages(
 
 def _name(account: Account | None) -> str:
     return account.name if account else ""
-
-
-def _options(config: Config, account: str, data: bytes) -> tuple[str, ...]:
-    return options.brackets(opening.line(data)) if config.presentation(account).options else ()
 
 
 def _addressed(config: Config, data: bytes) -> list[str]:

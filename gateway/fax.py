@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -203,6 +204,15 @@ class Recipient:
     """RFC 3461 NOTIFY, upper case; empty = not given."""
     original_recipient: str = ""
     """RFC 3461 ORCPT, decoded, case kept; "" = not given."""
+
+
+def by_call(recipients: Iterable[Recipient]) -> dict[tuple[str, str], tuple[Recipient, ...]]:
+    """Recipients by called number and sub-address: two spellings of one number are one call (ADR-28)."""
+    groups: dict[tuple[str, str], tuple[Recipient, ...]] = {}
+    for one in recipients:
+        key = (one.number, one.sub_address)
+        groups[key] = (*groups.get(key, ()), one)
+    return groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ from gateway.fax import (
     Submission,
     SubmissionId,
     TransmissionId,
+    by_call,
     new_id,
 )
 from gateway.message import Headers
@@ -46,7 +47,7 @@ from gateway.spool.approvals import Toll
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
-from gateway.spool.submissions import Call
+from gateway.spool.submissions import Accepted, Call
 from gateway.units import eur
 
 _log = logging.getLogger(__name__)
@@ -74,14 +75,17 @@ class Desk:
         """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
         self.blocks = Blocks(store)
         self._store, self._documents = store, documents
-        self._identity, self._admission, self._prices, self._limits = identity, admission, prices, limits
+        self._identity, self._admission, self._prices, self.limits = identity, admission, prices, limits
         self._default_carrier, self._waiting, self._duplicates = default_carrier, waiting, duplicates
 
-    async def route(self, account: AccountId) -> tuple[str, str]:
-        """Carrier and caller (our line) for faxes of an account: its first line's, else the default carrier's."""
+    async def route(self, account: AccountId, caller: str = "") -> tuple[str, str]:
+        """Carrier and caller (our line) for faxes of an account: those of its line `caller`, or of its first one, else the
+        default carrier. Raises NotAdmitted where `caller` is not its line."""
         for line in await self._identity.lines():
-            if line.account == account:
+            if line.account == account and caller in ("", line.number):
                 return line.carrier, line.number
+        if caller:
+            raise NotAdmitted(f"{caller} is not one of this account's lines.")
         return self._default_carrier, ""
 
     async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
@@ -90,10 +94,10 @@ class Desk:
         carrier, _ = await self.route(account.id)
         await self._check(account, [recipient], carrier)
         now = self._store.now()
-        if first := self._limits.first(account, recipient.number, now):
+        if first := self.limits.first(account, recipient.number, now):
             used = Counter(await self._store.read(usage.used, [allowance.key for allowance, _ in first]))
-            used.update({allowance.key: earlier for allowance in self._limits.faxes(account, now)})
-            self._limits.check(first, used, now)
+            used.update({allowance.key: earlier for allowance in self.limits.faxes(account, now)})
+            self.limits.check(first, used, now)
         if (price := self._price(account, recipient.number)) is None:
             return
         if (credit := await self._store.read(ledger.of, account.id)).available < price:
@@ -101,10 +105,10 @@ class Desk:
 
     async def toll(self, account: Account, called: str, pages: int) -> Toll:
         """What would stand between the pages of a fax and its hand-over now; nothing is counted."""
-        toll = self._limits.toll(account, called, pages, now := self._store.now())
+        toll = self.limits.toll(account, called, pages, now := self._store.now())
         used = await self._store.read(usage.used, [allowance.key for allowance, _ in toll.counts])
         try:
-            self._limits.check(toll.counts, used, now)
+            self.limits.check(toll.counts, used, now)
         except (Refused, Unavailable) as error:
             return replace(toll, refused=toll.refused or error.text)
         return toll
@@ -130,7 +134,7 @@ class Desk:
         document, content_hash = await self._kept(content, trace)
         headers = message.headers(content)
         submission = self._submission(account, envelope, headers, document.sha256, content_hash)
-        counted = self._limits.faxes(account, self._store.now())
+        counted = self.limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
@@ -142,13 +146,10 @@ class Desk:
                 not_before=_latest(not_before, options.begins(group[0])),
                 counted=counted,
             )
-            for (number, sub_address), group in _calls(recipients).items()
+            for (number, sub_address), group in by_call(recipients).items()
         ]
-        if all(call.not_before is None for call in calls):
-            accepted = await self._store.write(submissions.accept, submission, calls)
-        elif (within := await self._store.write(submissions.accept_within, submission, calls, self._waiting)) is not None:
-            accepted = within
-        else:
+        most = None if all(call.not_before is None for call in calls) else self._waiting
+        if (accepted := await self._accepted(submission, calls, most)) is None:
             raise NotAdmitted("This account has too many faxes waiting already.", reply="552 5.2.2")
         self._tell_log(accepted, envelope, recipients)
         return accepted.submission
@@ -181,24 +182,17 @@ class Desk:
         Durable when it returns. With a Message-ID the same call within 48 h gives the same transmissions. Raises Refused,
         NoCredit, TooMany, SpoolUnavailable.
         """
-        carrier, first = await self.route(account.id)
-        if caller:
-            line = next(
-                (line for line in await self._identity.lines() if (line.number, line.account) == (caller, account.id)), None
-            )
-            if line is None:
-                raise NotAdmitted(f"{caller} is not one of this account's lines.")
-            carrier = line.carrier
+        carrier, caller = await self.route(account.id, caller)
         await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(mail)
         submission = self._submission(account, envelope, message.headers(mail), document.sha256, content_hash)
         submission = replace(submission, id=own or submission.id, cover=cover, redial=account.settings.redial)
-        grouped, counted = _calls(recipients), self._limits.faxes(account, self._store.now())
+        grouped, counted = by_call(recipients), self.limits.faxes(account, self._store.now())
         calls = [
             Call(
                 recipients=group,
                 carrier=carrier,
-                caller=caller or first,
+                caller=caller,
                 key=_key(submission, number, sub_address),
                 price=self._price(account, number),
                 pages=pages,
@@ -209,17 +203,25 @@ class Desk:
             )
             for (number, sub_address), group in grouped.items()
         ]
-        if before is not None:
-            accepted = await self._store.write(submissions.accept_with, before, submission, calls)
-        elif most is None:
-            accepted = await self._store.write(submissions.accept, submission, calls)
-        elif (within := await self._store.write(submissions.accept_within, submission, calls, most)) is not None:
-            accepted = within
-        else:
-            raise TooMany(too_many(most))
+        if (accepted := await self._accepted(submission, calls, most, before)) is None:
+            raise TooMany(too_many(most or 0))
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    async def _accepted(
+        self,
+        submission: Submission,
+        calls: Sequence[Call],
+        most: int | None,
+        before: Callable[[Transaction], None] | None = None,
+    ) -> Accepted | None:
+        """Durable when it returns. None, and nothing is stored: the account has `most` faxes on their way already."""
+        if before is not None:
+            return await self._store.write(submissions.accept_with, before, submission, calls)
+        if most is None:
+            return await self._store.write(submissions.accept, submission, calls)
+        return await self._store.write(submissions.accept_within, submission, calls, most)
 
     async def _kept(self, content: bytes, trace: bytes = b"") -> tuple[Document, str]:
         """Store a mail below its trace; and what makes its content recognisable. Raises SpoolUnavailable."""
@@ -274,7 +276,7 @@ class Desk:
 
         await self._store.write(record)
 
-    def _tell_log(self, accepted: submissions.Accepted, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
+    def _tell_log(self, accepted: Accepted, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         metrics.ACCEPTED.labels(envelope.door).inc(len(accepted.transmissions))
         metrics.DUPLICATES.inc(len(accepted.repeated))
         to = ", ".join(log.shown(recipient.number) for recipient in recipients)
@@ -298,15 +300,6 @@ def _latest(*times: datetime | None) -> datetime | None:
 def too_many(most: int) -> str:
     """In the words that programs know from the HelloFax API."""
     return f"Please wait. You already have at least {most} transmissions that are currently pending or transmitting."
-
-
-def _calls(recipients: Sequence[Recipient]) -> Mapping[tuple[str, str], tuple[Recipient, ...]]:
-    """Spellings by called number and sub-address: two spellings of one number are one call (ADR-28)."""
-    groups: dict[tuple[str, str], tuple[Recipient, ...]] = {}
-    for recipient in recipients:
-        key = (recipient.number, recipient.sub_address)
-        groups[key] = (*groups.get(key, ()), recipient)
-    return groups
 
 
 def _key(submission: Submission, number: str, sub_address: str, fingerprint: str = "") -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from gateway import message
 from gateway.config import Config
 from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
-from gateway.fax import Account, Envelope, Recipient, SubmissionId
+from gateway.fax import Account, Envelope, Recipient, SubmissionId, by_call
 from gateway.intake import address, authentication, proof, results, trace
 from gateway.intake.address import Special
 from gateway.intake.authentication import Accounts, Client, Proof
@@ -163,8 +163,8 @@ class Reception:
         together = await _answer(faxed(recipients)) if recipients else ""
         alone: dict[tuple[str, str], Answer] = {}
         if isinstance(together, Refused | OverLimit):  # perhaps because of one of them: nothing was stored
-            for call, group in _calls(recipients).items():  # spellings of one number stay together, or it would ring twice
-                alone[call] = await _answer(faxed(group)) if len(group) < len(recipients) else together
+            for call, group in by_call(recipients).items():  # spellings of one number stay together, or it would ring twice
+                alone[call] = await _answer(faxed(list(group))) if len(group) < len(recipients) else together
         return [
             special if isinstance(one, Special) else alone.get((one.number, one.sub_address), together)
             for one in transaction.accepted
@@ -202,14 +202,6 @@ class Reception:
         if self._storing:
             await asyncio.wait(self._storing)
         self._entrance.close()
-
-
-def _calls(recipients: list[Recipient]) -> dict[tuple[str, str], list[Recipient]]:
-    """Recipients by what is dialled."""
-    groups: dict[tuple[str, str], list[Recipient]] = {}
-    for one in recipients:
-        groups.setdefault((one.number, one.sub_address), []).append(one)
-    return groups
 
 
 def answer(why_not: Refused | Unavailable) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from gateway import number, options
+from gateway import number, opening, options
 from gateway.config import Config
 from gateway.errors import ConfigError, Refused
 from gateway.fax import CoverPage, Recipient
@@ -92,13 +92,21 @@ def of_mail(
         max_pages=config.pages.max_pages,
         header=f"{date:%Y-%m-%d %H:%M %Z}  {mail.from_name or address}  {ours}" if header else "",
         templates=tuple(templates),
-        languages=(*_options(recipient, "LANG"), *mail.languages, look.language),
+        languages=tuple(filter(None, (options.value_of(recipient, "LANG").lower(), *mail.languages, look.language))),
         body=look.body,
         cut_quotes=look.cut_quotes,
         familiar=familiar,
         fine=options.fine(recipient),
         options=tuple(written or ()),
     )
+
+
+def written(config: Config, account: str, head: bytes) -> tuple[str, ...]:
+    """Options at the beginning of the text of a mail, as they stand there; where its account uses none they are text.
+
+    head  the mail, or its beginning
+    """
+    return options.brackets(opening.line(head)) if config.presentation(account).options else ()
 
 
 def subject(config: Config, text: str, recipient: Recipient) -> str:
@@ -113,11 +121,7 @@ def subject(config: Config, text: str, recipient: Recipient) -> str:
 
 def _asked(mail: Headers, recipient: Recipient) -> str:
     """What the sender asks of the cover page: `/COVER=` in the address, else the mail's header field; "" for nothing."""
-    return next(iter((*_options(recipient, "COVER"), mail.cover.strip().lower())))
-
-
-def _options(recipient: Recipient, name: str) -> tuple[str, ...]:
-    return tuple(value.lower() for keyword, value in recipient.options if keyword.upper() == name)
+    return options.value_of(recipient, "COVER").lower() or mail.cover.strip().lower()
 
 
 def _cover(cover: Cover, look: Presentation, call: CoverPage, asked: str) -> Cover | None:

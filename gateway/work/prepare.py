@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
-from gateway import metrics, opening, options
+from gateway import metrics, options
 from gateway.errors import BadDocument, ConverterUnavailable, Outcome
 from gateway.fax import TransmissionState
 from gateway.message import headers
@@ -80,11 +80,6 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> Non
         metrics.RESULTS.labels(failed.state).inc()
 
 
-def _options(shop: Workshop, account: str, head: bytes) -> tuple[str, ...]:
-    """Options at the beginning of the text of a mail, as they are written; where its account uses none they are text."""
-    return options.brackets(opening.line(head)) if shop.config.presentation(account).options else ()
-
-
 async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
@@ -105,7 +100,7 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         content_type=submission.content_type,
         asked=replace(submission.cover, wanted=False) if carrier and carrier.makes_cover else submission.cover,
         account=account,
-        written=_options(shop, account, head) if submission.envelope.door in options.DOORS else None,
+        written=job.written(shop.config, account, head) if submission.envelope.door in options.DOORS else None,
         familiar=shop.familiar.of(submission.envelope.sender, submission.id),
     )
     return replace(asked, printed=carrier is not None and (carrier.document != "pdf" or asked.fine is not None))

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_port
+
 PROGRAMS = Path("/usr/lib/postfix/sbin")
 _MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
@@ -67,6 +69,14 @@ class Postfix:
 
     def logged(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """A test that fails says what Postfix wrote."""
+        try:
+            yield
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nPostfix, {self.queue()} in its queue: {self.logged()[-4000:]}") from error
 
     def start(self) -> None:
         done = subprocess.run(
@@ -120,11 +130,12 @@ def running(transport: Mapping[str, str] | None = None, **settings: str) -> Iter
     """
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
     folder.chmod(0o755)  # most of Postfix is not root
-    made = Postfix(folder, _free_port())
+    made = Postfix(folder, free_port())
     try:
         _write(made, dict(transport or {}), settings)
         made.start()
-        yield made
+        with made.telling():
+            yield made
     finally:
         made.stop()
         shutil.rmtree(folder, ignore_errors=True)
@@ -162,13 +173,10 @@ def _write(made: Postfix, transport: Mapping[str, str], settings: Mapping[str, s
         "minimal_backoff_time": "1s",
         "maximal_backoff_time": "2s",
         "queue_run_delay": "1s",
+        # A process of Postfix that fails on a busy machine is otherwise not started again for a minute.
+        "service_throttle_time": "1s",
+        "transport_retry_time": "1s",
         **settings,
     }
     (made.config / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
     (made.config / "master.cf").write_text(_MASTER.format(port=made.port))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.certificate import self_signed
+from gateway.certificate import self_signed
 from tests.flows.house import OWN_LINE, REPOSITORY, House, addresses, as_bytes, fresh, letter, pdf
 
 

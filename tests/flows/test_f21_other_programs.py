@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.certificate import self_signed
+from gateway.certificate import self_signed
 from tests.flows.house import DOMAIN, SENDER, House, as_bytes, fresh, letter, pdf
 
 Find = Callable[[str], str]

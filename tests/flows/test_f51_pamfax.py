@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flows.certificate import self_signed
+from gateway.certificate import self_signed
 from tests.flows.house import House, fresh, pdf
 from tests.ports import free_port
 

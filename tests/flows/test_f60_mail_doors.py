@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.certificate import self_signed
+from gateway.certificate import self_signed
 from tests.flows.house import DOMAIN, OWN_LINE, SENDER, House, addresses, as_bytes, fresh, letter
 from tests.flows.test_f21_other_programs import ran
 from tests.ports import free_port

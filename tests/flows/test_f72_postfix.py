@@ -59,7 +59,7 @@ def test_mail_waits_at_postfix_while_we_are_away_and_is_faxed_once(house: House)
         hand_over(server, f"{number}@{DOMAIN}")
         house.wait(lambda: "status=deferred" in server.logged(), 30, "Postfix to find nobody")
         house.start()
-        house.wait(lambda: house.faxes(number), 30, "Postfix to try again")
+        house.wait(lambda: house.faxes(number), 60, "Postfix to try again")
         assert house.fax(number)["state"] == "delivered"
         house.wait(lambda: server.queue() == 0, 30, "Postfix's queue to be empty")
     assert len(house.calls(number)) == 1

@@ -481,7 +481,7 @@ def another(folder: Path) -> None:
     )
     pem, kind, clear = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "key.pem").write_bytes(key.private_bytes(pem, kind, clear))
-    (folder / "cert.pem").write_bytes(signed.public_bytes(pem))
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(pem))
 
 
 async def shown(at: int) -> bytes:
@@ -499,13 +499,13 @@ async def test_a_renewed_certificate_is_in_force_without_a_restart(
     monkeypatch.setattr("gateway.intake.tls._LOOK", 0.0)
     for path in certificate:
         shutil.copy(path, tmp_path)
-    files = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    files = {"tls_cert": str(tmp_path / "certificate.pem"), "tls_key": str(tmp_path / "key.pem")}
     gateway = await start(submissions=[ANY], **files)
     at = port(gateway, Purpose.SUBMISSIONS)
     old = await shown(at)
     async with connected(at, ssl=ssl._create_unverified_context()) as (reader, writer):
         assert (await reader.readline()).startswith(b"220 ")
-        (tmp_path / "cert.pem").write_bytes(b"half a certif")
+        (tmp_path / "certificate.pem").write_bytes(b"half a certif")
         assert await shown(at) == old, "what cannot be used leaves the old one in force"
         another(tmp_path)
         new = await shown(at)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.certificate import self_signed
 from gateway.errors import CallbackNotTaken, DownloadFailed
 from gateway.web import outbound
 from gateway.web.outbound import Outbound, is_public, shown
-from tests.flows.certificate import self_signed
 
 PUBLIC = "198.51.100.7"
 LOCAL = ("127.0.0.0/8", "::1/128")
