@@ -238,10 +238,10 @@ class Composer:
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
         """Something the operator has to know. `what` is a short subject, `text` says what to do; it may have many lines."""
-        lines = tuple(mime.plain(line, 500) for line in text.strip().splitlines())
         w = self._catalogue.house
+        lines = tuple(w.said(mime.plain(line, 500)) for line in text.strip().splitlines())
         time = w.moment(made_at, self._zone)
-        words = self._rendered(w, "alarm", what=mime.plain(what, 120), lines=lines, host=self._sender.host, time=time)
+        words = self._rendered(w, "alarm", what=w.said(mime.plain(what, 120)), lines=lines, host=self._sender.host, time=time)
         root = words.alternative(_boundary(outbox, "text"))
         return self._to_operator("alarm", outbox, words.subject, made_at, root)
 

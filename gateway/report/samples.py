@@ -54,7 +54,7 @@ _MANIFEST = json.dumps(
     [
         {"title": "cover page", "first_page": 1, "last_page": 1},
         {"title": "2026-117.pdf", "first_page": 2, "last_page": 4},
-        {"title": "logo.png", "note": "a decoration of the mail"},
+        {"title": "logo.png", "note": "a picture that stands in most mails of this sender"},
     ]
 )
 _SUBMISSION = Submission(
@@ -230,7 +230,7 @@ SAMPLES: Mapping[str, Make] = {
         Outcome.PARTLY_SENT, _attempt(1, Outcome.PARTLY_SENT, pages_sent=2, seconds=64.0, station_id="STUDIO B"), pages_sent=2
     ),
     "failed-document": _failed(
-        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="“2026-117.xlsx” is protected with a password."
+        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="2026-117.xlsx is protected by a password"
     ),
     "failed-operator": _result(
         *_BUSY, of=dataclasses.replace(_SUBMISSION, envelope=dataclasses.replace(_SUBMISSION.envelope, sender=""))
