@@ -44,7 +44,7 @@ class Words:
 
     language: str
     _texts: Mapping[str, str]
-    _phrases: tuple[tuple[re.Pattern[str], str], ...] = ()
+    _phrases: Mapping[str, str]
     """English, and what is said instead."""
 
     def __call__(self, word: str, /, **values: object) -> str:
@@ -96,8 +96,8 @@ class Words:
 
     def _known(self, english: str) -> str:
         """One phrase, amount or time; "" where nobody has translated it."""
-        for phrase, here in self._phrases:
-            if found := phrase.fullmatch(english):
+        for phrase, here in self._phrases.items():
+            if found := _pattern(phrase).fullmatch(english):
                 return _filled(here, {name: self.said(part) for name, part in found.groupdict().items()})
         if self._phrases and _NUMBER.match(english):
             return self.decimal(english)
@@ -152,7 +152,7 @@ class Catalogue:
 @functools.cache
 def english_words() -> Words:
     """The built-in English: what other languages are measured by, and what pages and programs are told in."""
-    return Words(ENGLISH, _read(built_in() / _FOLDER / "en.toml").words)
+    return Words(ENGLISH, _read(built_in() / _FOLDER / "en.toml").words, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +188,11 @@ def _words(language: str, folders: Sequence[Path], english: Words) -> Words:
     if lacking:
         more = f" and {len(lacking) - 8} more" if len(lacking) > 8 else ""
         raise BadWords(f"{_FOLDER}/{language}.toml: lacks {', '.join(lacking[:8])}{more}")
-    return Words(language, texts, tuple((_phrase(phrase), here) for phrase, here in said.items()))
+    return Words(language, texts, said)
 
 
-def _phrase(written: str) -> re.Pattern[str]:
+@functools.cache
+def _pattern(written: str) -> re.Pattern[str]:
     """A phrase with holes as a pattern."""
     parts = _HOLE.split(written)
     holes = [f"(?P<{name}>{_KINDS.get(name, '.+?')})" for name in parts[1::2]]
