@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from zoneinfo import ZoneInfo
 
 from gateway import message
+from gateway.config import Config
 from gateway.fax import Attempt, InboundFax, OutboxId, Recipient, Submission, Transmission
 from gateway.log import printable
 from gateway.report import audience, dsn, facts, mdn, mime
@@ -46,6 +47,19 @@ class Sender:
     """Where accounts see their faxes; "" = nowhere that we know."""
     language: str = ENGLISH
     """Of mails to the operator, and to readers of whom no language is known that there are words of."""
+
+    @classmethod
+    def of(cls, config: Config) -> Sender:
+        """As the configuration says."""
+        return cls(
+            address=config.mail.from_,
+            operator=config.mail.operator,
+            host=config.host,
+            domain=config.domain[0],
+            zone=config.zone,
+            page=config.http.public_url and f"{config.http.public_url}/",
+            language=config.mail.language,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
