@@ -276,7 +276,9 @@ SAMPLES: Mapping[str, Make] = {
     ),
     "delivered-private": _result(
         _CALL,
-        beside=facts.Beside(link=f"https://fax.example.com/view/{_FAX.id}/1773000000/7Qd0", link_until=_NOW + timedelta(days=7)),
+        beside=facts.Beside(
+            link=f"https://fax.example.com/view/{_FAX.id}/1773000000/7Qd0", link_until=_NOW + timedelta(days=7)
+        ),
         state=TransmissionState.DELIVERED,
         outcome=Outcome.DELIVERED,
         pages_sent=4,
