@@ -18,6 +18,7 @@ from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
+from gateway.telling import ReportSection
 from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
 
@@ -408,6 +409,10 @@ class AccountSection(Presentation):
     """How much it may fax; its keys win over those of `[limits]`."""
     approval: ApprovalSection | None = None
     """Which of its faxes somebody must agree to. Default: none."""
+    private: bool = False
+    """What it faxes is not to be read in mails: reports have a link to the pages instead, which ends."""
+    reports: ReportSection = ReportSection()
+    """What its senders are told; its keys win over those of `[reports]`."""
 
     @field_validator("networks")
     @classmethod

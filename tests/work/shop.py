@@ -21,6 +21,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
 from gateway.desk.statements import Statements
+from gateway.desk.views import Views
 from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
 from gateway.fax import Account, AttemptState, InboundFax, Sha256, Transmission, TransmissionId
 from gateway.pages.fence import Fence
@@ -193,6 +194,7 @@ class House:
             identity=self.identity,
             limits=Limits(config, Prices(config)),
             links=Links(bytes(32), "https://x.example"),
+            views=Views(bytes(32), "https://x.example"),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),
