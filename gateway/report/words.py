@@ -225,7 +225,9 @@ def _read(path: Path) -> _File:
         raise BadWords(f"{_called(path)}: {error}") from error
     lines = {line.partition(" = ")[0].strip().strip('"'): n for n, line in enumerate(written.splitlines(), 1)}
     said = words.pop(_SAID, {})
-    for word, text in [*words.items(), *(said.items() if isinstance(said, dict) else [(_SAID, said)])]:
+    if not isinstance(said, dict):
+        raise BadWords(f"{_called(path)}, line {lines.get(_SAID, 1)}: {_SAID}: is a table of phrases")
+    for word, text in [*words.items(), *said.items()]:
         if not isinstance(text, str):
             raise BadWords(f"{_called(path)}, line {lines.get(word, 1)}: {word}: has to be text in quotes")
     return _File(words, said, lines)
