@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from email.message import EmailMessage
 from pathlib import Path
@@ -10,6 +12,7 @@ import inscriptis
 import pytest
 
 from gateway.report import samples
+from gateway.report.compose import Composer
 from gateway.report.words import Catalogue
 from gateway.templates import Templates
 from tests.report.report_values import html_of, parsed, text_of
@@ -32,8 +35,14 @@ THEIR_OWN = {
 }
 
 
+@functools.cache
+def composer(language: str) -> Composer:
+    return Composer(TEMPLATES, dataclasses.replace(samples.SENDER, language=language))
+
+
+@functools.cache
 def mail(name: str, language: str) -> EmailMessage:
-    return parsed(samples.mail(name, TEMPLATES, samples.SENDER, language))
+    return parsed(samples.SAMPLES[name](composer(language), (language,)))
 
 
 def in_a_terminal(html: str) -> str:
@@ -95,7 +104,10 @@ def test_the_html_is_well_formed_and_laid_out_by_tables(name: str) -> None:
 
 def test_every_kind_of_mail_has_a_sample() -> None:
     kinds = {name.removeprefix("mail/").removesuffix("-subject.txt") for name in TEMPLATES.names("mail/") if "-subject" in name}
-    assert {samples.mail(name, TEMPLATES, samples.SENDER, "en").kind for name in samples.SAMPLES} == kinds
+    assert {make(composer("en"), ()).kind for make in samples.SAMPLES.values()} == kinds
+
+
+PASSED_ON = """{% from "mail/base.txt" import prose %}\n{{ prose(fax.nubmer) }}"""
 
 
 def overridden(folder: Path, name: str, text: str) -> Templates:
@@ -118,7 +130,7 @@ def test_the_built_in_mails_are_in_order() -> None:
         ("mail/held-body.txt", "{{ w('no_such_word') }}", "mail/held-body.txt, line 1: nobody knows 'no_such_word'"),
         ("mail/alarm-body.html", "{% extends 'bass.html' %}", "mail/alarm-body.html, line 1: there is no template bass.html"),
         ("mail/message-body.txt", "{{ 1 / 0 }}", "mail/message-body.txt, line 1: division by zero"),
-        ("mail/held-body.txt", """{% from "mail/base.txt" import prose %}\n{{ prose(fax.nubmer) }}""", "mail/held-body.txt, line 2"),
+        ("mail/held-body.txt", PASSED_ON, "mail/held-body.txt, line 2"),
         ("mail/words/de.toml", "\nwy = 'x'\n", "mail/words/de.toml, line 2: nobody uses “wy”; did you mean why?"),
     ],
 )  # fmt: skip
