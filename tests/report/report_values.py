@@ -164,7 +164,7 @@ def result(
     attempts: Sequence[Attempt] = (),
     *,
     of: Submission | None = None,
-    original_headers: bytes = ORIGINAL,
+    original: bytes = ORIGINAL,
 ) -> Mail:
     return COMPOSER.result(
         outbox=OUTBOX,
@@ -172,7 +172,7 @@ def result(
         transmission=fax,
         recipients=recipients,
         attempts=attempts,
-        original_headers=original_headers,
+        original=original,
         made_at=START + timedelta(minutes=101),
     )
 
