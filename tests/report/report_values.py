@@ -31,6 +31,7 @@ from gateway.fax import (
     TransmissionState,
 )
 from gateway.report.compose import Composer, Mail, Sender
+from gateway.report.facts import NOTHING, Beside
 from gateway.templates import Templates
 
 START = datetime(2026, 3, 2, 9, 0, 4, tzinfo=UTC)
@@ -165,6 +166,7 @@ def result(
     *,
     of: Submission | None = None,
     original: bytes = ORIGINAL,
+    beside: Beside = NOTHING,
 ) -> Mail:
     return COMPOSER.result(
         outbox=OUTBOX,
@@ -173,6 +175,7 @@ def result(
         recipients=recipients,
         attempts=attempts,
         original=original,
+        beside=beside,
         made_at=START + timedelta(minutes=101),
     )
 
