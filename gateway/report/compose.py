@@ -143,7 +143,7 @@ class Composer:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, attached])
         author, to = "", submission.envelope.sender if told else self._sender.operator
         if audience.gets_dsn(submission, transmission, told):
-            root = self._dsn(outbox, root, submission, [group], original)
+            root = self._dsn(outbox, root, submission, [group], original, whole=beside.whole)
         elif told and receipt:
             root = self._mdn(outbox, root, submission, group, original)
             author, reply_to = self._recipient(transmission), reply_to or self._sender.address
@@ -183,11 +183,18 @@ class Composer:
         return Mail(envelope_from="", to=(to,), content=content, kind="digest")
 
     def _dsn(
-        self, outbox: OutboxId, words: mime.Part, submission: Submission, groups: Sequence[dsn.Group], original: bytes
+        self,
+        outbox: OutboxId,
+        words: mime.Part,
+        submission: Submission,
+        groups: Sequence[dsn.Group],
+        original: bytes,
+        *,
+        whole: bool = False,
     ) -> mime.Part:
-        """In the frame of RFC 3464. The whole mail goes back where that was asked for and something failed (DSN-12)."""
+        """In the frame of RFC 3464. The whole mail goes back where it may, that was asked for, and something failed (DSN-12)."""
         status = dsn.status_part(host=self._sender.host, zone=self._zone, submission=submission, groups=groups)
-        whole = submission.envelope.ret == "FULL" and any(group.action is dsn.Action.FAILED for group in groups)
+        whole &= submission.envelope.ret == "FULL" and any(group.action is dsn.Action.FAILED for group in groups)
         return dsn.report(_boundary(outbox, "report"), words, status, original, whole=whole)
 
     def _mdn(self, outbox: OutboxId, words: mime.Part, submission: Submission, group: dsn.Group, original: bytes) -> mime.Part:

@@ -114,6 +114,8 @@ class Beside:
     """The fax, to be attached; b"" = not."""
     first_page: bytes = b""
     """A PNG of its first page, to be shown; b"" = not."""
+    whole: bool = False
+    """The original mail is given whole and may go back so (DSN-12); else its header does."""
 
 
 NOTHING = Beside()

@@ -49,7 +49,7 @@ def _begins(case: Case) -> datetime:
     meant = [options.begins(recipient) for recipient in case.recipients]
     meant += [case.attempts[0].planned_at] if case.attempts else []
     meant += [fax.due_at] if fax.state in (T.ACCEPTED, T.READY) else []
-    return max(fax.accepted_at, *(time for time in meant if time is not None))
+    return max([fax.accepted_at, *(time for time in meant if time is not None)])
 
 
 def _wait(reports: ReportSection) -> timedelta | None:

@@ -6,6 +6,7 @@ private; what it cost, where that is known; till when it is tried.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gateway import message
@@ -54,7 +55,7 @@ async def about(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
         original=original,
         made_at=shop.now(),
         languages=_languages(shop, original, name),
-        beside=await _beside(shop, case, name, reports),
+        beside=replace(await _beside(shop, case, name, reports), whole=await _may_go_back(shop, case)),
         account=account,
     )
 
@@ -138,14 +139,18 @@ def _languages(shop: Workshop, original: bytes, account: str) -> tuple[str, ...]
 
 
 async def _original(shop: Workshop, case: Case) -> bytes:
-    """The mail, where it may go back whole, else its header; b"" once it is given up."""
-    mail, asked = case.submission.document, case.submission.envelope.ret == "FULL"
+    """The mail, where it may go back whole, else its beginning with the header; b"" once it is given up."""
+    mail = case.submission.document
     if not mail:
         return b""
-    private = shop.config.is_private(await _name(shop, case.transmission.account))
-    if asked and not private and await shop.documents.size(mail) <= _LARGEST_MAIL:
-        return await shop.documents.get(mail)
-    return await shop.documents.head(mail, _HEADERS)
+    return await shop.documents.get(mail) if await _may_go_back(shop, case) else await shop.documents.head(mail, _HEADERS)
+
+
+async def _may_go_back(shop: Workshop, case: Case) -> bool:
+    """Whether the mail may be in a report: where its sender asked for it, it is small, and no secret of its account."""
+    mail, private = case.submission.document, shop.config.is_private(await _name(shop, case.transmission.account))
+    asked = bool(mail) and case.submission.envelope.ret == "FULL"
+    return asked and not private and await shop.documents.size(mail) <= _LARGEST_MAIL
 
 
 async def _beside(shop: Workshop, case: Case, account: str, reports: ReportSection) -> facts.Beside:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy import select
@@ -175,7 +176,7 @@ class House:
 
     def __init__(
         self, folder: Path, now: Callable[[], datetime], far: FarEnd, *, url: str = "", node: str = "here",
-        capabilities: Capabilities | None = None,
+        capabilities: Capabilities | None = None, settings: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.now, self.far = folder, now, far
         self.store = Store(folder, url, now=now, node=node)
@@ -186,7 +187,7 @@ class House:
         self.carrier = Scripted(self._tools(), far, capabilities)
         self.program = Program()
         templates = Templates()
-        config = parse({**SETTINGS, "spool": str(folder)}, "gateway.toml")
+        config = parse({**SETTINGS, "spool": str(folder), **(settings or {})}, "gateway.toml")
         self.shop = Workshop(
             config=config,
             store=self.store,
@@ -247,6 +248,13 @@ class House:
     async def work(self) -> int:
         """Do every step to one carrier that is due now, once; how many there were. As the loop does it."""
         claims = await self.loop._claim(values.LANE, 100)
+        for claim in claims:
+            await self.loop._step(claim, None)
+        return len(claims)
+
+    async def mail(self) -> int:
+        """Do every mail that is due now, once; how many there were."""
+        claims = await self.loop._claim(steps.MAIL, 100)
         for claim in claims:
             await self.loop._step(claim, None)
         return len(claims)
