@@ -192,7 +192,7 @@ class Composer:
         *,
         whole: bool = False,
     ) -> mime.Part:
-        """In the frame of RFC 3464. The whole mail goes back where it may, that was asked for, and something failed (DSN-12)."""
+        """In the frame of RFC 3464. The whole mail goes back where it may, was asked for, and something failed (DSN-12)."""
         status = dsn.status_part(host=self._sender.host, zone=self._zone, submission=submission, groups=groups)
         whole &= submission.envelope.ret == "FULL" and any(group.action is dsn.Action.FAILED for group in groups)
         return dsn.report(_boundary(outbox, "report"), words, status, original, whole=whole)
