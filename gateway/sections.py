@@ -205,7 +205,7 @@ class MailOut(Section):
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
     language: Text = "en"
-    """Of mails to the operator, and of mails, cover pages and header lines of accounts that have no other."""
+    """Of mails to the operator, and of mails, cover pages and header lines for accounts that name none."""
 
     @field_validator("language")
     @classmethod

@@ -21,6 +21,8 @@ from gateway.lifecycle import APPROVAL, FINAL, RELAYED, TRAITS, Kind
 from gateway.report.mime import plain
 from gateway.report.words import Words, english_words
 
+#: Names of parts that have none of their own.
+_OUR_TITLES = frozenset({"cover page", "message text", "message as HTML", "attached mail"})
 #: The reason beside these is the operator's business.
 _PRIVATE = frozenset({Outcome.NO_CREDIT, Outcome.CARRIER_TROUBLE})
 
@@ -177,9 +179,9 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 def reason_of(transmission: Transmission, outcome: Outcome, w: Words) -> str:
     """The reason as the sender may read it."""
     if waits_for_approval(transmission):
-        return plain(w("why", reason=transmission.reason.removeprefix(f"{APPROVAL}: ")))
+        return w("why", reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))))
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
-    return "" if hidden else plain(transmission.reason)
+    return "" if hidden else w.said(plain(transmission.reason))
 
 
 def waits_for_approval(transmission: Transmission) -> bool:
@@ -270,7 +272,7 @@ def question(
         fax=outgoing(submission, transmission, recipients, (), zone, w),
         sender=plain(submission.envelope.sender) or plain(submission.from_header),
         account=plain(account),
-        reason=plain(transmission.reason.removeprefix(f"{APPROVAL}: ")),
+        reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))),
         pages=w.pages(transmission.pages),
         cost=w.money(cost),
         until=w.moment(transmission.due_at, zone) if transmission.due_at else "",
@@ -407,4 +409,6 @@ def _piece(row: Mapping[str, object], w: Words) -> Piece:
     if isinstance(first, int) and isinstance(last, int) and 0 < first <= last:
         pages = w("page_single", first=first) if first == last else w("page_from_to", first=first, last=last)
     title = str(row.get("title") or row.get("content_type") or w["nameless_part"])
-    return Piece(title=plain(title, 120), pages=pages, note=plain(str(row.get("note") or "")))
+    if title.partition(" (part ")[0] in _OUR_TITLES:
+        title = w.said(title)
+    return Piece(title=plain(title, 120), pages=pages, note=w.said(plain(str(row.get("note") or ""))))

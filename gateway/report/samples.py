@@ -56,7 +56,7 @@ _MANIFEST = json.dumps(
     [
         {"title": "cover page", "first_page": 1, "last_page": 1},
         {"title": "2026-117.pdf", "first_page": 2, "last_page": 4},
-        {"title": "logo.png", "note": "a decoration of the mail"},
+        {"title": "logo.png", "note": "a picture that stands in most mails of this sender"},
     ]
 )
 _HEADER = b"From: Dr. Rossi <rossi@example.com>\r\nSubject: 2026-117, Dr. Rossi\r\n"
@@ -203,6 +203,56 @@ def _approval(composer: Composer, languages: Sequence[str]) -> Mail:
     )
 
 
+def _proof(composer: Composer, languages: Sequence[str]) -> Mail:
+    waiting = dataclasses.replace(
+        _FAX, state=TransmissionState.HELD, reason="approval: you asked to see the pages first", due_at=_NOW + timedelta(days=3)
+    )
+    return composer.proof(
+        outbox=_OUTBOX,
+        submission=_SUBMISSION,
+        transmission=waiting,
+        recipients=[_RECIPIENT],
+        account="office",
+        cost="0.36 EUR",
+        links=("https://fax.example.com/approval/approve/7Qd0", "https://fax.example.com/approval/reject/k3Zx"),
+        seconds=131.0,
+        to="rossi@example.com",
+        pdf=_page("PDF"),
+        first_page=_page("PNG"),
+        made_at=_NOW,
+        languages=languages,
+        reply_to="fax+7qd0@fax.example.com",
+    )
+
+
+def _answer(composer: Composer, languages: Sequence[str]) -> Mail:
+    return composer.answer(
+        outbox=_OUTBOX,
+        submission=_SUBMISSION,
+        transmission=_FAX,
+        recipients=[_RECIPIENT],
+        to="rossi@example.com",
+        words="STOP",
+        answer="cancelled; nothing was sent",
+        message_id="<118@example.com>",
+        made_at=_NOW,
+        languages=languages,
+    )
+
+
+def _not_taken(composer: Composer, languages: Sequence[str]) -> Mail:
+    return composer.not_taken(
+        outbox=_OUTBOX,
+        to="rossi@example.com",
+        subject="2026-117",
+        reason="encrypted mail cannot be faxed",
+        message_id="<117@example.com>",
+        references=(),
+        made_at=_NOW,
+        languages=languages,
+    )
+
+
 def _received(*, pdf: bool = True, **changes: Any) -> Make:
     fax = dataclasses.replace(_INBOUND, **changes)
     return lambda composer, languages: composer.received(
@@ -299,7 +349,7 @@ SAMPLES: Mapping[str, Make] = {
         Outcome.PARTLY_SENT, _attempt(1, Outcome.PARTLY_SENT, pages_sent=2, seconds=64.0, station_id="STUDIO B"), pages_sent=2
     ),
     "failed-document": _failed(
-        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="“2026-117.xlsx” is protected with a password."
+        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="2026-117.xlsx is protected by a password"
     ),
     "failed-operator": _result(
         *_BUSY, of=dataclasses.replace(_SUBMISSION, envelope=dataclasses.replace(_SUBMISSION.envelope, sender=""))
@@ -308,6 +358,9 @@ SAMPLES: Mapping[str, Make] = {
     "held": _result(_LOST, outcome=Outcome.UNKNOWN, **_HELD),
     "held-approval": _result(outcome=None, reason="approval: 25 pages, more than 20", **_HELD),
     "approval": _approval,
+    "proof": _proof,
+    "answer": _answer,
+    "not_taken": _not_taken,
     "received": _received(),
     "received-incomplete": _received(complete=False, pages=1, caller="", station_id=""),
     "received-elsewhere": _received(pdf=False),
