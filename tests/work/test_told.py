@@ -35,10 +35,12 @@ NUMBERS = ("+14155550123", "+14155550124", "+14155550125")
 class Told:
     """A house and the mail server that its mails go to."""
 
-    def __init__(self, folder: Path, clock: Clock, sink: Sink, *, able: Capabilities | None = None, **sections: Any) -> None:
+    def __init__(
+        self, folder: Path, clock: Clock, sink: Sink, *, able: Capabilities | None = None, url: str = "", **sections: Any
+    ) -> None:
         mail = {"from": "fax@fax.example.com", "operator": "op@example.com", "smarthost": f"smtp://127.0.0.1:{sink.port}"}
         self.clock, self.sink = clock, sink
-        self.arguments: dict[str, Any] = {"capabilities": able, "settings": {"mail": mail, **sections}}
+        self.arguments: dict[str, Any] = {"url": url, "capabilities": able, "settings": {"mail": mail, **sections}}
         self.folder, self.far = folder, FarEnd()
         self.house = House(folder, clock, self.far, **self.arguments)
 
@@ -98,6 +100,11 @@ def sink() -> Iterator[Sink]:
     made.stop()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("postgres_url")) if request.param == "postgresql" else ""
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -109,8 +116,8 @@ async def house(folder: Path, clock: Clock, sink: Sink, **more: Any) -> Told:
     return made
 
 
-async def test_a_late_fax_is_told_of_once_and_then_its_end(tmp_path: Path, clock: Clock, sink: Sink) -> None:
-    here = await house(tmp_path, clock, sink)
+async def test_a_late_fax_is_told_of_once_and_then_its_end(url: str, tmp_path: Path, clock: Clock, sink: Sink) -> None:
+    here = await house(tmp_path, clock, sink, url=url)
     await here.faxes(NUMBERS[0])
     await delays.look(here.house.shop)
     assert await here.told() == []
@@ -182,8 +189,10 @@ async def test_the_time_of_a_delay_is_configured(tmp_path: Path, clock: Clock, s
     await here.house.close()
 
 
-async def test_que_13_the_faxes_of_a_mail_are_told_in_one_when_all_have_ended(tmp_path: Path, clock: Clock, sink: Sink) -> None:
-    here = await house(tmp_path, clock, sink, reports={"digest": "4h"})
+async def test_que_13_the_faxes_of_a_mail_are_told_in_one_when_all_have_ended(
+    url: str, tmp_path: Path, clock: Clock, sink: Sink
+) -> None:
+    here = await house(tmp_path, clock, sink, url=url, reports={"digest": "4h"})
     await here.faxes(*NUMBERS)
     for number, status in zip(NUMBERS, ("delivered", "disconnected", "delivered"), strict=True):
         assert await here.told() == []
