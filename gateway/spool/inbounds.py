@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,18 @@ from gateway.spool.steps import Claim
 
 #: States of a fax whose file may still come.
 _WITHOUT = frozenset({InboundState.ANNOUNCED, InboundState.HELD, InboundState.FAILED})
-_HELD = frozenset({InboundState.HELD})
+_WAITS = frozenset({InboundState.HELD, InboundState.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a fax looks."""
+
+    pages: int
+    resolution: str = ""
+    """Of the first page, e.g. "204x196"; "" = nobody says."""
+    damaged: int = 0
+    """Pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +106,62 @@ def fetched(
     *,
     document: Sha256,
     original: Sha256,
-    pages: int,
+    look: Look,
+    route: str,
     mailboxes: Sequence[str],
+    archived: bool = False,
     callback: AccountId | None = None,
 ) -> bool:
-    """announced -> fetched, and a mail is owed to each mailbox, a callback to an account that wants one."""
-    if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
+    """announced -> fetched, and a mail is owed to each mailbox, a copy to the archive, a callback to an account that wants one.
+
+    route  what decided that, in words
+    """
+    if not _fetched(t, claim, document, original, look):
         return False
-    _set(t, claim.subject, document=document, original=original, pages=pages)
-    t.note(claim.subject, "fetched", f"{pages} pages")
+    _route(t, claim.subject, route, f"to {', '.join([*mailboxes, *['the archive'] * archived]) or 'nobody by mail'}")
     for mailbox in mailboxes:
         outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
+    if archived:
+        outbox.owe(t, kind=outbox.ARCHIVE, about=claim.subject)
     if callback is not None:
         outbox.owe_callback(t, callback, claim.subject, claim)
     mailed(t, InboundId(claim.subject))  # one that was released, where nobody is left who has not got it
     return steps.done(t, claim)
+
+
+def held_back(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, look: Look, route: str) -> bool:
+    """announced -> fetched -> held: it waits in quarantine until a person releases it, and the operator is told."""
+    if not _fetched(t, claim, document, original, look):
+        return False
+    _route(t, claim.subject, route, "held")
+    undeliverable(t, InboundId(claim.subject), f"In quarantine: {route}.")
+    outbox.alarm(t, about=claim.subject, what="a received fax waits in quarantine", text=f"Nobody has got it: {route}.")
+    return steps.done(t, claim)
+
+
+def dropped(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, look: Look, route: str) -> bool:
+    """announced -> fetched -> refused: nobody gets it. The operator is told of the first one of each day (UTC)."""
+    if not _fetched(t, claim, document, original, look) or not _move(t, claim.subject, InboundState.REFUSED):
+        return False
+    _set(t, claim.subject, reason=f"Dropped: {route}.")
+    _route(t, claim.subject, route, "dropped")
+    text = f"Today's first is {claim.subject}: {route}. No other mail comes today. All of them: faxgate queue --received"
+    outbox.alarm(t, about=f"dropped#{t.now:%Y-%m-%d}", what="received faxes are dropped", text=text)
+    return steps.done(t, claim)
+
+
+def _fetched(t: Transaction, claim: Claim, document: Sha256, original: Sha256, look: Look) -> bool:
+    if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
+        return False
+    about = {"pages": look.pages, "resolution": look.resolution, "damaged": look.damaged}
+    _set(t, claim.subject, document=document, original=original, reason="", **about)
+    t.note(claim.subject, "fetched", f"{look.pages} pages")
+    return True
+
+
+def _route(t: Transaction, inbound: str, route: str, what: str) -> None:
+    _set(t, inbound, route=route)
+    t.note(inbound, "routed", f"{route}: {what}")
 
 
 def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm: str) -> bool:
@@ -128,9 +181,10 @@ def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm:
 
 
 def mailed(t: Transaction, inbound: InboundId) -> bool:
-    """fetched -> mailed, once no mail about it is owed any more; where none ever was, once the callback was taken."""
+    """fetched -> mailed, once no mail about it and no copy in the archive is owed any more; where no mail ever was, once the
+    callback was taken."""
     owed = outbox.states(t.db, outbox.RECEIVED, inbound) or outbox.states(t.db, outbox.CALLBACK, inbound)
-    if outbox.WAITING in owed or not _move(t, inbound, InboundState.MAILED):
+    if outbox.WAITING in (*owed, *outbox.states(t.db, outbox.ARCHIVE, inbound)) or not _move(t, inbound, InboundState.MAILED):
         return False
     t.note(inbound, "mailed")
     return True
@@ -157,13 +211,17 @@ def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
         outbox.alarm(t, about=f"{inbound}#back", what="a received fax did not reach its mailbox", text=f"{inbound}: {reason}")
 
 
-def released(t: Transaction, inbound: InboundId, by: str) -> bool:
-    """held -> announced: whoever did not take it is asked again, as line and account say now. What was given up
-    is not owed any more, so that it can be owed anew. False: it is in another state."""
-    if not _move(t, inbound, InboundState.ANNOUNCED, of=_HELD):
+def released(t: Transaction, inbound: InboundId, by: str, mailbox: Sequence[str] = ()) -> bool:
+    """held or refused -> announced: whoever did not take it is asked again, as rules, line and account say now; no rule holds or
+    drops it any more. What was given up is not owed any more, so that it can be owed anew. False: it is in another state.
+
+    mailbox  who is to get it; () = as the rules say
+    """
+    if not _move(t, inbound, InboundState.ANNOUNCED, of=_WAITS):
         return False
+    _set(t, inbound, released=True, mailbox=json.dumps(list(mailbox)))
     outbox.forget_given_up(t, inbound)
-    t.note(inbound, "released", by)
+    t.note(inbound, "released", f"{by}{', to ' if mailbox else ''}{', '.join(mailbox)}")
     steps.add(t, inbound, "receive", steps.RECEIVE)
     return True
 

@@ -20,6 +20,8 @@ RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", 
 MESSAGE = "message"
 #: What a program's account may want instead of a result: a report by mail, and a call of its URL.
 CONFIRMATION, CALLBACK = "confirm", "callback"
+#: A copy of a received fax in the archive.
+ARCHIVE = "archive"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
@@ -74,6 +76,8 @@ def owe(
 
 def way(kind: str) -> tuple[str, str]:
     """Kind and lane of the step that does what a row of this kind owes."""
+    if kind == ARCHIVE:
+        return ("archive", steps.ARCHIVE)
     return ("call", steps.CALLBACK) if kind == CALLBACK else ("tell", steps.MAIL)
 
 

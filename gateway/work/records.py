@@ -44,6 +44,21 @@ def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
     )
 
 
+def dropped(shop: Workshop, inbound: InboundFax, why: str) -> None:
+    """One line when nobody gets a received fax."""
+    log.dropped(
+        inbound=inbound.id,
+        caller=inbound.caller,
+        line=inbound.line,
+        account=inbound.account,
+        carrier=inbound.carrier,
+        station=log.shown(inbound.station_id),
+        pages=inbound.pages,
+        arrived=inbound.received_at,
+        why=log.shown(why),
+    )
+
+
 def received(shop: Workshop, inbound: InboundFax, mailbox: str) -> None:
     """One line when the mail with a received fax has been taken."""
     log.received(
