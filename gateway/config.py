@@ -197,6 +197,10 @@ class Config(Section):
         """The time zone of the account of this name."""
         return ZoneInfo(self.presentation(account).zone or self.zone)
 
+    def languages_of(self, account: str) -> tuple[str, ...]:
+        """The languages in which the account of this name is told, best first: its own, and the house's."""
+        return tuple(filter(None, (self.presentation(account).language, self.mail.language)))
+
     def limits_of(self, account: str) -> LimitSection:
         """How much the account of this name may fax."""
         own = next((section.limits for section in self.account if section.name == account), LimitSection())

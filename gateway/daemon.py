@@ -295,6 +295,7 @@ class Service:
             domain=config.domain[0],
             zone=config.zone,
             page=config.http.public_url and f"{config.http.public_url}/",
+            language=config.mail.language,
         )
         return Workshop(
             config=config,

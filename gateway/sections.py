@@ -203,6 +203,15 @@ class MailOut(Section):
     """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
+    language: Text = "en"
+    """Of mails to the operator, and of mails, cover pages and header lines of accounts that have no other."""
+
+    @field_validator("language")
+    @classmethod
+    def _main_tag(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z]{2,3}", value):
+            raise ValueError('write a language like "en" or "de"')
+        return value
 
     @field_validator("smarthost")
     @classmethod
@@ -271,8 +280,9 @@ class Presentation(Section):
     """Cover page: a name in `templates/cover/`."""
     cover_policy: Literal["always", "message", "asked", "never"] = "always"
     """`message`: when the mail has a message; `asked`: when it asks for a cover page."""
-    language: Text = "en"
-    """Of the cover page and the header line; a mail's Content-Language wins where there are words in it."""
+    language: str = ""
+    """Of the cover page, the header line and mails to the account, e.g. "de"; a mail's Content-Language wins where there are
+    words in it. Default: that of `[mail]`."""
     organisation: str = ""
     """Of the sender, on the cover page."""
     phone: str = ""
@@ -295,7 +305,7 @@ class Presentation(Section):
     @field_validator("cover", "language")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+        if value and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
             raise ValueError("is a name of small letters and digits")
         return value
 

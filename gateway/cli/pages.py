@@ -76,7 +76,7 @@ def preview(
         raise Refused(f"The configuration file declares no account “{account}”.")
     look = settings.presentation(account) if settings else Presentation()
     picture = job.logo(look.logo) if look.logo else b""
-    wanted, spoken = template or look.cover, language or look.language
+    wanted, spoken = template or look.cover, language or look.language or (settings.mail.language if settings else "en")
     folders = _templates(settings)
     if problem := covers.problem(folders, wanted, spoken, picture):
         raise Refused(f"{problem[0].upper()}{problem[1:]}")

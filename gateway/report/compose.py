@@ -20,6 +20,7 @@ from gateway import message
 from gateway.fax import Attempt, Door, InboundFax, OutboxId, Recipient, Submission, Transmission, TransmissionState
 from gateway.log import printable
 from gateway.report import dsn, facts, mime
+from gateway.report.words import ENGLISH, Catalogue, Words
 from gateway.templates import Templates
 
 _NAME = "Faxgate"
@@ -56,6 +57,8 @@ class Sender:
     """IANA name; times are shown in it."""
     page: str = ""
     """Where accounts see their faxes; "" = nowhere that we know."""
+    language: str = ENGLISH
+    """Of mails to the operator, and to readers of whom no language is known that there are words of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class _Rendered:
     """A rendered template."""
 
     subject: str
@@ -101,12 +104,13 @@ def wanted(submission: Submission, transmission: Transmission, recipients: Seque
 
 
 class Composer:
-    """Makes every mail the gateway sends."""
+    """Makes every mail the gateway sends; `languages` are those of its reader, best first. Raises BadWords."""
 
     def __init__(self, templates: Templates, sender: Sender) -> None:
         self._templates = templates
         self._sender = sender
         self._zone = ZoneInfo(sender.zone)
+        self._catalogue = Catalogue(templates.folders, sender.language)
 
     def result(
         self,
@@ -118,16 +122,18 @@ class Composer:
         attempts: Sequence[Attempt],
         original_headers: bytes,
         made_at: datetime,
+        languages: Sequence[str] = (),
     ) -> Mail:
         """What became of a fax, for its sender.
 
         Of `recipients` those that deserve it are reported on; where there is none, the mail goes to the operator.
         """
         told = wanted(submission, transmission, recipients)
-        fax = facts.outgoing(submission, transmission, told or recipients, attempts, self._zone)
+        w = self._catalogue.of(languages if told else ())
+        fax = facts.outgoing(submission, transmission, told or recipients, attempts, self._zone, w)
         kind = transmission.state.value
         sender = mime.plain(submission.envelope.sender)
-        words = self._rendered(kind, fax=fax, instead_of=None if told else sender)
+        words = self._rendered(w, kind, fax=fax, instead_of=None if told else sender)
         root = words.alternative(_boundary(outbox, "text"))
         if told and _is_notification(submission, transmission, told):
             status = dsn.status_part(
@@ -155,6 +161,7 @@ class Composer:
         attempts: Sequence[Attempt],
         original_headers: bytes,
         made_at: datetime,
+        languages: Sequence[str] = (),
     ) -> Mail:
         """The fax waits for a person; for its sender. The transmission is in state held."""
         return self.result(
@@ -165,53 +172,83 @@ class Composer:
             attempts=attempts,
             original_headers=original_headers,
             made_at=made_at,
+            languages=languages,
         )
 
-    def approval(self, *, outbox: OutboxId, question: facts.Question, to: str, first_page: bytes, made_at: datetime) -> Mail:
-        """Asks somebody to agree to a fax. `first_page` is a PNG; b"" shows none."""
+    def approval(
+        self,
+        *,
+        outbox: OutboxId,
+        submission: Submission,
+        transmission: Transmission,
+        recipients: Sequence[Recipient],
+        account: str,
+        cost: str,
+        links: tuple[str, str],
+        to: str,
+        first_page: bytes,
+        made_at: datetime,
+        languages: Sequence[str] = (),
+    ) -> Mail:
+        """Asks somebody to agree to a fax; `links` approve and reject it. `first_page` is a PNG; b"" shows none."""
+        w = self._catalogue.of(languages)
+        question = facts.question(submission, transmission, recipients, self._zone, w, account=account, cost=cost, links=links)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
-        words = self._rendered("approval", question=question, fax=question.fax, picture=picture)
+        words = self._rendered(w, "approval", question=question, fax=question.fax, picture=picture)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         header = self._header(outbox, to, words.subject, made_at, "auto-generated")
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
     def received(
-        self, *, outbox: OutboxId, inbound: InboundFax, to: str, pdf: bytes, first_page: bytes, made_at: datetime
+        self,
+        *,
+        outbox: OutboxId,
+        inbound: InboundFax,
+        to: str,
+        pdf: bytes,
+        first_page: bytes,
+        made_at: datetime,
+        languages: Sequence[str] = (),
     ) -> Mail:
         """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came."""
-        fax = facts.arrived(inbound, self._zone)
+        w = self._catalogue.of(languages)
+        fax = facts.arrived(inbound, self._zone, w)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
-        words = self._rendered("received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
+        words = self._rendered(w, "received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         if pdf:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(file_name(inbound, self._zone), pdf)])
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound))
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, w))
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
         """Something the operator has to know. `what` is a short subject, `text` says what to do; it may have many lines."""
         lines = tuple(mime.plain(line, 500) for line in text.strip().splitlines())
-        words = self._rendered(
-            "alarm", what=mime.plain(what, 120), lines=lines, host=self._sender.host, time=facts.moment(made_at, self._zone)
-        )
+        w = self._catalogue.house
+        time = w.moment(made_at, self._zone)
+        words = self._rendered(w, "alarm", what=mime.plain(what, 120), lines=lines, host=self._sender.host, time=time)
         root = words.alternative(_boundary(outbox, "text"))
         return self._to_operator("alarm", outbox, words.subject, made_at, root)
 
-    def message(self, *, outbox: OutboxId, to: str, subject: str, text: str, made_at: datetime) -> Mail:
+    def message(
+        self, *, outbox: OutboxId, to: str, subject: str, text: str, made_at: datetime, languages: Sequence[str] = ()
+    ) -> Mail:
         """What an account writes, to itself: many lines, as they are."""
         lines = tuple(mime.plain(line, 1000) for line in text.splitlines())
-        words = self._rendered("message", subject=mime.plain(subject, 200), lines=lines, host=self._sender.host)
+        w = self._catalogue.of(languages)
+        words = self._rendered(w, "message", subject=mime.plain(subject, 200), lines=lines, host=self._sender.host)
         header = self._header(outbox, to, words.subject, made_at, "auto-generated")
         content = mime.mail(header, words.alternative(_boundary(outbox, "text")))
         return Mail(envelope_from="", to=(to,), content=content, kind="message")
 
-    def forwarded(self, *, outbox: OutboxId, original: bytes, note: str, made_at: datetime) -> Mail:
-        """A mail for postmaster, attached, for the operator. `note` says why it comes."""
-        headers = message.headers(original)
+    def forwarded(self, *, outbox: OutboxId, original: bytes, to: str, sender: str, made_at: datetime) -> Mail:
+        """A mail to a person here (`to`), attached, for the operator. `sender`: of its envelope."""
+        headers, w = message.headers(original), self._catalogue.house
         words = self._rendered(
+            w,
             "forwarded",
-            note=mime.plain(note, 500),
+            note=w("forwarded_note", to=mime.plain(to), sender=mime.plain(sender) or w["forwarded_nobody"]),
             author=mime.plain(headers.from_header),
             subject=mime.plain(headers.subject),
         )
@@ -221,12 +258,12 @@ class Composer:
         reply_to = ("Reply-To", answer if _SIMPLE_ADDRESS.match(answer) else "")
         return self._to_operator("forwarded", outbox, words.subject, made_at, root, reply_to)
 
-    def _rendered(self, name: str, **values: object) -> _Words:
-        values["service"] = self._sender.domain
+    def _rendered(self, w: Words, name: str, **values: object) -> _Rendered:
+        values |= {"service": self._sender.domain, "w": w}
         subject = self._templates.render(f"mail/{name}-subject.txt", **values)
         text = self._templates.render(f"mail/{name}-body.txt", **values)
         html = self._templates.render(f"mail/{name}-body.html", **values, title=mime.plain(subject))
-        return _Words(subject, text, html)
+        return _Rendered(subject, text, html)
 
     def _header(
         self, outbox: OutboxId, to: str, subject: str, made_at: datetime, automatic: str, author: str = ""
@@ -248,10 +285,10 @@ class Composer:
         content = mime.mail([*header, *more], root)
         return Mail(envelope_from="", to=(self._sender.operator,), content=content, kind=kind)
 
-    def _caller(self, inbound: InboundFax) -> str:
+    def _caller(self, inbound: InboundFax, w: Words) -> str:
         """From of a received fax: an answer to it is a fax back, where the caller is known (ONR-03, ONR-04)."""
         if not _CALLER.match(inbound.caller):
-            return mime.mailbox("Unknown caller", f"no-reply@{self._sender.domain}")
+            return mime.mailbox(w["caller_unknown_name"], f"no-reply@{self._sender.domain}")
         station = mime.plain(inbound.station_id, 40)
         name = station if station and "@" not in station else facts.readable(inbound.caller)
         return mime.mailbox(name, f"FAX={inbound.caller}@{self._sender.domain}")

@@ -23,6 +23,7 @@ from gateway.fax import Attempt, Recipient, Submission, Transmission
 from gateway.lifecycle import TRAITS
 from gateway.log import printable
 from gateway.report import facts, mime
+from gateway.report.words import english_words
 
 _HEADER_LIMIT = 32 * 1024
 """Bytes of the original's header that go back."""
@@ -147,7 +148,7 @@ def _diagnostic(transmission: Transmission, outcome: Outcome, last: Attempt | No
     own = printable(last.carrier_code, 100).strip() if last and outcome is not Outcome.NO_CREDIT else ""
     note = f"attempt {last.n} of {max(transmission.attempts, last.n)}" if last else ""
     if last is None:
-        note = printable(facts.reason_of(transmission, outcome))
+        note = printable(facts.reason_of(transmission, outcome, english_words()))
     return f"x-fax; {own or _public(outcome)}" + (f" ({note})" if note else "")
 
 

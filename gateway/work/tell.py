@@ -12,14 +12,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import aiosmtplib
 
-from gateway import metrics
+from gateway import message, metrics
 from gateway.desk.approval import APPROVE, REJECT
 from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.fax import Door, InboundId, Settings, TransmissionState
+from gateway.fax import AccountId, Door, InboundId, Settings, TransmissionState
 from gateway.pages.fence import Fence
 from gateway.report import compose, facts
 from gateway.report.compose import Mail
@@ -120,17 +119,29 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
             async with shop.documents.local(inbound.document) as file:
                 picture = await first_page(shop.fence, file)
         return shop.composer.received(
-            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
+            outbox=owed.id,
+            inbound=inbound,
+            to=owed.recipient,
+            pdf=pdf,
+            first_page=picture,
+            made_at=made_at,
+            languages=shop.config.languages_of(account.name if account else ""),
         )
     if owed.kind == outbox.APPROVAL:
         return await _ask_approval(shop, owed)
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
-        note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
-        return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
+        return shop.composer.forwarded(outbox=owed.id, original=original, to=owed.subject, sender=owed.text, made_at=made_at)
     if owed.kind == outbox.MESSAGE:
-        return shop.composer.message(outbox=owed.id, to=owed.recipient, subject=owed.subject, text=owed.text, made_at=made_at)
+        return shop.composer.message(
+            outbox=owed.id,
+            to=owed.recipient,
+            subject=owed.subject,
+            text=owed.text,
+            made_at=made_at,
+            languages=await _languages(shop, AccountId(owed.about_id)),
+        )
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
 
 
@@ -144,16 +155,25 @@ async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
     if account is not None and fax.document is not None and shop.limits.shows_content(account):
         async with shop.documents.local(fax.document) as file:
             picture = await first_page(shop.fence, file)
-    question = facts.question(
-        case.submission,
-        fax,
-        case.recipients,
-        ZoneInfo(shop.config.zone),
+    return shop.composer.approval(
+        outbox=owed.id,
+        submission=case.submission,
+        transmission=fax,
+        recipients=case.recipients,
         account=account.name if account else "",
         cost=shop.limits.cost(fax.number, fax.pages),
         links=(shop.links.link(fax.id, APPROVE), shop.links.link(fax.id, REJECT)),
+        to=owed.recipient,
+        first_page=picture,
+        made_at=shop.now(),
+        languages=shop.config.languages_of(account.name if account else ""),
     )
-    return shop.composer.approval(outbox=owed.id, question=question, to=owed.recipient, first_page=picture, made_at=shop.now())
+
+
+async def _languages(shop: Workshop, account: AccountId) -> tuple[str, ...]:
+    """Those in which an account is told, best first."""
+    found = await shop.identity.by_id(account)
+    return shop.config.languages_of(found.name if found else "")
 
 
 async def first_page(fence: Fence, pdf: Path) -> bytes:
@@ -187,14 +207,17 @@ async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | 
         return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
     tell = shop.composer.held if late else shop.composer.result
     mail = case.submission.document  # "" once it is given up
+    head = await shop.documents.head(mail, _HEADERS) if mail else b""
+    said = message.headers(head)
     return tell(
         outbox=owed.id,
         submission=case.submission,
         transmission=case.transmission,
         recipients=wanted,
         attempts=case.attempts,
-        original_headers=await shop.documents.head(mail, _HEADERS) if mail else b"",
+        original_headers=head,
         made_at=made_at,
+        languages=(*said.languages, *said.reads, *await _languages(shop, case.transmission.account)),
     )
 
 

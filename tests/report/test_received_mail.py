@@ -107,7 +107,7 @@ def test_onr_17_the_text_says_everything() -> None:
         "The whole fax is in the attached PDF.\n"
         "\n"
         "  From        +44 20 7946 0123 (+442079460123)\n"
-        '  Station id  "ACME LTD" (the machine\'s own claim)\n'
+        "  Station id  “ACME LTD” (the machine’s own claim)\n"
         "  To line     +1 415-555-0100 (+14155550100)\n"
         "  Sub-address 77\n"
         "  Pages       2 pages\n"
