@@ -313,7 +313,7 @@ def _check_routes(config: Config) -> None:
     for n, route in enumerate(config.route, 1):
         if route.archive and config.archive is None:
             raise ConfigError(config.file, f"route[{n}].archive", "needs [archive]: where the copies go")
-        if route.words and (not read or route.line and read.isdisjoint(route.line)):
+        if route.words and (not read or (route.line and read.isdisjoint(route.line))):
             where = "of these lines" if route.line else "at all"
             raise ConfigError(config.file, f"route[{n}].words", f"can never fit: no line {where} has ocr, which reads them")
         for m, earlier in enumerate(config.route[: n - 1], 1):

@@ -55,6 +55,7 @@ ACTIONS = frozenset(
         "not_archived",
         "no_picture",
         "no_report",
+        "no_tiff",
         "not_called",
         "not_converted",
         "orphans",

@@ -103,8 +103,8 @@ class ArchiveSection(Section):
     folder: Text
     """A folder, or "s3://bucket/prefix" (signed in to as `[s3]` says)."""
     path: Text = "{year}/{month}/{line}/{time}-{caller}-{id}"
-    """Where in it, without the ending. {year}, {month}, {day}, {time}, {line}, {caller}, {station}, {sub_address}, {account} and
-    {id}, which must be in its last part; times are in `zone`."""
+    """Where in it, without the ending: {year}, {month}, {day}, {time}, {line}, {caller}, {station}, {sub_address}, {account}
+    and {id}, which must be in its last part. Times are in `zone`."""
     every: bool = True
     """Every fax that is delivered; else those whose rule says `archive = true`."""
 

@@ -18,6 +18,8 @@ from gateway.desk.identity import mailbox_of
 from gateway.fax import Account, InboundFax, Line
 from gateway.receiving import CONDITIONS, UNKNOWN, RouteSection
 
+PAGES_READ = 3
+"""The first pages, whose words rules are asked about."""
 _E164 = re.compile(r"\+[0-9]{1,15}")
 
 

@@ -212,8 +212,8 @@ def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
 
 
 def released(t: Transaction, inbound: InboundId, by: str, mailbox: Sequence[str] = ()) -> bool:
-    """held or refused -> announced: whoever did not take it is asked again, as rules, line and account say now; no rule holds or
-    drops it any more. What was given up is not owed any more, so that it can be owed anew. False: it is in another state.
+    """held or refused -> announced: whoever did not take it is asked again, as rules, line and account say now; no rule holds
+    or drops it any more. What was given up is not owed any more, so that it can be owed anew. False: it is in another state.
 
     mailbox  who is to get it; () = as the rules say
     """

@@ -1,7 +1,7 @@
 """Claim, step, record: the lanes, their width, the heartbeat, the drain.
 
-Each lane (conversion, each carrier, receiving, mail, callbacks, the archive) claims as many due steps as it has free hands. A step that ends
-without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
+Each lane (conversion, each carrier, receiving, mail, callbacks, archive) claims as many due steps as it has free hands. A step
+that ends without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
 expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane; a fax that fails so
 again and again is held for a person. One process never works on one subject twice at once, whatever its clock says.
 """

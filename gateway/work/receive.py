@@ -22,7 +22,6 @@ from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _CRASHES = 5  # a converter that dies so often on one fax will die again
-_PAGES_READ = 3  # whose words rules are asked about
 _DONE = frozenset({InboundState.MAILED, InboundState.REFUSED})
 
 
@@ -78,7 +77,7 @@ async def _way(shop: Workshop, claim: Claim, inbound: InboundFax, pdf: bytes, ac
         codes = await _read(shop, claim, "gateway.pages.barcodes:read", pdf)
         arrival = replace(arrival, codes=codes if isinstance(codes, tuple) else None)
     if shop.config.ocr(inbound.line) and routing.asks_for_words(shop.config, arrival):
-        words = await _read(shop, claim, "gateway.pages.layer:words", pdf, _PAGES_READ)
+        words = await _read(shop, claim, "gateway.pages.layer:words", pdf, routing.PAGES_READ)
         arrival = replace(arrival, words=words if isinstance(words, str) else None)
     return routing.way(
         shop.config,

@@ -10,6 +10,7 @@ around a crash is recognised as one. What the server refuses for good is told to
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -113,17 +114,22 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         assert inbound is not None
         assert inbound.document is not None
         account = await shop.identity.by_id(inbound.account)
-        pdf = picture = b""
-        if account is None or account.settings.received_pdf:
-            pdf = await shop.documents.get(inbound.document)
+        pdf = picture = tiff = b""
+        too_large, wanted = owed.text == outbox.TOO_LARGE, shop.config.attached(inbound.line)
+        if not too_large and (account is None or account.settings.received_pdf):
             async with shop.documents.local(inbound.document) as file:
                 picture = await first_page(shop.fence, file)
+                tiff = await _tiff(shop, file) if "tiff" in wanted else b""
+            pdf = await shop.documents.get(inbound.document) if "pdf" in wanted or not tiff else b""
         return shop.composer.received(
             outbox=owed.id,
             inbound=inbound,
             to=owed.recipient,
             pdf=pdf,
             first_page=picture,
+            tiff=tiff,
+            name=shop.config.callers.get(inbound.caller, ""),
+            too_large=too_large,
             made_at=made_at,
             languages=shop.config.languages_of(account.name if account else ""),
         )
@@ -185,6 +191,17 @@ async def first_page(fence: Fence, pdf: Path) -> bytes:
         return b""
     assert isinstance(png, bytes)
     return png
+
+
+async def _tiff(shop: Workshop, pdf: Path) -> bytes:
+    """A received fax as TIFF of profile S; b"" where that cannot be made: the PDF goes instead."""
+    try:
+        made = await shop.fence.run("gateway.pages.printed:profile_s", pdf)
+    except (BadDocument, ConverterUnavailable) as error:
+        _log.warning("%s goes as PDF: %s", pdf.name, error.text, extra={"action": "no_tiff"})
+        return b""
+    assert isinstance(made, bytes)
+    return made
 
 
 def _with_advice(owed: Owed) -> str:
@@ -249,8 +266,15 @@ async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: aiosmtplib
     codes, text = _codes(error)
     if not codes or any(code < 500 for code in codes):
         await _defer(shop, claim, owed, text)
+    elif owed.kind == outbox.RECEIVED and owed.text != outbox.TOO_LARGE and _too_large(codes, text):
+        await shop.store.write(outbox.without_document, claim, text)
     else:
         await _give_up(shop, claim, owed, f"The mail server refused it for good: {text}")
+
+
+def _too_large(codes: list[int], text: str) -> bool:
+    """Whether a mail server refuses a mail for its size (RFC 1870, RFC 3463): it may take the news alone (ONR-19)."""
+    return 552 in codes or re.search(r"\b5\.(3\.4|2\.3)\b", text) is not None
 
 
 def _codes(error: aiosmtplib.SMTPException) -> tuple[list[int], str]:

@@ -239,6 +239,7 @@ class ClaimConformance:
         await asyncio.wait_for(woken.wait(), 5)
 
 
+_FETCHED: dict[str, Any] = {"document": SHA, "original": SHA, "look": inbounds.Look(pages=1), "route": ""}
 Verb = Callable[[Store, Claim], Awaitable[object]]
 #: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
 FENCED: dict[str, Verb] = {
@@ -252,7 +253,10 @@ FENCED: dict[str, Verb] = {
     "settled": lambda s, c: s.write(outbox.settled, c, outbox.SENT, ""),
     "deferred": lambda s, c: s.write(outbox.deferred, c, "", s.now()),
     "original_stored": lambda s, c: s.write(inbounds.original_stored, c, SHA),
-    "fetched": lambda s, c: s.write(inbounds.fetched, c, document=SHA, original=SHA, pages=1, mailboxes=()),
+    "fetched": lambda s, c: s.write(inbounds.fetched, c, **_FETCHED, mailboxes=()),
+    "held_back": lambda s, c: s.write(inbounds.held_back, c, **_FETCHED),
+    "dropped": lambda s, c: s.write(inbounds.dropped, c, **_FETCHED),
+    "without_document": lambda s, c: s.write(outbox.without_document, c, ""),
     "ended": lambda s, c: s.write(inbounds.ended, c, InboundState.HELD, "", ""),
 }
 
