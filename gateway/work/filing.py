@@ -25,9 +25,9 @@ from gateway.work import receive
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-_WAITS = tuple(timedelta(seconds=seconds) for seconds in (10, 60, 300, 900))
+_WAITS = tuple(timedelta(seconds=seconds) for seconds in (2, 15, 60, 300, 900))
 """After a failure; the last one repeats, for ever."""
-_TELL_AFTER = 3  # failures: a short outage is nobody's business
+_TELL_AFTER = 4  # failures: a short outage is nobody's business
 _NO_ARCHIVE = "There is no archive in the configuration any more."
 _TOLD = (
     "id",

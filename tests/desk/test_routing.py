@@ -91,7 +91,9 @@ def test_onr_01_a_rule_fits_by_what_it_names(rule: dict[str, Any], facts: dict[s
 
 def test_the_first_that_fits_decides() -> None:
     rules = config(
-        {"caller": "+49*", **to("berlin")}, {"sub_address": "7", "name": "sevens", **to("seven")}, {"caller": "+44*", **to("uk")}
+        {"caller": "+49*", **to("berlin")},
+        {"sub_address": "7", "name": "sevens", **to("seven")},
+        {"caller": "+44*", **to("uk")},
     )
     assert gone(rules).mailboxes == ("uk@example.com",)
     assert gone(rules, sub_address="7").mailboxes == ("seven@example.com",)

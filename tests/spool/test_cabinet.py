@@ -106,6 +106,6 @@ def test_a_bucket_keeps_the_same_names(endpoint: str) -> None:
 def test_a_bucket_that_is_not_there_is_an_error_of_the_disk(endpoint: str) -> None:
     place = Place(url="s3://nowhere", endpoint=endpoint, region="us-east-1", access_key="a", secret_key="b")
     archive = BucketCabinet(place)
-    with pytest.raises(OSError, match="bucket|NoSuchBucket"):
+    with pytest.raises(OSError, match="NoSuchBucket"):
         archive.put("fax.pdf", b"", "application/pdf")
     archive.close()
