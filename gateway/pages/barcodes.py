@@ -35,6 +35,9 @@ def read(pdf: bytes) -> tuple[str, ...]:
             drawn = page.render(scale=scale, grayscale=True).to_pil()
     except pypdfium2.PdfiumError as broken:
         raise BadDocument("the received fax cannot be drawn", reply=BROKEN) from broken
-    found = sorted(zxingcpp.read_barcodes(drawn), key=lambda one: (one.position.top_left.y, one.position.top_left.x))
+    found = sorted(
+        zxingcpp.read_barcodes(drawn, text_mode=zxingcpp.TextMode.Plain),
+        key=lambda one: (one.position.top_left.y, one.position.top_left.x),
+    )
     texts = ["".join(c if c.isprintable() else " " for c in one.text)[:_LONGEST].strip() for one in found[:_MOST]]
     return tuple(dict.fromkeys(filter(None, texts)))
