@@ -50,6 +50,7 @@ from gateway.intake.door import MailDoor
 from gateway.pages import barcodes, job
 from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
+from gateway.report import samples
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
 from gateway.spool import queries, steps
@@ -288,15 +289,6 @@ class Service:
 
     def _workshop(self, statements: Statements) -> Workshop:
         config = self.config
-        sender = Sender(
-            address=config.mail.from_,
-            operator=config.mail.operator,
-            host=config.host,
-            domain=config.domain[0],
-            zone=config.zone,
-            page=config.http.public_url and f"{config.http.public_url}/",
-            language=config.mail.language,
-        )
         return Workshop(
             config=config,
             store=self.store,
@@ -307,7 +299,7 @@ class Service:
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
-            composer=Composer(self.templates, sender),
+            composer=Composer(self.templates, Sender.of(config)),
             templates=self.templates,
             notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
@@ -472,9 +464,14 @@ def check(config: Config) -> dict[str, Capabilities]:
             raise ConfigError(config.file, "rates", str(error)) from error
     if config.templates is not None and not config.templates.is_dir():
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
-    if problem := Templates(config.templates).problem():
+    templates = Templates(config.templates)
+    if problem := templates.problem():
         raise ConfigError(config.file, "templates", problem)
-    job.check(config, Templates(config.templates).folders)
+    if problem := samples.lacks(templates, config.mail.language):
+        raise ConfigError(config.file, "mail.language", problem)
+    if problem := samples.problem(templates, Sender.of(config)):
+        raise ConfigError(config.file, "templates", problem)
+    job.check(config, templates.folders)
     documents_of(config)
     _check_received(config)
     return capabilities_of(config)

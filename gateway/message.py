@@ -386,7 +386,7 @@ def _signed(mail: email.message.Message) -> email.message.Message | None:
 
 def _content_type(mail: email.message.Message) -> str:
     try:
-        return mail.get_content_type()
+        return _WORD_GAP.sub(" ", mail.get_content_type())  # a folded one keeps its line end
     except (ValueError, LookupError, AttributeError):
         return "application/octet-stream"
 

@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from zoneinfo import ZoneInfo
 
 from gateway import message
+from gateway.config import Config
 from gateway.fax import Attempt, Door, InboundFax, OutboxId, Recipient, Submission, Transmission, TransmissionState
 from gateway.log import printable
 from gateway.report import dsn, facts, mime
@@ -38,7 +39,6 @@ _ACTIONS = {
 }
 #: Only what came by a mail transport may be answered by a delivery status notification (MDN-09).
 _TRANSPORTS = frozenset({Door.SMTP, Door.LMTP})
-_CALLER = re.compile(r"\+[0-9]{1,15}\Z")
 _SIMPLE_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 
 
@@ -59,6 +59,19 @@ class Sender:
     """Where accounts see their faxes; "" = nowhere that we know."""
     language: str = ENGLISH
     """Of mails to the operator, and to readers of whom no language is known that there are words of."""
+
+    @classmethod
+    def of(cls, config: Config) -> Sender:
+        """As the configuration says."""
+        return cls(
+            address=config.mail.from_,
+            operator=config.mail.operator,
+            host=config.host,
+            domain=config.domain[0],
+            zone=config.zone,
+            page=config.http.public_url and f"{config.http.public_url}/",
+            language=config.mail.language,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +313,7 @@ class Composer:
     def _caller(self, inbound: InboundFax, name: str, w: Words) -> str:
         """From of a received fax: an answer to it is a fax back, where the caller is known (ONR-03, ONR-04). A station id is
         marked as what it is, a claim (ONR-14)."""
-        if not _CALLER.match(inbound.caller):
+        if not facts.is_number(inbound.caller):
             return mime.mailbox(w["caller_unknown_name"], f"no-reply@{self._sender.domain}")
         station = mime.plain(inbound.station_id, 40)
         claim = w("station_claim", station=station) if station and "@" not in station else ""
@@ -308,7 +321,7 @@ class Composer:
 
     def _trace(self, inbound: InboundFax) -> tuple[str, str]:
         """The fax side of the way, as any mail system notes it (ONR-12)."""
-        caller = inbound.caller if _CALLER.match(inbound.caller) else "unknown"
+        caller = inbound.caller if facts.is_number(inbound.caller) else "unknown"
         date = format_datetime(inbound.received_at.astimezone(self._zone))
         return "Received", f"from {caller} by {self._sender.host}\r\n via GSTN with T30 id {inbound.id};\r\n {date}"
 
@@ -362,7 +375,7 @@ def _document(kind: str, name: str, content: bytes) -> mime.Part:
 
 def file_name(inbound: InboundFax, zone: ZoneInfo) -> str:
     """e.g. `fax-2026-11-22-1415-from-14155550123-in_….pdf`: sorts by time, one name for one fax."""
-    caller = f"-from-{inbound.caller[1:]}" if _CALLER.match(inbound.caller) else ""
+    caller = f"-from-{inbound.caller[1:]}" if facts.is_number(inbound.caller) else ""
     return f"fax-{inbound.received_at.astimezone(zone):%Y-%m-%d-%H%M}{caller}-{inbound.id}.pdf"
 
 

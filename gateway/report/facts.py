@@ -9,6 +9,7 @@ reasons) is cleaned here, once. What concerns the operator's account at the carr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,6 +106,8 @@ class ArrivedFax:
     caller: str
     """For people, with the name where we know it; "" when the network did not say."""
     full_caller: str
+    answerable: bool
+    """Whether an answer can be a fax back: the network gave a number."""
     station: str
     """What the sending machine calls itself: a claim."""
     line: str
@@ -221,6 +224,7 @@ def arrived(inbound: InboundFax, zone: ZoneInfo, w: Words, name: str = "") -> Ar
         id=inbound.id,
         caller=named(readable(inbound.caller)),
         full_caller=named(in_full(inbound.caller)),
+        answerable=is_number(inbound.caller),
         station=plain(inbound.station_id, 60),
         line=readable(inbound.line),
         full_line=in_full(inbound.line),
@@ -240,6 +244,11 @@ def _quality(inbound: InboundFax, w: Words) -> str:
     dots = w("quality_dots", across=across, down=down) if down else ""
     damaged = w.count("quality_damaged", inbound.damaged) if inbound.damaged else ""
     return "; ".join(filter(None, (dots, damaged)))
+
+
+def is_number(caller: str) -> bool:
+    """Whether the network's word for who called is a number that can be called (E.164)."""
+    return re.fullmatch(r"\+[0-9]{1,15}", caller) is not None
 
 
 def readable(e164: str) -> str:
