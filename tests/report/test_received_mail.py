@@ -47,7 +47,7 @@ def test_the_header_of_a_received_fax() -> None:
 
 
 def test_adr_12_the_callers_address_is_written_without_quotes() -> None:
-    assert b'\r\nFrom: "ACME LTD (unverified)"\r\n <FAX=+442079460123@fax.example>\r\n' in received(inbound()).content
+    assert b'\r\nFrom: "ACME LTD (unverified)" <FAX=+442079460123@fax.example>\r\n' in received(inbound()).content
 
 
 @pytest.mark.parametrize("caller", ["", "anonymous", "+44\r\nBcc: x@y.example"])
