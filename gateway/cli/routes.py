@@ -29,7 +29,7 @@ _VERDICTS = {"hold": "it waits in quarantine, and the operator is told", "drop":
 @click.option("--line", default="", help="The number that was called. Default: the first line there is.")
 @click.option("--caller", default=UNKNOWN, show_default=True, help="Who called, e.g. +14155550123.")
 @click.option("--station", default="", help="What the sending machine calls itself.")
-@click.option("--sub-address", default="")
+@click.option("--sub-address", default="", help="The one that was called.")
 @in_file
 @as_json_option
 @reported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select, tuple_, update
@@ -21,14 +21,19 @@ _WAITS = frozenset({InboundState.HELD, InboundState.REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How a fax looks."""
+class Fetched:
+    """A fax that is here, and what was decided about it."""
 
+    document: Sha256
+    """As PDF."""
+    original: Sha256
     pages: int
     resolution: str = ""
     """Of the first page, e.g. "204x196"; "" = nobody says."""
     damaged: int = 0
     """Pages."""
+    route: str = ""
+    """What decided where it goes, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +108,16 @@ def original_stored(t: Transaction, claim: Claim, original: Sha256) -> bool:
 def fetched(
     t: Transaction,
     claim: Claim,
+    made: Fetched,
     *,
-    document: Sha256,
-    original: Sha256,
-    look: Look,
-    route: str,
     mailboxes: Sequence[str],
     archived: bool = False,
     callback: AccountId | None = None,
 ) -> bool:
-    """announced -> fetched, and a mail is owed to each mailbox, a copy to the archive, a callback to an account that wants one.
-
-    route  what decided that, in words
-    """
-    if not _fetched(t, claim, document, original, look):
+    """announced -> fetched, and a mail is owed to each mailbox, a copy to the archive, a callback to the account."""
+    everybody = [*mailboxes, *["the archive"] * archived]
+    if not _arrived(t, claim, made, f"to {', '.join(everybody) or 'nobody by mail'}"):
         return False
-    _route(t, claim.subject, route, f"to {', '.join([*mailboxes, *['the archive'] * archived]) or 'nobody by mail'}")
     for mailbox in mailboxes:
         outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
     if archived:
@@ -129,39 +128,33 @@ def fetched(
     return steps.done(t, claim)
 
 
-def held_back(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, look: Look, route: str) -> bool:
+def held_back(t: Transaction, claim: Claim, made: Fetched) -> bool:
     """announced -> fetched -> held: it waits in quarantine until a person releases it, and the operator is told."""
-    if not _fetched(t, claim, document, original, look):
+    if not _arrived(t, claim, made, "held"):
         return False
-    _route(t, claim.subject, route, "held")
-    undeliverable(t, InboundId(claim.subject), f"In quarantine: {route}.")
-    outbox.alarm(t, about=claim.subject, what="a received fax waits in quarantine", text=f"Nobody has got it: {route}.")
+    undeliverable(t, InboundId(claim.subject), f"In quarantine: {made.route}.")
+    text = f"Nobody has got it: {made.route}."
+    outbox.alarm(t, about=claim.subject, what="a received fax waits in quarantine", text=text)
     return steps.done(t, claim)
 
 
-def dropped(t: Transaction, claim: Claim, *, document: Sha256, original: Sha256, look: Look, route: str) -> bool:
+def dropped(t: Transaction, claim: Claim, made: Fetched) -> bool:
     """announced -> fetched -> refused: nobody gets it. The operator is told of the first one of each day (UTC)."""
-    if not _fetched(t, claim, document, original, look) or not _move(t, claim.subject, InboundState.REFUSED):
+    if not _arrived(t, claim, made, "dropped") or not _move(t, claim.subject, InboundState.REFUSED):
         return False
-    _set(t, claim.subject, reason=f"Dropped: {route}.")
-    _route(t, claim.subject, route, "dropped")
-    text = f"Today's first is {claim.subject}: {route}. No other mail comes today. All of them: faxgate queue --received"
+    _set(t, claim.subject, reason=f"Dropped: {made.route}.")
+    text = f"Today's first is {claim.subject}: {made.route}. No other mail comes today. All of them: faxgate queue --received"
     outbox.alarm(t, about=f"dropped#{t.now:%Y-%m-%d}", what="received faxes are dropped", text=text)
     return steps.done(t, claim)
 
 
-def _fetched(t: Transaction, claim: Claim, document: Sha256, original: Sha256, look: Look) -> bool:
+def _arrived(t: Transaction, claim: Claim, made: Fetched, what: str) -> bool:
     if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
         return False
-    about = {"pages": look.pages, "resolution": look.resolution, "damaged": look.damaged}
-    _set(t, claim.subject, document=document, original=original, reason="", **about)
-    t.note(claim.subject, "fetched", f"{look.pages} pages")
+    _set(t, claim.subject, reason="", **asdict(made))
+    t.note(claim.subject, "fetched", f"{made.pages} pages")
+    t.note(claim.subject, "routed", f"{made.route}: {what}")
     return True
-
-
-def _route(t: Transaction, inbound: str, route: str, what: str) -> None:
-    _set(t, inbound, route=route)
-    t.note(inbound, "routed", f"{route}: {what}")
 
 
 def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm: str) -> bool:

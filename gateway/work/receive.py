@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from gateway import metrics
 from gateway.desk import routing
@@ -15,7 +14,7 @@ from gateway.errors import BadDocument, CarrierRefused, ConverterUnavailable, Ga
 from gateway.fax import Account, InboundFax, InboundState, Sha256
 from gateway.pages import ocr
 from gateway.spool import blocks, inbounds, steps
-from gateway.spool.inbounds import Look
+from gateway.spool.inbounds import Fetched
 from gateway.spool.steps import Claim
 from gateway.work import records
 from gateway.work.workshop import Workshop
@@ -48,26 +47,48 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await shop.store.write(inbounds.ended, claim, InboundState.HELD, error.text, "a received fax cannot be read")
         return
     assert isinstance(made, tuple)
-    pdf, *facts = made
-    look = Look(pages=facts[0], resolution=facts[1], damaged=facts[2])
+    pdf, pages, resolution, damaged = made
     if languages := shop.config.ocr(inbound.line):
-        pdf = await _with_text(shop, inbound, pdf, look.pages, languages)
+        pdf = await _with_text(shop, inbound, pdf, pages, languages)
     account = await shop.identity.by_id(inbound.account)
     way = await _way(shop, claim, inbound, pdf, account)
     document = await shop.documents.put(pdf)
-    files = {"document": document.sha256, "original": original, "look": look, "route": way.why}
+    await _record(
+        shop,
+        claim,
+        Fetched(
+            document=document.sha256,
+            original=original,
+            pages=pages,
+            resolution=resolution,
+            damaged=damaged,
+            route=way.why,
+        ),
+        way,
+        account,
+    )
+
+
+async def _record(shop: Workshop, claim: Claim, made: Fetched, way: Way, account: Account | None) -> None:
+    """Owe what is owed, or hold it, or let nobody have it."""
     if way.then == "deliver":
-        whom = _whom(way, account)
-        done = await shop.store.write(inbounds.fetched, claim, archived=way.archived, **whom, **files)
+        callback = account.id if account and account.settings.inbound_callback else None
+        # Somebody has to hear of it: without a callback the wish for no mail does not count.
+        silent = account is not None and callback is not None and not account.settings.received_mail and not way.named
+        mailboxes = () if silent else way.mailboxes
+        done = await shop.store.write(
+            inbounds.fetched, claim, made, mailboxes=mailboxes, archived=way.archived, callback=callback
+        )
     else:
-        done = await shop.store.write(inbounds.held_back if way.then == "hold" else inbounds.dropped, claim, **files)
-    if done:
-        metrics.PAGES.labels("in").inc(look.pages)
-        metrics.ARRIVALS.labels(way.then).inc()
-        _log.info("%s fetched, %d pages: %s", inbound.id, look.pages, way.then, extra={"action": "inbound_fetched"})
-        if way.then == "drop":
-            records.dropped(shop, replace(inbound, pages=look.pages), way.why)
-            await forget(shop, inbound.id)
+        done = await shop.store.write(inbounds.held_back if way.then == "hold" else inbounds.dropped, claim, made)
+    if not done:
+        return
+    metrics.PAGES.labels("in").inc(made.pages)
+    metrics.ARRIVALS.labels(way.then).inc()
+    _log.info("%s fetched, %d pages: %s", claim.subject, made.pages, way.then, extra={"action": "inbound_fetched"})
+    if way.then == "drop" and (inbound := await shop.store.read(inbounds.get, claim.subject)) is not None:
+        records.dropped(shop, inbound)
+        await forget(shop, inbound.id)
 
 
 async def _way(shop: Workshop, claim: Claim, inbound: InboundFax, pdf: bytes, account: Account | None) -> Way:
@@ -99,14 +120,6 @@ async def _read(shop: Workshop, claim: Claim, function: str, *args: object) -> o
             raise
         _log.warning("%s is not looked at: %s", claim.subject, error.text, extra={"action": "page_not_read"})
         return None
-
-
-def _whom(way: Way, account: Account | None) -> dict[str, Any]:
-    """Who is owed a mail, and a callback. Any: arguments by name."""
-    callback = account.id if account and account.settings.inbound_callback else None
-    # Somebody has to hear of it: without a callback the wish for no mail does not count.
-    silent = account is not None and callback is not None and not account.settings.received_mail
-    return {"mailboxes": () if silent and not way.named else way.mailboxes, "callback": callback}
 
 
 async def _with_text(shop: Workshop, inbound: InboundFax, pdf: bytes, pages: int, languages: str) -> bytes:

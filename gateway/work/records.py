@@ -44,7 +44,7 @@ def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
     )
 
 
-def dropped(shop: Workshop, inbound: InboundFax, why: str) -> None:
+def dropped(shop: Workshop, inbound: InboundFax) -> None:
     """One line when nobody gets a received fax."""
     log.dropped(
         inbound=inbound.id,
@@ -55,7 +55,7 @@ def dropped(shop: Workshop, inbound: InboundFax, why: str) -> None:
         station=log.shown(inbound.station_id),
         pages=inbound.pages,
         arrived=inbound.received_at,
-        why=log.shown(why),
+        why=log.shown(inbound.route),
     )
 
 

@@ -239,7 +239,8 @@ class ClaimConformance:
         await asyncio.wait_for(woken.wait(), 5)
 
 
-_FETCHED: dict[str, Any] = {"document": SHA, "original": SHA, "look": inbounds.Look(pages=1), "route": ""}
+_FETCHED = inbounds.Fetched(document=SHA, original=SHA, pages=1)
+_TWO_PAGES = inbounds.Fetched(document=SHA, original=SHA, pages=2)
 Verb = Callable[[Store, Claim], Awaitable[object]]
 #: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
 FENCED: dict[str, Verb] = {
@@ -253,9 +254,9 @@ FENCED: dict[str, Verb] = {
     "settled": lambda s, c: s.write(outbox.settled, c, outbox.SENT, ""),
     "deferred": lambda s, c: s.write(outbox.deferred, c, "", s.now()),
     "original_stored": lambda s, c: s.write(inbounds.original_stored, c, SHA),
-    "fetched": lambda s, c: s.write(inbounds.fetched, c, **_FETCHED, mailboxes=()),
-    "held_back": lambda s, c: s.write(inbounds.held_back, c, **_FETCHED),
-    "dropped": lambda s, c: s.write(inbounds.dropped, c, **_FETCHED),
+    "fetched": lambda s, c: s.write(inbounds.fetched, c, _FETCHED, mailboxes=()),
+    "held_back": lambda s, c: s.write(inbounds.held_back, c, _FETCHED),
+    "dropped": lambda s, c: s.write(inbounds.dropped, c, _FETCHED),
     "without_document": lambda s, c: s.write(outbox.without_document, c, ""),
     "ended": lambda s, c: s.write(inbounds.ended, c, InboundState.HELD, "", ""),
 }
@@ -581,9 +582,7 @@ class InboundConformance:
     async def test_fetched_owes_a_mail_to_each_mailbox_and_mailed_waits_for_all(self, store: Store) -> None:
         await store.write(inbounds.announced, "main", values.news())
         mine = await values.claim(store, steps.RECEIVE)
-        assert await store.write(
-            inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com", "b@example.com"]
-        )
+        assert await store.write(inbounds.fetched, mine, _TWO_PAGES, mailboxes=["a@example.com", "b@example.com"])
         found = await store.read(inbounds.get, mine.subject)
         assert found is not None
         assert (found.state, found.pages) == (InboundState.FETCHED, 2)
@@ -597,7 +596,7 @@ class InboundConformance:
     async def test_a_refused_mailbox_holds_the_fax(self, store: Store) -> None:
         await store.write(inbounds.announced, "main", values.news())
         mine = await values.claim(store, steps.RECEIVE)
-        await store.write(inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com"])
+        await store.write(inbounds.fetched, mine, _TWO_PAGES, mailboxes=["a@example.com"])
         found = await store.read(inbounds.get, mine.subject)
         assert found is not None
         await store.write(inbounds.undeliverable, found.id, "no such mailbox")

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.spool import cabinet
 from gateway.spool.cabinet import FolderCabinet, name_of
 from gateway.spool.objects import BucketCabinet, Place
 from tests.spool import objects
@@ -68,7 +67,7 @@ def test_a_name_appears_only_with_its_content(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cabinet.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
             archive.put("fax.pdf", b"%PDF", "application/pdf")
     assert len(synced) == 1

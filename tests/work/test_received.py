@@ -200,8 +200,9 @@ async def test_it_is_mailed_only_when_everybody_and_the_archive_have_it(
         else:
             await mail(shop, arrived.id, one, taken=True)
     assert (await fax(shop)).state is InboundState.MAILED
+    assert arrived.document is not None
     about, document = sorted((tmp_path / "archive").rglob("*.*"))
-    assert document.read_bytes() == await shop.documents.get(arrived.document or arrived.id)
+    assert document.read_bytes() == await shop.documents.get(arrived.document)
     told = json.loads(about.read_text())
     assert (told["id"], told["caller"], told["station_id"]) == (arrived.id, CALLER, "../../ACME")
     assert (told["file"], told["sha256"], told["pages"], told["complete"]) == (document.name, arrived.document, 2, True)
