@@ -195,7 +195,7 @@ class Control:
         assert inbound is not None
         names = {account.id: account.name for account in await self._identity.all()}
         history = await self._store.read(queries.history, identity)
-        shown = {**asdict(inbound), "account": names.get(inbound.account, "")}
+        shown = {**asdict(inbound), "account": names.get(inbound.account or inbound.withheld_from, "")}
         return {"inbound": shown, "history": [asdict(entry) for entry in history]}
 
     async def _steer(self, request: Json) -> object:

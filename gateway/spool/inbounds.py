@@ -132,6 +132,7 @@ def held_back(t: Transaction, claim: Claim, made: Fetched) -> bool:
     """announced -> fetched -> held: it waits in quarantine until a person releases it, and the operator is told."""
     if not _arrived(t, claim, made, "held"):
         return False
+    _withhold(t, claim.subject)
     undeliverable(t, InboundId(claim.subject), f"In quarantine: {made.route}.")
     text = f"Nobody has got it: {made.route}."
     outbox.alarm(t, about=claim.subject, what="a received fax waits in quarantine", text=text)
@@ -143,9 +144,17 @@ def dropped(t: Transaction, claim: Claim, made: Fetched) -> bool:
     if not _arrived(t, claim, made, "dropped") or not _move(t, claim.subject, InboundState.REFUSED):
         return False
     _set(t, claim.subject, reason=f"Dropped: {made.route}.")
+    _withhold(t, claim.subject)
     text = f"Today's first is {claim.subject}: {made.route}. No other mail comes today. All of them: faxgate queue --received"
     outbox.alarm(t, about=f"dropped#{t.now:%Y-%m-%d}", what="received faxes are dropped", text=text)
     return steps.done(t, claim)
+
+
+def _withhold(t: Transaction, inbound: str) -> None:
+    """No account sees it, whatever it asks: every door looks for faxes by their account."""
+    of = schema.inbound.c
+    hidden = update(schema.inbound).where(of.id == inbound, of.account_id != "")
+    t.db.execute(hidden.values(withheld_from=of.account_id, account_id=""))
 
 
 def _arrived(t: Transaction, claim: Claim, made: Fetched, what: str) -> bool:
@@ -213,6 +222,9 @@ def released(t: Transaction, inbound: InboundId, by: str, mailbox: Sequence[str]
     if not _move(t, inbound, InboundState.ANNOUNCED, of=_WAITS):
         return False
     _set(t, inbound, released=True, mailbox=json.dumps(list(mailbox)))
+    of = schema.inbound.c
+    hidden = update(schema.inbound).where(of.id == inbound, of.withheld_from != "")
+    t.db.execute(hidden.values(account_id=of.withheld_from, withheld_from=""))
     outbox.forget_given_up(t, inbound)
     t.note(inbound, "released", f"{by}{', to ' if mailbox else ''}{', '.join(mailbox)}")
     steps.add(t, inbound, "receive", steps.RECEIVE)

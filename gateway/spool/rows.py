@@ -276,6 +276,7 @@ def inbound(row: AnyRow) -> InboundFax:
         route=row.route,
         released=row.released,
         mailbox=tuple(json.loads(row.mailbox)),
+        withheld_from=row.withheld_from,
         resolution=row.resolution,
         damaged=row.damaged,
     )

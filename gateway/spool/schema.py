@@ -364,6 +364,7 @@ inbound = Table(
     Column("route", Text, nullable=False, server_default=""),  # what decided where it goes, in words
     Column("released", Boolean, nullable=False, server_default=false()),  # by a person: rules hold and drop it no more
     Column("mailbox", Text, nullable=False, server_default="[]"),  # who is to get it, where that person said so
+    Column("withheld_from", String(32), nullable=False, server_default=""),  # whose it is, while nobody may see it
     Column("resolution", String(16), nullable=False, server_default=""),  # dots by lines an inch, of the first page
     Column("damaged", Integer, nullable=False, server_default="0"),  # pages
     UniqueConstraint("carrier", "carrier_ref"),

@@ -50,7 +50,7 @@ def dropped(shop: Workshop, inbound: InboundFax) -> None:
         inbound=inbound.id,
         caller=inbound.caller,
         line=inbound.line,
-        account=inbound.account,
+        account=inbound.withheld_from,
         carrier=inbound.carrier,
         station=log.shown(inbound.station_id),
         pages=inbound.pages,

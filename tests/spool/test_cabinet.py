@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import daemon
+from gateway.config import parse
 from gateway.spool.cabinet import FolderCabinet, name_of
 from gateway.spool.objects import BucketCabinet, Place
 from tests.spool import objects
+from tests.work.shop import SETTINGS
 
 TEMPLATE = "{year}/{line}/{station}/{caller}-{id}"
 FACTS = {"year": "2026", "line": "+14155550100", "station": "ACME LTD", "caller": "+442079460123", "id": "in_01jn"}
@@ -100,6 +103,18 @@ def test_a_bucket_keeps_the_same_names(endpoint: str) -> None:
         (found,) = store.list_objects_v2(Bucket="faxes")["Contents"]
         kept = store.get_object(Bucket="faxes", Key=found["Key"])
         assert (found["Key"], kept["Body"].read(), kept["ContentType"]) == ("kept/2026/fax.pdf", b"again", "application/pdf")
+
+
+def test_the_archive_of_the_configuration_may_be_a_bucket(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(objects.SECRET)
+    archive = {"folder": f"s3://{objects.bucket(endpoint, 'configured')}/in"}
+    s3 = {"endpoint": endpoint, "region": "us-east-1", "access_key": objects.KEY, "secret_key_file": str(tmp_path / "secret")}
+    made = daemon.cabinet_of(parse({**SETTINGS, "spool": str(tmp_path), "archive": archive, "s3": s3}, "gateway.toml"))
+    assert made is not None
+    made.put("2026/fax.json", b"{}", "application/json")
+    made.close()
+    with contextlib.closing(objects.client(endpoint)) as store:
+        assert [one["Key"] for one in store.list_objects_v2(Bucket="configured")["Contents"]] == ["in/2026/fax.json"]
 
 
 def test_a_bucket_that_is_not_there_is_an_error_of_the_disk(endpoint: str) -> None:

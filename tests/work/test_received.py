@@ -161,6 +161,17 @@ async def test_onr_15_a_blocked_caller_is_dropped_and_that_is_never_silent(
     assert await owed(shop, outbox.RECEIVED) == [(OFFICE, "waiting")]
 
 
+async def test_what_a_rule_holds_is_seen_by_no_account_until_it_is_released(shop: House) -> None:
+    configure(shop, {"caller": "+44*", "then": "hold", "mailbox": [ANN]})
+    arrived = await arrive(shop)
+    assert (arrived.state, arrived.account, arrived.withheld_from) == (InboundState.HELD, "", ACCOUNT.id)
+    assert await shop.store.read(inbounds.page, account=ACCOUNT.id) == []
+    await release_received(shop.store, arrived.id, "operator")
+    assert [one.id for one in await shop.store.read(inbounds.page, account=ACCOUNT.id)] == [arrived.id]
+    await turn(shop, steps.RECEIVE)
+    assert await owed(shop, outbox.RECEIVED) == [(ANN, "waiting")]
+
+
 async def test_a_fax_that_is_on_its_way_cannot_be_released(shop: House) -> None:
     configure(shop)
     arrived = await arrive(shop)

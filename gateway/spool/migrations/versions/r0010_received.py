@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("inbound", sa.Column("route", sa.Text(), nullable=False, server_default=""))
     op.add_column("inbound", sa.Column("released", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("inbound", sa.Column("mailbox", sa.Text(), nullable=False, server_default="[]"))
+    op.add_column("inbound", sa.Column("withheld_from", sa.String(length=32), nullable=False, server_default=""))
     op.add_column("inbound", sa.Column("resolution", sa.String(length=16), nullable=False, server_default=""))
     op.add_column("inbound", sa.Column("damaged", sa.Integer(), nullable=False, server_default="0"))
     op.create_table(
