@@ -47,6 +47,7 @@ from gateway.sections import (
     Section,
     Work,
 )
+from gateway.telling import ReportSection
 from gateway.units import Beside, Domain, Duration, Money, Text, Zone, secret_in
 
 #: Where the file names no prices.
@@ -102,6 +103,8 @@ class Config(Section):
     s3: S3 = S3()
     limits: LimitSection = LimitSection()
     """How much an account may fax that says nothing else."""
+    reports: ReportSection = ReportSection()
+    """What senders are told of their faxes, where their account says nothing else."""
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
@@ -206,6 +209,15 @@ class Config(Section):
         own = next((section.limits for section in self.account if section.name == account), LimitSection())
         return self.limits.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
+    def reports_of(self, account: str) -> ReportSection:
+        """What senders of the account of this name are told."""
+        own = next((section.reports for section in self.account if section.name == account), ReportSection())
+        return self.reports.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def is_private(self, account: str) -> bool:
+        """Whether what the account of this name faxes is not to be read in mails."""
+        return next((section.private for section in self.account if section.name == account), False)
+
     def approval_of(self, account: str) -> ApprovalSection | None:
         """Which faxes of the account of this name somebody must agree to."""
         return next((section.approval for section in self.account if section.name == account), None)
@@ -283,6 +295,7 @@ def _check_references(config: Config) -> None:
     _check_routes(config)
     _check_prices(config)
     _check_limits(config)
+    _check_links(config)
     for name, section in config.carrier.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
@@ -352,6 +365,13 @@ def _check_limits(config: Config) -> None:
         conditions = approval.always or approval.pages or approval.cost is not None or approval.countries
         if not conditions and config.limits_of(account.name) == LimitSection():
             raise ConfigError(config.file, key, "is about no fax: set always, pages, cost or countries")
+
+
+def _check_links(config: Config) -> None:
+    """A link that nobody can follow is none."""
+    for n, account in enumerate(config.account, 1):
+        if account.private and not config.reports_of(account.name).content and not config.http.public_url:
+            raise ConfigError(config.file, f"account[{n}].private", "needs [http] public_url: its reports have links in them")
 
 
 def _read_secret(file: str, key: str, path: Path) -> str:

@@ -44,6 +44,7 @@ from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
+from gateway.desk.views import Views
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
@@ -70,6 +71,7 @@ from gateway.web.pamfax.previews import Previews
 from gateway.web.pamfax_api import PamFaxApi
 from gateway.web.sandbox import SandboxPage
 from gateway.web.site import Site
+from gateway.web.view import ViewPage
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
 
@@ -211,7 +213,7 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
-        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes()]
+        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes(), *self._view_page().routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
@@ -242,6 +244,19 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
+
+    def _view_page(self) -> ViewPage:
+        return ViewPage(
+            store=self.store,
+            documents=self.documents,
+            views=self._views(),
+            templates=self.templates,
+            name=self.config.domain[0],
+            now=self.store.now,
+        )
+
+    def _views(self) -> Views:
+        return Views(spool_key(self.config.spool), self.config.public_url)
 
     def _links(self) -> Links:
         return Links(spool_key(self.config.spool), self.config.public_url)
@@ -296,6 +311,7 @@ class Service:
             identity=self.identity,
             limits=self.desk.limits,
             links=self._links(),
+            views=self._views(),
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,

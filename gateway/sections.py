@@ -18,6 +18,7 @@ from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
+from gateway.telling import ReportSection
 from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
 
@@ -204,7 +205,7 @@ class MailOut(Section):
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
     language: Text = "en"
-    """Of mails to the operator, and of mails, cover pages and header lines of accounts that have no other."""
+    """Of mails to the operator, and of mails, cover pages and header lines for accounts that name none."""
 
     @field_validator("language")
     @classmethod
@@ -408,6 +409,10 @@ class AccountSection(Presentation):
     """How much it may fax; its keys win over those of `[limits]`."""
     approval: ApprovalSection | None = None
     """Which of its faxes somebody must agree to. Default: none."""
+    private: bool = False
+    """What it faxes is not to be read in mails: reports have a link to the pages instead, which ends."""
+    reports: ReportSection = ReportSection()
+    """What its senders are told; its keys win over those of `[reports]`."""
 
     @field_validator("networks")
     @classmethod

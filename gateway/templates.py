@@ -56,11 +56,11 @@ class Templates:
         """Where in a template an error arose, as it begins a message: "mail/a.txt, line 3: "; "" when in none."""
         if isinstance(error, jinja2.TemplateSyntaxError):
             return f"{error.name}, line {error.lineno}: "
-        for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-            path = Path(frame.f_code.co_filename)
-            folder = next((folder for folder in self.folders if path.is_relative_to(folder)), None)
-            if folder is not None:
-                return f"{path.relative_to(folder)}, line {line}: "
+        frames = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        for folder in self.folders:  # the operator's first: what is passed on wrongly there fails in a piece of ours
+            for path, line in reversed(frames):
+                if path.is_relative_to(folder):
+                    return f"{path.relative_to(folder)}, line {line}: "
         return ""
 
     def problem(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -67,7 +68,7 @@ def preview(name: str, language: str, out: Path | None, file: Path) -> None:
         raise Refused(problem)
     content = samples.mail(name, templates, sender, language or sender.language).content
     if out is None:
-        click.get_binary_stream("stdout").write(content)
+        sys.stdout.buffer.write(content)
         return
     try:
         out.write_bytes(content)

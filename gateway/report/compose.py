@@ -2,7 +2,7 @@
 
 Promises a complete mail for one result, one received fax or one alarm: envelope, header, text and HTML, ready for the
 mail server, the same bytes for the same values, so that a mail repeated after a crash is recognised by its Message-ID.
-Decides who deserves a report (`wanted`); does not send, knows no database.
+Who deserves a report is decided in `audience`; does not send, knows no database.
 
 Sources: RFC 3461, 3464, 3834, 4160; reference/internet-fax-standards.md rows DSN, AUR, ONR and sections 17 to 19.
 """
@@ -18,27 +18,14 @@ from zoneinfo import ZoneInfo
 
 from gateway import message
 from gateway.config import Config
-from gateway.fax import Attempt, Door, InboundFax, OutboxId, Recipient, Submission, Transmission, TransmissionState
+from gateway.fax import Attempt, InboundFax, OutboxId, Recipient, Submission, Transmission
 from gateway.log import printable
-from gateway.report import dsn, facts, mime
+from gateway.report import audience, dsn, facts, mdn, mime
+from gateway.report.digest import digest
 from gateway.report.words import ENGLISH, Catalogue, Words
 from gateway.templates import Templates
 
 _NAME = "Faxgate"
-_NOTIFY = {
-    TransmissionState.DELIVERED: "SUCCESS",
-    TransmissionState.FAILED: "FAILURE",
-    TransmissionState.CANCELLED: "FAILURE",
-    TransmissionState.HELD: "DELAY",
-}
-_ACTIONS = {
-    TransmissionState.DELIVERED: dsn.Action.DELIVERED,
-    TransmissionState.FAILED: dsn.Action.FAILED,
-    TransmissionState.CANCELLED: dsn.Action.FAILED,
-    TransmissionState.HELD: dsn.Action.DELAYED,
-}
-#: Only what came by a mail transport may be answered by a delivery status notification (MDN-09).
-_TRANSPORTS = frozenset({Door.SMTP, Door.LMTP})
 _SIMPLE_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 
 
@@ -84,7 +71,7 @@ class Mail:
     content: bytes
     """7-bit, CRLF, no line over 998."""
     kind: str
-    """delivered, failed, cancelled, held, approval, received, alarm or forwarded: the name of its template."""
+    """The name of its template: delivered, failed, digest, received, alarm …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +86,17 @@ class _Rendered:
         return mime.multipart("alternative", boundary, [mime.text("plain", self.text), html or mime.text("html", self.html)])
 
 
-def wanted(submission: Submission, transmission: Transmission, recipients: Sequence[Recipient]) -> list[Recipient]:
-    """The recipients that deserve a report of this state: final, or held. None of them = the sender is not told.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an account wants its senders to be told."""
 
-    An empty return path silences everything, NOTIFY what it does not list. Without NOTIFY a failure is always told;
-    good news and delays are told too, unless a program wrote the mail (AUR-01). Where one spelling of a number asks by
-    NOTIFY for good news and another says nothing, the one that asked is answered: one event, one mail (AUR-09).
-    """
-    word = _NOTIFY.get(transmission.state)
-    if word is None or not submission.envelope.sender:
-        return []
-    if word == "FAILURE":
-        return [recipient for recipient in recipients if not recipient.notify or word in recipient.notify]
-    asked = [recipient for recipient in recipients if word in recipient.notify]
-    silent = [recipient for recipient in recipients if not recipient.notify]
-    return asked or ([] if submission.auto_submitted else silent)
+    good_news: bool = True
+    """Where the mail says nothing of it."""
+    receipts: bool = True
+    """Disposition notifications, where a mail may ask for them."""
+
+
+ALL = Told()
 
 
 class Composer:
@@ -133,60 +116,102 @@ class Composer:
         transmission: Transmission,
         recipients: Sequence[Recipient],
         attempts: Sequence[Attempt],
-        original_headers: bytes,
+        original: bytes,
         made_at: datetime,
         languages: Sequence[str] = (),
+        reply_to: str = "",
+        beside: facts.Beside = facts.NOTHING,
+        account: Told = ALL,
     ) -> Mail:
-        """What became of a fax, for its sender.
+        """What became of a fax, or that it has not ended yet, for its sender. `original` is the mail, or its header only.
 
         Of `recipients` those that deserve it are reported on; where there is none, the mail goes to the operator.
         """
-        told = wanted(submission, transmission, recipients)
+        receipt = audience.mdn_address(submission, transmission, original) if account.receipts else ""
+        told = audience.wanted(submission, transmission, recipients, good_news=account.good_news or bool(receipt))
+        group = dsn.Group(transmission=transmission, recipients=told, attempts=attempts, until=beside.until)
         w = self._catalogue.of(languages if told else ())
-        fax = facts.outgoing(submission, transmission, told or recipients, attempts, self._zone, w)
-        kind = transmission.state.value
-        sender = mime.plain(submission.envelope.sender)
-        words = self._rendered(w, kind, fax=fax, instead_of=None if told else sender)
-        root = words.alternative(_boundary(outbox, "text"))
-        if told and _is_notification(submission, transmission, told):
-            status = dsn.status_part(
-                action=_ACTIONS[transmission.state],
-                host=self._sender.host,
-                zone=self._zone,
-                submission=submission,
-                transmission=transmission,
-                recipients=told,
-                attempts=attempts,
-            )
-            root = dsn.report(_boundary(outbox, "report"), root, status, original_headers)
-        to = submission.envelope.sender if told else self._sender.operator
+        shown = beside if told else facts.NOTHING
+        fax = facts.outgoing(submission, transmission, told or recipients, attempts, self._zone, w, shown)
+        picture = f"page1.{outbox}@{self._sender.domain}" if shown.first_page else ""
+        instead_of = None if told else mime.plain(submission.envelope.sender)
+        words = self._rendered(w, fax.kind, fax=fax, instead_of=instead_of, picture=picture)
+        root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, shown.first_page))
+        if shown.pdf:
+            attached = _document(f"fax-{transmission.id}.pdf", shown.pdf)
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, attached])
+        author, to = "", submission.envelope.sender if told else self._sender.operator
+        if audience.gets_dsn(submission, transmission, told):
+            root = self._dsn(outbox, root, submission, [group], original, whole=beside.whole)
+        elif told and receipt:
+            root = self._mdn(outbox, root, submission, group, original)
+            author, reply_to = self._recipient(transmission), reply_to or self._sender.address
+        header = self._header(
+            outbox,
+            to,
+            words.subject,
+            made_at,
+            "auto-replied" if told else "auto-generated",
+            author,
+            reply_to if told else "",
+        )
         thread = _thread(submission) if told else []
-        header = self._header(outbox, to, words.subject, made_at, "auto-replied" if told else "auto-generated")
-        return Mail(envelope_from="", to=(to,), content=mime.mail([*header, *thread], root), kind=kind)
+        return Mail(envelope_from="", to=(to,), content=mime.mail([*header, *thread], root), kind=fax.kind)
 
-    def held(
+    def digest(
         self,
         *,
         outbox: OutboxId,
         submission: Submission,
-        transmission: Transmission,
-        recipients: Sequence[Recipient],
-        attempts: Sequence[Attempt],
-        original_headers: bytes,
+        groups: Sequence[dsn.Group],
+        original: bytes,
         made_at: datetime,
         languages: Sequence[str] = (),
+        reply_to: str = "",
     ) -> Mail:
-        """The fax waits for a person; for its sender. The transmission is in state held."""
-        return self.result(
-            outbox=outbox,
-            submission=submission,
-            transmission=transmission,
-            recipients=recipients,
-            attempts=attempts,
-            original_headers=original_headers,
-            made_at=made_at,
-            languages=languages,
+        """What became of several faxes of one mail, for its sender; each of `groups` deserves to be told of."""
+        w = self._catalogue.of(languages)
+        words = self._rendered(w, "digest", digest=digest(submission, groups, self._zone, w))
+        root = words.alternative(_boundary(outbox, "text"))
+        due = [group for group in groups if audience.gets_dsn(submission, group.transmission, group.recipients)]
+        if due:
+            root = self._dsn(outbox, root, submission, due, original)
+        to = submission.envelope.sender
+        header = self._header(outbox, to, words.subject, made_at, "auto-replied", reply_to=reply_to)
+        content = mime.mail([*header, *_thread(submission)], root)
+        return Mail(envelope_from="", to=(to,), content=content, kind="digest")
+
+    def _dsn(
+        self,
+        outbox: OutboxId,
+        words: mime.Part,
+        submission: Submission,
+        groups: Sequence[dsn.Group],
+        original: bytes,
+        *,
+        whole: bool = False,
+    ) -> mime.Part:
+        """In the frame of RFC 3464. The whole mail goes back where it may, that was asked for, and something failed (DSN-12)."""
+        status = dsn.status_part(host=self._sender.host, zone=self._zone, submission=submission, groups=groups)
+        whole &= submission.envelope.ret == "FULL" and any(group.action is dsn.Action.FAILED for group in groups)
+        return dsn.report(_boundary(outbox, "report"), words, status, original, whole=whole)
+
+    def _mdn(self, outbox: OutboxId, words: mime.Part, submission: Submission, group: dsn.Group, original: bytes) -> mime.Part:
+        """In the frame of RFC 8098."""
+        outcome = facts.outcome_of(group.transmission, group.attempts)
+        calls = group.transmission.attempts
+        disposition = mdn.disposition_part(
+            host=self._sender.host,
+            recipient=group.recipients[0],
+            group=group,
+            message_id=submission.message_id,
+            words=f"{facts.short(outcome)}, {calls} attempt{'s' if calls != 1 else ''}",
         )
+        return mdn.report(_boundary(outbox, "report"), words, disposition, original)
+
+    def _recipient(self, transmission: Transmission) -> str:
+        """From of a disposition notification: the address that was faxed (MDN-05)."""
+        return mime.mailbox(facts.readable(transmission.number), f"FAX={transmission.number}@{self._sender.domain}")
 
     def approval(
         self,
@@ -202,6 +227,7 @@ class Composer:
         first_page: bytes,
         made_at: datetime,
         languages: Sequence[str] = (),
+        reply_to: str = "",
     ) -> Mail:
         """Asks somebody to agree to a fax; `links` approve and reject it. `first_page` is a PNG; b"" shows none."""
         w = self._catalogue.of(languages)
@@ -209,7 +235,7 @@ class Composer:
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
         words = self._rendered(w, "approval", question=question, fax=question.fax, picture=picture)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated")
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", reply_to=reply_to)
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
     def received(
@@ -225,6 +251,7 @@ class Composer:
         tiff: bytes = b"",
         name: str = "",
         too_large: bool = False,
+        reply_to: str = "",
     ) -> Mail:
         """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` and `tiff` it only says that one
         came.
@@ -243,16 +270,16 @@ class Composer:
         kinds = (("application/pdf", f"{stem}.pdf", pdf), ("image/tiff", f"{stem}.tif", tiff))
         if documents := [_document(kind, file, content) for kind, file, content in kinds if content]:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, *documents])
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, name, w))
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, name, w), reply_to)
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound, name)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
         """Something the operator has to know. `what` is a short subject, `text` says what to do; it may have many lines."""
-        lines = tuple(mime.plain(line, 500) for line in text.strip().splitlines())
         w = self._catalogue.house
+        lines = tuple(w.said(mime.plain(line, 500)) for line in text.strip().splitlines())
         time = w.moment(made_at, self._zone)
-        words = self._rendered(w, "alarm", what=mime.plain(what, 120), lines=lines, host=self._sender.host, time=time)
+        words = self._rendered(w, "alarm", what=w.said(mime.plain(what, 120)), lines=lines, host=self._sender.host, time=time)
         root = words.alternative(_boundary(outbox, "text"))
         return self._to_operator("alarm", outbox, words.subject, made_at, root)
 
@@ -291,10 +318,11 @@ class Composer:
         return _Rendered(subject, text, html)
 
     def _header(
-        self, outbox: OutboxId, to: str, subject: str, made_at: datetime, automatic: str, author: str = ""
+        self, outbox: OutboxId, to: str, subject: str, made_at: datetime, automatic: str, author: str = "", reply_to: str = ""
     ) -> list[tuple[str, str]]:
         return [
             ("From", author or mime.mailbox(_NAME, self._sender.address)),
+            ("Reply-To", reply_to),
             ("To", mime.address(to)),
             ("Subject", mime.unstructured("Subject", subject)),
             ("Date", format_datetime(made_at.astimezone(self._zone))),
@@ -341,18 +369,6 @@ class Composer:
             ("X-Fax-Received", format_datetime(inbound.received_at.astimezone(self._zone))),
             ("X-Fax-Station-Id", f"{station} (a claim of the sending machine)" if station else ""),
         ]
-
-
-def _is_notification(submission: Submission, transmission: Transmission, told: Sequence[Recipient]) -> bool:
-    """Whether a report has the frame of RFC 3464.
-
-    Failures have; other news only where NOTIFY asked, because an unasked confirmation must not look like one (DSN-06).
-    A program's mail gets nothing but notifications (AUR-01).
-    """
-    if submission.envelope.door not in _TRANSPORTS:
-        return False
-    asked = any(recipient.notify for recipient in told)
-    return transmission.state is TransmissionState.FAILED or asked or submission.auto_submitted
 
 
 def _thread(submission: Submission) -> list[tuple[str, str]]:

@@ -18,10 +18,12 @@ from zoneinfo import ZoneInfo
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import Attempt, AttemptState, InboundFax, Recipient, Submission, Transmission, TransmissionState
-from gateway.lifecycle import APPROVAL, TRAITS, Kind
+from gateway.lifecycle import APPROVAL, FINAL, RELAYED, TRAITS, Kind
 from gateway.report.mime import plain
 from gateway.report.words import Words, english_words
 
+#: Names of parts that have none of their own.
+_OUR_TITLES = frozenset({"cover page", "message text", "message as HTML", "attached mail"})
 #: The reason beside these is the operator's business.
 _PRIVATE = frozenset({Outcome.NO_CREDIT, Outcome.CARRIER_TROUBLE})
 
@@ -50,6 +52,8 @@ class OutgoingFax:
     """One fax to one recipient. Every text is one line; "" where there is nothing to say."""
 
     id: str
+    kind: str
+    """The name of its template: delivered, relayed, partly, failed, cancelled, held or delayed."""
     number: str
     """For people, e.g. "+1 415 555 0123"."""
     full_number: str
@@ -65,7 +69,13 @@ class OutgoingFax:
     reason: str
     pages: str
     """e.g. "2 of 4 pages confirmed"."""
+    sent: int
+    """Pages confirmed."""
+    total: int
+    """Pages it has."""
     accepted: str
+    started: str
+    """When the last call began."""
     finished: str
     zone: str
     tries: tuple[Try, ...]
@@ -74,10 +84,42 @@ class OutgoingFax:
     """What the far end calls itself: a claim."""
     duration: str
     """Of the last call."""
+    speed: str
+    resolution: str
+    carrier: str
+    """Who dialled last, and the carrier's reference of it."""
+    cost: str
+    until: str
+    """Of a delayed one: till when it is tried."""
+    link: str
+    """Where its pages can be read, for accounts that do not want them in mails."""
+    link_until: str
     written: tuple[str, ...]
     """The addresses as the sender wrote them."""
     tags: tuple[str, ...]
     """References of the sender's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a report says and shows that is not of the fax itself."""
+
+    until: datetime | None = None
+    """Till when a fax that has not ended is tried; None: nobody knows."""
+    cost: str = ""
+    """As `units.eur` writes it; "" = not known."""
+    link: str = ""
+    """Where its pages can be read, till `link_until`."""
+    link_until: datetime | None = None
+    pdf: bytes = b""
+    """The fax, to be attached; b"" = not."""
+    first_page: bytes = b""
+    """A PNG of its first page, to be shown; b"" = not."""
+    whole: bool = False
+    """The original mail is given whole and may go back so (DSN-12); else its header does."""
+
+
+NOTHING = Beside()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +171,8 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
         return Outcome.CANCELLED
     if waits_for_approval(transmission):
         return Outcome.NOT_AUTHORISED
+    if kind_of(transmission) == "delayed":
+        return next((a.outcome for a in reversed(attempts) if a.outcome), Outcome.UNKNOWN)
     if transmission.outcome is Outcome.GAVE_UP:
         reasons = [a.outcome for a in attempts if a.outcome and TRAITS[a.outcome].kind is Kind.TEMPORARY]
         return reasons[-1] if reasons else Outcome.GAVE_UP
@@ -139,9 +183,9 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 def reason_of(transmission: Transmission, outcome: Outcome, w: Words) -> str:
     """The reason as the sender may read it."""
     if waits_for_approval(transmission):
-        return plain(w("why", reason=transmission.reason.removeprefix(f"{APPROVAL}: ")))
+        return w("why", reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))))
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
-    return "" if hidden else plain(transmission.reason)
+    return "" if hidden else w.said(plain(transmission.reason))
 
 
 def waits_for_approval(transmission: Transmission) -> bool:
@@ -149,9 +193,24 @@ def waits_for_approval(transmission: Transmission) -> bool:
     return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{APPROVAL}: ")
 
 
+def is_relayed(transmission: Transmission) -> bool:
+    """Whether its carrier took it and says no more: nobody confirmed anything."""
+    return transmission.state is TransmissionState.DELIVERED and transmission.status == RELAYED
+
+
+def kind_of(transmission: Transmission) -> str:
+    """The name of the template that tells its state."""
+    if is_relayed(transmission):
+        return "relayed"
+    if transmission.state is TransmissionState.FAILED and transmission.outcome is Outcome.PARTLY_SENT:
+        return "partly" if transmission.pages_sent else "failed"
+    told = transmission.state in FINAL or transmission.state is TransmissionState.HELD
+    return transmission.state.value if told else "delayed"
+
+
 def confirmed_pages(transmission: Transmission) -> int:
     """Pages the far end has. Not every carrier counts them, but delivered means all."""
-    delivered = transmission.state is TransmissionState.DELIVERED
+    delivered = transmission.state is TransmissionState.DELIVERED and not is_relayed(transmission)
     return transmission.pages_sent or (transmission.pages if delivered else 0)
 
 
@@ -162,12 +221,14 @@ def outgoing(
     attempts: Sequence[Attempt],
     zone: ZoneInfo,
     w: Words,
+    beside: Beside = NOTHING,
 ) -> OutgoingFax:
-    """The facts about one fax we sent, or tried to."""
+    """The facts about one fax we sent, or tried to. What nobody said is left out."""
     outcome = outcome_of(transmission, attempts)
     last = attempts[-1] if attempts else None
     return OutgoingFax(
         id=transmission.id,
+        kind=kind_of(transmission),
         number=readable(transmission.number),
         full_number=in_full(transmission.number),
         sub_address=plain(transmission.sub_address),
@@ -177,13 +238,23 @@ def outgoing(
         sentence=_sentence(transmission, outcome, w),
         reason=reason_of(transmission, outcome, w),
         pages=_pages_of(transmission, outcome, w),
+        sent=confirmed_pages(transmission),
+        total=transmission.pages,
         accepted=w.moment(transmission.accepted_at, zone),
+        started=w.moment(last.submitted_at or last.opened_at, zone) if last else "",
         finished=w.moment(transmission.finished_at, zone) if transmission.finished_at else "",
         zone=zone.key,
         tries=tuple(_try(attempt, zone, w) for attempt in attempts),
         pieces=tuple(_piece(row, w) for row in _rows(transmission.manifest)),
         station=plain(last.station_id, 60) if last else "",
         duration=w.duration(last.seconds) if last else "",
+        speed=w("speed", speed=last.speed) if last and last.speed else "",
+        resolution=_resolution(last.resolution, w) if last else "",
+        carrier=_carrier(last, w) if last else "",
+        cost=w.money(beside.cost),
+        until=w.moment(beside.until, zone) if beside.until else "",
+        link=beside.link,
+        link_until=w.moment(beside.link_until, zone) if beside.link_until else "",
         written=tuple(plain(recipient.written) for recipient in recipients),
         tags=tuple(plain(recipient.tag, 60) for recipient in recipients if recipient.tag),
     )
@@ -205,7 +276,7 @@ def question(
         fax=outgoing(submission, transmission, recipients, (), zone, w),
         sender=plain(submission.envelope.sender) or plain(submission.from_header),
         account=plain(account),
-        reason=plain(transmission.reason.removeprefix(f"{APPROVAL}: ")),
+        reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))),
         pages=w.pages(transmission.pages),
         cost=w.money(cost),
         until=w.moment(transmission.due_at, zone) if transmission.due_at else "",
@@ -280,7 +351,20 @@ def short(outcome: Outcome) -> str:
     return english_words().short(outcome)
 
 
+def _resolution(said: str, w: Words) -> str:
+    return w(f"resolution_{said}") if said in ("standard", "fine", "superfine") else plain(said, 20)
+
+
+def _carrier(attempt: Attempt, w: Words) -> str:
+    name, reference = plain(attempt.carrier, 40), plain(attempt.carrier_ref, 60)
+    return w("carrier_reference", carrier=name, reference=reference) if reference else name
+
+
 def _sentence(transmission: Transmission, outcome: Outcome, w: Words) -> str:
+    if is_relayed(transmission):
+        return w["sentence_relayed"]
+    if transmission.state not in FINAL and transmission.state is not TransmissionState.HELD:
+        return w["sentence_delayed"]
     if waits_for_approval(transmission):
         return w["sentence_held_approval"]
     if transmission.state is TransmissionState.HELD:
@@ -294,11 +378,14 @@ def _sentence(transmission: Transmission, outcome: Outcome, w: Words) -> str:
 
 def _pages_of(transmission: Transmission, outcome: Outcome, w: Words) -> str:
     total, sent = transmission.pages, confirmed_pages(transmission)
+    is_final = transmission.state in FINAL
     if not total:
-        return w["pages_none"]
+        return w["pages_none"] if is_final else ""
+    if is_relayed(transmission):
+        return w.count("pages_unknown", total)
     if outcome is Outcome.UNKNOWN and not sent:
         return w.count("pages_unknown", total)
-    if transmission.state is TransmissionState.HELD and not sent:
+    if not is_final and not sent:
         return w.pages(total)
     if sent >= total:
         return w.count("pages_confirmed", total)
@@ -345,4 +432,6 @@ def _piece(row: Mapping[str, object], w: Words) -> Piece:
     if isinstance(first, int) and isinstance(last, int) and 0 < first <= last:
         pages = w("page_single", first=first) if first == last else w("page_from_to", first=first, last=last)
     title = str(row.get("title") or row.get("content_type") or w["nameless_part"])
-    return Piece(title=plain(title, 120), pages=pages, note=plain(str(row.get("note") or "")))
+    if title.partition(" (part ")[0] in _OUR_TITLES:
+        title = w.said(title)
+    return Piece(title=plain(title, 120), pages=pages, note=w.said(plain(str(row.get("note") or ""))))

@@ -33,6 +33,8 @@ from gateway.fax import (
     TransmissionId,
     TransmissionState,
 )
+from gateway.lifecycle import RELAYED
+from gateway.report import dsn, facts
 from gateway.report.compose import Composer, Mail, Sender
 from gateway.report.words import BadWords, Catalogue
 from gateway.templates import Templates
@@ -54,9 +56,10 @@ _MANIFEST = json.dumps(
     [
         {"title": "cover page", "first_page": 1, "last_page": 1},
         {"title": "2026-117.pdf", "first_page": 2, "last_page": 4},
-        {"title": "logo.png", "note": "a decoration of the mail"},
+        {"title": "logo.png", "note": "a picture that stands in most mails of this sender"},
     ]
 )
+_HEADER = b"From: Dr. Rossi <rossi@example.com>\r\nSubject: 2026-117, Dr. Rossi\r\n"
 _SUBMISSION = Submission(
     id=SubmissionId("sub_01jnaaaaaaaaaaaaaaaaaaaaaa"),
     account=AccountId("acc_01jnaaaaaaaaaaaaaaaaaaaaaa"),
@@ -139,7 +142,7 @@ def _attempt(n: int, outcome: Outcome | None, **changes: Any) -> Attempt:
     return dataclasses.replace(base, **changes)
 
 
-def _result(*attempts: Attempt, of: Submission = _SUBMISSION, **changes: Any) -> Make:
+def _result(*attempts: Attempt, of: Submission = _SUBMISSION, beside: facts.Beside = facts.NOTHING, **changes: Any) -> Make:
     fax = dataclasses.replace(_FAX, **changes)
     fax = dataclasses.replace(fax, attempts=len(attempts))
     return lambda composer, languages: composer.result(
@@ -148,14 +151,32 @@ def _result(*attempts: Attempt, of: Submission = _SUBMISSION, **changes: Any) ->
         transmission=fax,
         recipients=[_RECIPIENT],
         attempts=attempts,
-        original_headers=b"From: Dr. Rossi <rossi@example.com>\r\nSubject: 2026-117, Dr. Rossi\r\n",
+        original=_HEADER,
         made_at=_NOW,
         languages=languages,
+        beside=beside,
     )
 
 
 def _failed(outcome: Outcome, *attempts: Attempt, **changes: Any) -> Make:
     return _result(*attempts, outcome=outcome, **changes)
+
+
+def _digest(composer: Composer, languages: Sequence[str]) -> Mail:
+    def one(number: str, *attempts: Attempt, **changes: Any) -> dsn.Group:
+        fax = dataclasses.replace(_FAX, number=number, attempts=len(attempts), **changes)
+        return dsn.Group(transmission=fax, recipients=[dataclasses.replace(_RECIPIENT, number=number)], attempts=attempts)
+
+    good: Mapping[str, Any] = {"state": TransmissionState.DELIVERED, "outcome": Outcome.DELIVERED, "pages_sent": 4}
+    waits: Mapping[str, Any] = {"state": TransmissionState.DEFERRED, "finished_at": None}
+    return composer.digest(
+        outbox=_OUTBOX,
+        submission=_SUBMISSION,
+        groups=[one(_NUMBER, _CALL, **good), one("+14155550124", *_BUSY), one("+14155550125", _BUSY[0], **waits)],
+        original=_HEADER,
+        made_at=_NOW,
+        languages=languages,
+    )
 
 
 def _approval(composer: Composer, languages: Sequence[str]) -> Mail:
@@ -217,20 +238,68 @@ def _message(composer: Composer, languages: Sequence[str]) -> Mail:
     )
 
 
+@functools.cache
+def _page(kind: str) -> bytes:
+    """A page with bars where lines of text would be."""
+    page = Image.new("1", (1728 // 2, 1100), 1)
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((90, 90, 330, 120), 0)
+    for n in range(24):
+        draw.rectangle((90, 190 + 32 * n, 90 + (640 if n % 6 < 5 else 300), 198 + 32 * n), 0)
+    out = io.BytesIO()
+    page.save(out, kind)
+    return out.getvalue()
+
+
 _BUSY = (_attempt(1, Outcome.BUSY), _attempt(2, Outcome.NO_ANSWER), _attempt(3, Outcome.BUSY))
-_CALL = _attempt(1, Outcome.DELIVERED, pages_sent=4, station_id="STUDIO BIANCHI", seconds=131.2)
+_CALL = _attempt(
+    1,
+    Outcome.DELIVERED,
+    pages_sent=4,
+    station_id="STUDIO BIANCHI",
+    seconds=131.2,
+    speed=14400,
+    resolution="fine",
+    carrier_ref="58213",
+)
 _LOST = _attempt(1, None, state=AttemptState.UNCERTAIN)
 _HELD: Mapping[str, Any] = {"state": TransmissionState.HELD, "finished_at": None}
 #: By name; what stands before a "-" is the kind.
 SAMPLES: Mapping[str, Make] = {
     "delivered": _result(_CALL, state=TransmissionState.DELIVERED, outcome=Outcome.DELIVERED, pages_sent=4),
+    "delivered-content": _result(
+        _CALL,
+        beside=facts.Beside(cost="0.36 EUR", pdf=_page("PDF"), first_page=_page("PNG")),
+        state=TransmissionState.DELIVERED,
+        outcome=Outcome.DELIVERED,
+        pages_sent=4,
+    ),
+    "delivered-private": _result(
+        _CALL,
+        beside=facts.Beside(
+            link=f"https://fax.example.com/view/{_FAX.id}/1773000000/7Qd0", link_until=_NOW + timedelta(days=7)
+        ),
+        state=TransmissionState.DELIVERED,
+        outcome=Outcome.DELIVERED,
+        pages_sent=4,
+    ),
+    "relayed": _result(
+        _attempt(1, Outcome.UNKNOWN), state=TransmissionState.DELIVERED, outcome=Outcome.UNKNOWN, status=RELAYED
+    ),
+    "delayed": _result(
+        *_BUSY,
+        beside=facts.Beside(until=_NOW + timedelta(hours=4)),
+        state=TransmissionState.DEFERRED,
+        finished_at=None,
+    ),
+    "digest": _digest,
     "failed": _failed(Outcome.BUSY, *_BUSY),
     "failed-unknown": _failed(Outcome.UNKNOWN, _LOST),
-    "failed-partly": _failed(
+    "partly": _failed(
         Outcome.PARTLY_SENT, _attempt(1, Outcome.PARTLY_SENT, pages_sent=2, seconds=64.0, station_id="STUDIO B"), pages_sent=2
     ),
     "failed-document": _failed(
-        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="“2026-117.xlsx” is protected with a password."
+        Outcome.DOCUMENT_REFUSED, pages=0, manifest="", status="5.6.5", reason="2026-117.xlsx is protected by a password"
     ),
     "failed-operator": _result(
         *_BUSY, of=dataclasses.replace(_SUBMISSION, envelope=dataclasses.replace(_SUBMISSION.envelope, sender=""))
@@ -286,16 +355,3 @@ def _said(error: Exception) -> str:
     if isinstance(error, jinja2.TemplateNotFound):
         return f"there is no template {error.name}"
     return f"nobody knows {error}" if isinstance(error, LookupError) else str(error)
-
-
-@functools.cache
-def _page(kind: str) -> bytes:
-    """A page with bars where lines of text would be."""
-    page = Image.new("1", (1728 // 2, 1100), 1)
-    draw = ImageDraw.Draw(page)
-    draw.rectangle((90, 90, 330, 120), 0)
-    for n in range(24):
-        draw.rectangle((90, 190 + 32 * n, 90 + (640 if n % 6 < 5 else 300), 198 + 32 * n), 0)
-    out = io.BytesIO()
-    page.save(out, kind)
-    return out.getvalue()

@@ -26,7 +26,11 @@ CONFIRMATION, CALLBACK = "confirm", "callback"
 ARCHIVE = "archive"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
+#: A fax has not ended yet, and its sender may wonder; the faxes of a submission are reported in one mail.
+DELAYED, DIGEST = "delayed", "digest"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
+#: A result that a digest will tell.
+GATHERED = "gathered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class Owed:
     id: OutboxId
     kind: str
     about: str
-    """Id of the transmission, inbound fax or mail it is about; a `#n` may follow."""
+    """Id of the transmission, submission (a digest), inbound fax or mail it is about; a `#n` may follow."""
     recipient: str
     """"" where the composer decides (the sender, the operator). Of a callback: the account."""
     subject: str

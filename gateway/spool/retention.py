@@ -206,7 +206,7 @@ def _forget_about(t: Transaction, subjects: list[str]) -> None:
 
 def _owed(subject: ColumnElement[Any]) -> ColumnElement[bool]:
     """A mail about the subject is still waiting."""
-    return exists().where(subject == ABOUT, mail.c.state == outbox.WAITING)
+    return exists().where(subject == ABOUT, mail.c.state.in_([outbox.WAITING, outbox.GATHERED]))
 
 
 def _mailed_since(moment: datetime) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from gateway.fax import InboundState, TransmissionState
 from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
-from gateway.work import callback, filing, receive, reports, sweep, tell, tidy, transmission
+from gateway.work import callback, delays, filing, receive, reports, sweep, tell, tidy, transmission
 from gateway.work.listen import Listening
 from gateway.work.workshop import Workshop
 
@@ -74,6 +74,7 @@ class Loop:
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
             ("removing documents", _DISCARD_EVERY, partial(tidy.discard, self._shop)),
             ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
+            ("looking for late faxes", delays.every(self._shop), partial(delays.look, self._shop)),
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
                 (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))

@@ -16,7 +16,7 @@ from gateway.work.workshop import Workshop
 
 def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
     """One line when the result of a fax has been told; `told`: to whom, in a word."""
-    if case is None or owed.kind != outbox.RESULT or case.transmission.state not in FINAL:
+    if case is None or owed.kind not in (outbox.RESULT, outbox.DIGEST) or case.transmission.state not in FINAL:
         return
     fax, submission = case.transmission, case.submission
     calls = [(one.submitted_at or one.opened_at, one.finished_at) for one in case.attempts]

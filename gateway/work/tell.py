@@ -11,30 +11,28 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiosmtplib
 
-from gateway import message, metrics
+from gateway import metrics
 from gateway.desk.approval import APPROVE, REJECT
-from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.fax import AccountId, Door, InboundId, Settings, TransmissionState
-from gateway.pages.fence import Fence
-from gateway.report import compose, facts
+from gateway.fax import AccountId, Door, InboundId, Settings, SubmissionId, TransmissionState
+from gateway.report import facts
 from gateway.report.compose import Mail
-from gateway.spool import inbounds, outbox, queries, retention, steps
+from gateway.spool import digests, inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import receive, records
+from gateway.work import receive, records, results
+from gateway.work.picture import first_page, profile_s
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
-_OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION})
+_OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION, outbox.DELAYED})
 #: Doors of programs: they are told as their account says.
 _PROGRAMS = frozenset({Door.HELLOFAX})
 
@@ -46,6 +44,10 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await shop.store.write(steps.done, claim)
         return
     case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
+    if owed.kind == outbox.DIGEST and not await results.closes(shop, claim, owed):
+        return
+    if await results.joins(shop, claim, owed, case):
+        return
     if case is not None and owed.kind != outbox.CONFIRMATION and case.submission.envelope.door in _PROGRAMS:
         await _tell_program(shop, claim, owed, case)
         records.sent(shop, owed, case, "program")
@@ -66,6 +68,8 @@ async def step(shop: Workshop, claim: Claim) -> None:
     metrics.MAILS.labels(owed.kind, "sent").inc()
     _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
     records.sent(shop, owed, case, "mail")
+    for member in await results.members(shop, owed) if owed.kind == outbox.DIGEST else ():
+        records.sent(shop, owed, member, "digest")
     await _record_sent(shop, claim, owed, answer)
 
 
@@ -73,6 +77,8 @@ async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) ->
     def record(t: Transaction) -> bool:
         if not outbox.settled(t, claim, outbox.SENT, answer):
             return False
+        if owed.kind == outbox.DIGEST:
+            digests.told(t, SubmissionId(owed.about), outbox.SENT, answer)
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
     whole = await shop.store.write(record)
@@ -89,7 +95,7 @@ async def _tell_program(shop: Workshop, claim: Claim, owed: Owed, case: Case) ->
     settings = account.settings if account else Settings()
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says"):
+        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says") or owed.kind == outbox.DELAYED:
             return
         if settings.confirmations:
             outbox.owe(t, kind=outbox.CONFIRMATION, about=owed.about, of=claim)
@@ -108,7 +114,9 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
     made_at = shop.now()
     if owed.kind in _OF_FAXES:
         assert case is not None
-        return await _about_transmission(shop, owed, case)
+        return await results.about(shop, owed, case)
+    if owed.kind == outbox.DIGEST:
+        return await results.digest(shop, owed)
     if owed.kind == outbox.RECEIVED:
         inbound = await shop.store.read(inbounds.get, owed.about_id)
         assert inbound is not None
@@ -119,7 +127,7 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         if not too_large and (account is None or account.settings.received_pdf):
             async with shop.documents.local(inbound.document) as file:
                 picture = await first_page(shop.fence, file)
-                tiff = await _tiff(shop, file) if "tiff" in wanted else b""
+                tiff = await profile_s(shop.fence, file) if "tiff" in wanted else b""
             pdf = await shop.documents.get(inbound.document) if "pdf" in wanted or not tiff else b""
         return shop.composer.received(
             outbox=owed.id,
@@ -182,28 +190,6 @@ async def _languages(shop: Workshop, account: AccountId) -> tuple[str, ...]:
     return shop.config.languages_of(found.name if found else "")
 
 
-async def first_page(fence: Fence, pdf: Path) -> bytes:
-    """The first page as PNG; b"" where it cannot be drawn: a fax must not stay here for want of a picture."""
-    try:
-        png = await fence.run("gateway.pages.raster:first_page_png", pdf)
-    except (BadDocument, ConverterUnavailable) as error:
-        _log.warning("%s has no picture: %s", pdf.name, error.text, extra={"action": "no_picture"})
-        return b""
-    assert isinstance(png, bytes)
-    return png
-
-
-async def _tiff(shop: Workshop, pdf: Path) -> bytes:
-    """A received fax as TIFF of profile S; b"" where that cannot be made: the PDF goes instead."""
-    try:
-        made = await shop.fence.run("gateway.pages.printed:profile_s", pdf)
-    except (BadDocument, ConverterUnavailable) as error:
-        _log.warning("%s goes as PDF: %s", pdf.name, error.text, extra={"action": "no_tiff"})
-        return b""
-    assert isinstance(made, bytes)
-    return made
-
-
 def _with_advice(owed: Owed) -> str:
     """The text of an alarm, with the commands that show and decide it."""
     fax = owed.about_id
@@ -212,30 +198,6 @@ def _with_advice(owed: Owed) -> str:
     if not fax.startswith("tx_"):
         return owed.text
     return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
-
-
-async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
-    late = owed.about != case.transmission.id  # said of one moment, not of the end
-    if late and case.transmission.state is not TransmissionState.HELD:
-        return None  # a person has decided meanwhile; what became of it is told by a row of its own
-    wanted = compose.wanted(case.submission, case.transmission, case.recipients)
-    made_at = shop.now()
-    if not wanted and case.transmission.state is not TransmissionState.FAILED:
-        return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
-    tell = shop.composer.held if late else shop.composer.result
-    mail = case.submission.document  # "" once it is given up
-    head = await shop.documents.head(mail, _HEADERS) if mail else b""
-    said = message.headers(head)
-    return tell(
-        outbox=owed.id,
-        submission=case.submission,
-        transmission=case.transmission,
-        recipients=wanted,
-        attempts=case.attempts,
-        original_headers=head,
-        made_at=made_at,
-        languages=(*said.languages, *said.reads, *await _languages(shop, case.transmission.account)),
-    )
 
 
 async def _send(shop: Workshop, mail: Mail) -> str:
@@ -309,6 +271,8 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
             return
         if owed.kind == outbox.RECEIVED:
             inbounds.undeliverable(t, InboundId(owed.about_id), answer)
+        if owed.kind == outbox.DIGEST:
+            digests.told(t, SubmissionId(owed.about), outbox.GIVEN_UP, answer)
         if owed.kind != outbox.ALARM:
             received = owed.kind == outbox.RECEIVED
             what = "a received fax cannot be mailed" if received else "a report cannot be mailed"

@@ -14,6 +14,7 @@ from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.statements import Statements
+from gateway.desk.views import Views
 from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
 from gateway.pages.fence import Fence
@@ -46,6 +47,7 @@ class Workshop:
     identity: Identity
     limits: Limits
     links: Links
+    views: Views
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence

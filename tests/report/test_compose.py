@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import Outcome
 from gateway.fax import AttemptState, Door, Recipient, Transmission, TransmissionState
-from gateway.report.compose import Composer, wanted
+from gateway.report.audience import wanted
+from gateway.report.compose import Composer
 from gateway.report.words import english_words
 from gateway.templates import Templates
 from tests.report.report_values import (
@@ -80,9 +81,20 @@ def test_aur_01_a_program_gets_notifications_only() -> None:
     assert parsed(mail).get_content_type() == "multipart/report"
 
 
-def test_states_on_the_way_are_not_reported() -> None:
+def test_dsn_07_a_delay_is_told_where_notify_is_absent_or_lists_it() -> None:
     for state in (TransmissionState.ACCEPTED, TransmissionState.SENDING, TransmissionState.DEFERRED):
-        assert wanted(submission(), transmission(state), [RECIPIENT]) == []
+        late = transmission(state, None, finished_at=None)
+        assert wanted(submission(), late, [RECIPIENT]) == [RECIPIENT]
+        assert wanted(submission(), late, [notify("DELAY")]) == [notify("DELAY")]
+        assert wanted(submission(), late, [notify("FAILURE", "SUCCESS")]) == []
+        assert wanted(submission(auto_submitted=True), late, [RECIPIENT]) == []
+
+
+def test_good_news_is_kept_back_where_the_account_wants_none_unless_notify_asks() -> None:
+    assert wanted(submission(), DELIVERED, [RECIPIENT], good_news=False) == []
+    assert wanted(submission(), DELIVERED, [ASKED], good_news=False) == [ASKED]
+    assert wanted(submission(), FAILED, [RECIPIENT], good_news=False) == [RECIPIENT]
+    assert wanted(submission(), HELD, [RECIPIENT], good_news=False) == [RECIPIENT]
 
 
 def test_aur_09_one_mail_answers_the_spelling_that_asked() -> None:
@@ -188,9 +200,8 @@ def test_the_text_of_a_failure_as_the_sender_reads_it() -> None:
     assert text_of(parsed(result(fax, [dataclasses.replace(RECIPIENT, tag="5678")], BUSY_TO_THE_END))).replace(
         "\r\n", "\n"
     ) == (
-        "Your fax to +1 415-555-0123 failed: line busy.\n"
-        "\n"
-        "The line was busy each time. Send the fax again later.\n"
+        "Your fax to +1 415-555-0123 failed: line busy. The line was busy each\n"
+        "time. Send the fax again later.\n"
         "\n"
         "  Fax to      +1 415-555-0123 (+14155550123)\n"
         "  Sub-address 42\n"
@@ -198,7 +209,9 @@ def test_the_text_of_a_failure_as_the_sender_reads_it() -> None:
         "  Subject     Contract\n"
         "  Pages       none of 4 pages sent\n"
         "  Accepted    Mon 2 Mar 2026, 10:00 CET\n"
+        "  Call began  Mon 2 Mar 2026, 10:30 CET\n"
         "  Finished    Mon 2 Mar 2026, 11:40 CET\n"
+        "  Carrier     main\n"
         "  Fax id      tx_01jnbbbbbbbbbbbbbbbbbbbbbb\n"
         "\n"
         "Attempts\n"
@@ -243,16 +256,16 @@ def test_pages_are_counted_in_words(fax: Transmission, words: str) -> None:
 
 def test_a_fax_cancelled_in_the_call_says_so() -> None:
     fax = dataclasses.replace(CANCELLED, pages_sent=2)
-    assert "cancelled while it was being sent" in " ".join(text_of(parsed(result(fax))).split())
-    assert "cancelled before it was sent" in " ".join(text_of(parsed(result(CANCELLED))).split())
+    assert "stopped while it was being sent" in " ".join(text_of(parsed(result(fax))).split())
+    assert "stopped before it was sent" in " ".join(text_of(parsed(result(CANCELLED))).split())
 
 
 def test_a_held_fax_warns_of_sending_twice_and_hides_the_operators_reason() -> None:
     fax = dataclasses.replace(HELD, reason="account 4711 at the carrier is closed")
     open_attempt = attempt(1, None, state=AttemptState.UNCERTAIN)
-    mail = COMPOSER.held(
+    mail = COMPOSER.result(
         outbox=OUTBOX, submission=submission(), transmission=fax, recipients=[RECIPIENT], attempts=[open_attempt],
-        original_headers=b"", made_at=START,
+        original=b"", made_at=START,
     )  # fmt: skip
     text = text_of(parsed(mail))
     assert mail.kind == "held"
@@ -356,7 +369,21 @@ def test_what_an_account_writes_is_mailed_as_it_is_and_forges_no_header() -> Non
 def test_every_mail_template_is_complete_and_used() -> None:
     names = {name.removeprefix("mail/") for name in TEMPLATES.names("mail/") if not name.startswith("mail/words/")}
     kinds = {name.removesuffix("-subject.txt") for name in names if name.endswith("-subject.txt")}
-    assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded", "message"}
+    assert kinds == {
+        "delayed",
+        "digest",
+        "partly",
+        "relayed",
+        "delivered",
+        "failed",
+        "cancelled",
+        "held",
+        "approval",
+        "received",
+        "alarm",
+        "forwarded",
+        "message",
+    }
     shared = {
         "base.html",
         "base.txt",
@@ -365,6 +392,7 @@ def test_every_mail_template_is_complete_and_used() -> None:
         "outgoing-rows.txt",
         "received-rows.txt",
         "approval-rows.txt",
+        "digest-rows.txt",
     }
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}
 
