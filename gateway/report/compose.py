@@ -268,7 +268,7 @@ class Composer:
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         stem = file_name(inbound, self._zone).removesuffix(".pdf")
         kinds = (("application/pdf", f"{stem}.pdf", pdf), ("image/tiff", f"{stem}.tif", tiff))
-        if documents := [_document(kind, file, content) for kind, file, content in kinds if content]:
+        if documents := [_document(file, content, kind) for kind, file, content in kinds if content]:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, *documents])
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, name, w), reply_to)
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound, name)], root)
@@ -384,7 +384,7 @@ def _with_picture(html: str, outbox: OutboxId, picture: str, png: bytes) -> mime
     return mime.multipart("related", _boundary(outbox, "related"), [page, mime.binary("image/png", png, *more)])
 
 
-def _document(kind: str, name: str, content: bytes) -> mime.Part:
+def _document(name: str, content: bytes, kind: str = "application/pdf") -> mime.Part:
     disposition = ("Content-Disposition", f'attachment;\r\n filename="{name}"')
     return mime.binary(f'{kind};\r\n name="{name}"', content, disposition)
 
