@@ -47,26 +47,27 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await shop.store.write(inbounds.ended, claim, InboundState.HELD, error.text, "a received fax cannot be read")
         return
     assert isinstance(made, tuple)
-    pdf, pages, resolution, damaged = made
+    await _decide(shop, claim, inbound, original, *made)
+
+
+async def _decide(
+    shop: Workshop, claim: Claim, inbound: InboundFax, original: Sha256, pdf: bytes, pages: int, resolution: str, damaged: int
+) -> None:
+    """Have it read where its line wants that, ask the rules, record. Raises ConverterUnavailable: tried again."""
     if languages := shop.config.ocr(inbound.line):
         pdf = await _with_text(shop, inbound, pdf, pages, languages)
     account = await shop.identity.by_id(inbound.account)
     way = await _way(shop, claim, inbound, pdf, account)
     document = await shop.documents.put(pdf)
-    await _record(
-        shop,
-        claim,
-        Fetched(
-            document=document.sha256,
-            original=original,
-            pages=pages,
-            resolution=resolution,
-            damaged=damaged,
-            route=way.why,
-        ),
-        way,
-        account,
+    fetched = Fetched(
+        document=document.sha256,
+        original=original,
+        pages=pages,
+        resolution=resolution,
+        damaged=damaged,
+        route=way.why,
     )
+    await _record(shop, claim, fetched, way, account)
 
 
 async def _record(shop: Workshop, claim: Claim, made: Fetched, way: Way, account: Account | None) -> None:
