@@ -191,7 +191,7 @@ class Composer:
         *,
         whole: bool = False,
     ) -> mime.Part:
-        """In the frame of RFC 3464. The whole mail goes back where it may, that was asked for, and something failed (DSN-12)."""
+        """In the frame of RFC 3464. The whole mail goes back where it may, was asked for, and something failed (DSN-12)."""
         status = dsn.status_part(host=self._sender.host, zone=self._zone, submission=submission, groups=groups)
         whole &= submission.envelope.ret == "FULL" and any(group.action is dsn.Action.FAILED for group in groups)
         return dsn.report(_boundary(outbox, "report"), words, status, original, whole=whole)
@@ -237,6 +237,93 @@ class Composer:
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", reply_to=reply_to)
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
+
+    def proof(
+        self,
+        *,
+        outbox: OutboxId,
+        submission: Submission,
+        transmission: Transmission,
+        recipients: Sequence[Recipient],
+        account: str,
+        cost: str,
+        links: tuple[str, str],
+        seconds: float,
+        to: str,
+        pdf: bytes,
+        first_page: bytes,
+        made_at: datetime,
+        languages: Sequence[str] = (),
+        reply_to: str = "",
+    ) -> Mail:
+        """Shows a fax to its sender before it is sent; `links` send it or not, ("", "") for none. `pdf` are its pages and
+        `first_page` is a PNG, b"" where the mail is not to show them; `seconds` on the wire, 0 where nobody knows."""
+        w = self._catalogue.of(languages)
+        question = facts.question(submission, transmission, recipients, self._zone, w, account=account, cost=cost, links=links)
+        picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
+        words = self._rendered(
+            w,
+            "proof",
+            question=question,
+            fax=question.fax,
+            wire=w.duration(seconds) if seconds else "",
+            picture=picture,
+            attached=bool(pdf),
+            answers=bool(reply_to),
+        )
+        root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
+        if pdf:
+            document = _document(f"{question.fax.id}.pdf", pdf)
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, document])
+        header = self._header(outbox, to, words.subject, made_at, "auto-replied", reply_to=reply_to)
+        return Mail(envelope_from="", to=(to,), content=mime.mail([*header, *_thread(submission)], root), kind="proof")
+
+    def answer(
+        self,
+        *,
+        outbox: OutboxId,
+        submission: Submission,
+        transmission: Transmission,
+        recipients: Sequence[Recipient],
+        to: str,
+        words: str,
+        answer: str,
+        message_id: str,
+        made_at: datetime,
+        languages: Sequence[str] = (),
+    ) -> Mail:
+        """What came of a command that somebody has mailed; `words` is the command, "" = none that is known."""
+        w = self._catalogue.of(languages)
+        fax = facts.outgoing(submission, transmission, recipients, (), self._zone, w)
+        answer = w.said(mime.plain(answer, 500))
+        said = self._rendered(w, "answer", words=mime.plain(words, 80), answer=answer[:1].upper() + answer[1:], fax=fax)
+        header = self._header(outbox, to, said.subject, made_at, "auto-replied")
+        ids = mime.message_ids([message_id])
+        thread = [("In-Reply-To", ids), ("References", ids)]
+        content = mime.mail([*header, *thread], said.alternative(_boundary(outbox, "text")))
+        return Mail(envelope_from="", to=(to,), content=content, kind="answer")
+
+    def not_taken(
+        self,
+        *,
+        outbox: OutboxId,
+        to: str,
+        subject: str,
+        reason: str,
+        message_id: str,
+        references: Sequence[str],
+        made_at: datetime,
+        languages: Sequence[str] = (),
+    ) -> Mail:
+        """A mail that was found in a mailbox is not faxed; for its sender (AUR-03, AUR-05)."""
+        w = self._catalogue.of(languages)
+        reason = w.said(mime.plain(reason, 500))
+        words = self._rendered(w, "not_taken", subject=mime.plain(subject, 200), reason=reason, host=self._sender.host)
+        header = self._header(outbox, to, words.subject, made_at, "auto-replied")
+        ids = mime.message_ids([message_id])
+        thread = [("In-Reply-To", ids), ("References", mime.message_ids([*references, message_id]))]
+        content = mime.mail([*header, *thread], words.alternative(_boundary(outbox, "text")))
+        return Mail(envelope_from="", to=(to,), content=content, kind="not_taken")
 
     def received(
         self,

@@ -203,6 +203,56 @@ def _approval(composer: Composer, languages: Sequence[str]) -> Mail:
     )
 
 
+def _proof(composer: Composer, languages: Sequence[str]) -> Mail:
+    waiting = dataclasses.replace(
+        _FAX, state=TransmissionState.HELD, reason="approval: you asked to see the pages first", due_at=_NOW + timedelta(days=3)
+    )
+    return composer.proof(
+        outbox=_OUTBOX,
+        submission=_SUBMISSION,
+        transmission=waiting,
+        recipients=[_RECIPIENT],
+        account="office",
+        cost="0.36 EUR",
+        links=("https://fax.example.com/approval/approve/7Qd0", "https://fax.example.com/approval/reject/k3Zx"),
+        seconds=131.0,
+        to="rossi@example.com",
+        pdf=_page("PDF"),
+        first_page=_page("PNG"),
+        made_at=_NOW,
+        languages=languages,
+        reply_to="fax+7qd0@fax.example.com",
+    )
+
+
+def _answer(composer: Composer, languages: Sequence[str]) -> Mail:
+    return composer.answer(
+        outbox=_OUTBOX,
+        submission=_SUBMISSION,
+        transmission=_FAX,
+        recipients=[_RECIPIENT],
+        to="rossi@example.com",
+        words="STOP",
+        answer="cancelled; nothing was sent",
+        message_id="<118@example.com>",
+        made_at=_NOW,
+        languages=languages,
+    )
+
+
+def _not_taken(composer: Composer, languages: Sequence[str]) -> Mail:
+    return composer.not_taken(
+        outbox=_OUTBOX,
+        to="rossi@example.com",
+        subject="2026-117",
+        reason="encrypted mail cannot be faxed",
+        message_id="<117@example.com>",
+        references=(),
+        made_at=_NOW,
+        languages=languages,
+    )
+
+
 def _received(*, pdf: bool = True, **changes: Any) -> Make:
     fax = dataclasses.replace(_INBOUND, **changes)
     return lambda composer, languages: composer.received(
@@ -308,6 +358,9 @@ SAMPLES: Mapping[str, Make] = {
     "held": _result(_LOST, outcome=Outcome.UNKNOWN, **_HELD),
     "held-approval": _result(outcome=None, reason="approval: 25 pages, more than 20", **_HELD),
     "approval": _approval,
+    "proof": _proof,
+    "answer": _answer,
+    "not_taken": _not_taken,
     "received": _received(),
     "received-incomplete": _received(complete=False, pages=1, caller="", station_id=""),
     "received-elsewhere": _received(pdf=False),

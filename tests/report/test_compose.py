@@ -383,6 +383,9 @@ def test_every_mail_template_is_complete_and_used() -> None:
         "alarm",
         "forwarded",
         "message",
+        "proof",
+        "answer",
+        "not_taken",
     }
     shared = {
         "base.html",
@@ -392,6 +395,7 @@ def test_every_mail_template_is_complete_and_used() -> None:
         "outgoing-rows.txt",
         "received-rows.txt",
         "approval-rows.txt",
+        "proof-rows.txt",
         "digest-rows.txt",
     }
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}

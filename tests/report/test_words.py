@@ -162,7 +162,7 @@ def test_an_operator_changes_single_words_and_phrases(tmp_path: Path) -> None:
 
 
 def test_an_operators_language_needs_every_word(tmp_path: Path) -> None:
-    with pytest.raises(BadWords, match=r"mail/words/pl\.toml: lacks approval_approve, .* and [0-9]+ more"):
+    with pytest.raises(BadWords, match=r"mail/words/pl\.toml: lacks answer_asked, .* and [0-9]+ more"):
         written(tmp_path, 'label_fax_to = "Faks do"\n', "pl")
 
 

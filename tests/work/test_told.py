@@ -21,7 +21,7 @@ from gateway.carriers.base import Capabilities
 from gateway.fax import Account, AccountId, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import accounts, outbox, schema, steps, submissions, transmissions
+from gateway.spool import accounts, outbox, schema, steering, steps, submissions, transmissions
 from gateway.work import delays
 from tests.carriers.tools import Clock
 from tests.flows.house import Letter, Sink
@@ -290,6 +290,7 @@ async def test_an_account_that_wants_content_gets_the_first_page_and_the_fax(
     (mail,) = await here.told()
     kinds = [part.get_content_type() for part in mail.mail.walk()]
     assert ("application/pdf" in kinds, "image/png" in kinds) == (shown, shown)
+    await here.house.shop.fence.close()
     await here.house.close()
 
 
@@ -329,11 +330,11 @@ MOVES = st.lists(
         st.tuples(st.just("say"), st.integers(0, 2), st.sampled_from(SAID)),
         st.tuples(st.sampled_from(["work", "mail", "look", "again", "time"]), st.just(0), st.just("")),
     ),
-    max_size=25,
+    max_size=14,
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(moves=MOVES, ends=st.lists(st.sampled_from(SAID[1:]), min_size=3, max_size=3), digest=st.booleans())
 def test_dsn_18_and_que_11_every_order_and_repetition_of_events_makes_exactly_one_final_report(
     moves: list[tuple[str, int, str]], ends: list[str], digest: bool
@@ -375,6 +376,9 @@ async def _any_order(folder: Path, sink: Sink, moves: list[tuple[str, int, str]]
         states = [(await values.case(here.house.store, fax)).transmission.state for fax in faxes]
         if all(state in FINAL for state in states):
             break
+        for fax, state in zip(faxes, states, strict=True):
+            if state is T.HELD:  # what the carrier said contradicts itself: a person decides
+                await here.house.store.write(steering.ask, fax, "release", "fail", "ann")
     assert all(state in FINAL for state in states), states
     clock.forward(3601)
     letters = await here.told()
