@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, faxes, pages, sandbox, templates, upkeep
+from gateway.cli import accounts, applications, blocks, faxes, pages, routes, sandbox, templates, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -137,6 +137,7 @@ for _command in (
     *blocks.COMMANDS,
     *upkeep.COMMANDS,
     *pages.COMMANDS,
+    *routes.COMMANDS,
     *templates.COMMANDS,
     accounts.account,
     accounts.line,
