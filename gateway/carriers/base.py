@@ -158,6 +158,10 @@ class Event:
     pages_sent: int = 0
     station_id: str = ""
     seconds: float | None = None
+    speed: int | None = None
+    """Bits a second, as the machines agreed; None = not said."""
+    resolution: str = ""
+    """"standard", "fine", "superfine", or dots an inch as "204x196"; "" = not said."""
     at: datetime
     raw: bytes = b""
     believed: bool = True
