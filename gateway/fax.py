@@ -349,6 +349,10 @@ class Attempt:
     finished_at: datetime | None
     planned_at: datetime | None = None
     """When the carrier was told to send it; None: at once."""
+    speed: int | None = None
+    """Bits a second, as the machines agreed; None: the carrier did not say."""
+    resolution: str = ""
+    """"standard", "fine", "superfine", or dots an inch as "204x196"; "" where the carrier did not say."""
     report: Sha256 | None = None
     """The carrier's transmission report, a PDF; None: there is none, or it is not here yet."""
 

@@ -118,6 +118,7 @@ class Composer:
         attempts: Sequence[Attempt],
         original_headers: bytes,
         made_at: datetime,
+        reply_to: str = "",
     ) -> Mail:
         """What became of a fax, for its sender.
 
@@ -142,7 +143,8 @@ class Composer:
             root = dsn.report(_boundary(outbox, "report"), root, status, original_headers)
         to = submission.envelope.sender if told else self._sender.operator
         thread = _thread(submission) if told else []
-        header = self._header(outbox, to, words.subject, made_at, "auto-replied" if told else "auto-generated")
+        automatic = "auto-replied" if told else "auto-generated"
+        header = self._header(outbox, to, words.subject, made_at, automatic, reply_to=reply_to if told else "")
         return Mail(envelope_from="", to=(to,), content=mime.mail([*header, *thread], root), kind=kind)
 
     def held(
@@ -155,6 +157,7 @@ class Composer:
         attempts: Sequence[Attempt],
         original_headers: bytes,
         made_at: datetime,
+        reply_to: str = "",
     ) -> Mail:
         """The fax waits for a person; for its sender. The transmission is in state held."""
         return self.result(
@@ -165,18 +168,36 @@ class Composer:
             attempts=attempts,
             original_headers=original_headers,
             made_at=made_at,
+            reply_to=reply_to,
         )
 
-    def approval(self, *, outbox: OutboxId, question: facts.Question, to: str, first_page: bytes, made_at: datetime) -> Mail:
+    def approval(
+        self,
+        *,
+        outbox: OutboxId,
+        question: facts.Question,
+        to: str,
+        first_page: bytes,
+        made_at: datetime,
+        reply_to: str = "",
+    ) -> Mail:
         """Asks somebody to agree to a fax. `first_page` is a PNG; b"" shows none."""
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
         words = self._rendered("approval", question=question, fax=question.fax, picture=picture)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated")
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", reply_to=reply_to)
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
     def received(
-        self, *, outbox: OutboxId, inbound: InboundFax, to: str, pdf: bytes, first_page: bytes, made_at: datetime
+        self,
+        *,
+        outbox: OutboxId,
+        inbound: InboundFax,
+        to: str,
+        pdf: bytes,
+        first_page: bytes,
+        made_at: datetime,
+        reply_to: str = "",
     ) -> Mail:
         """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came."""
         fax = facts.arrived(inbound, self._zone)
@@ -185,7 +206,7 @@ class Composer:
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
         if pdf:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(file_name(inbound, self._zone), pdf)])
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound))
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound), reply_to)
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
 
@@ -229,10 +250,11 @@ class Composer:
         return _Words(subject, text, html)
 
     def _header(
-        self, outbox: OutboxId, to: str, subject: str, made_at: datetime, automatic: str, author: str = ""
+        self, outbox: OutboxId, to: str, subject: str, made_at: datetime, automatic: str, author: str = "", reply_to: str = ""
     ) -> list[tuple[str, str]]:
         return [
             ("From", author or mime.mailbox(_NAME, self._sender.address)),
+            ("Reply-To", reply_to),
             ("To", mime.address(to)),
             ("Subject", mime.unstructured("Subject", subject)),
             ("Date", format_datetime(made_at.astimezone(self._zone))),

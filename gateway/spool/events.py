@@ -38,6 +38,9 @@ class Statement:
     at: datetime
     believed: bool
     raw: bytes
+    speed: int | None = None
+    """Bits a second; None = not said."""
+    resolution: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ def _values(t: Transaction, carrier: str, statement: Statement) -> dict[str, Any
         "pages_sent": statement.pages_sent,
         "station_id": statement.station_id,
         "seconds": statement.seconds,
+        "speed": statement.speed,
+        "resolution": statement.resolution,
         "at": statement.at,
         "believed": statement.believed,
         "raw": statement.raw,
@@ -184,6 +189,8 @@ def _stored(row: Row[Any]) -> Stored:
             pages_sent=row.pages_sent,
             station_id=row.station_id,
             seconds=row.seconds,
+            speed=row.speed,
+            resolution=row.resolution,
             at=row.at,
             believed=row.believed,
             raw=row.raw,

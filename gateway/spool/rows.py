@@ -251,6 +251,8 @@ def attempt(row: AnyRow) -> Attempt:
         submitted_at=of["submitted_at"],
         finished_at=of["finished_at"],
         planned_at=of["planned_at"],
+        speed=of["speed"],
+        resolution=of["resolution"],
         report=of["report"] or None,
     )
 

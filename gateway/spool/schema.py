@@ -269,6 +269,8 @@ attempt = Table(
     Column("dialling", String(16)),
     Column("slot", Integer),
     Column("planned_at", Moment),  # when the carrier was told to send it; NULL: at once
+    Column("speed", Integer),  # bits a second, as the machines agreed; NULL: not said
+    Column("resolution", String(12), nullable=False, server_default=""),
     Column("report", String(64)),  # the carrier's transmission report; "": to be fetched, NULL: there is none
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
@@ -322,6 +324,8 @@ event = Table(
     Column("received_at", Moment, nullable=False),
     Column("applied_at", Moment),
     Column("late", Boolean, nullable=False),
+    Column("speed", Integer),
+    Column("resolution", String(12), nullable=False, server_default=""),
     UniqueConstraint("carrier", "event_key"),
     Index("ix_event_ref", "carrier", "carrier_ref"),
     Index("ix_event_reference", "reference"),

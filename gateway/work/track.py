@@ -85,6 +85,8 @@ async def conclude_with(
         pages_sent=statement.pages_sent,
         station_id=statement.station_id,
         seconds=statement.seconds,
+        speed=statement.speed,
+        resolution=statement.resolution,
         reported=carrier.capabilities.reports and statement.state is not AttemptState.CANCELLED,
     )
     applied = tuple(stored.id for stored in said)
