@@ -1,16 +1,8 @@
-<<<<<<< HEAD
 """HylaFAX with two modems that call one another, in namespaces of their own, torn down without a trace.
 
     with exchange.running() as line:
         line.port             hfaxd on 127.0.0.1; login "faxgate" with the password `PASSWORD`
         line.modems           names of HylaFAX's two modems; a call of one always rings the other
-=======
-"""A telephone exchange with two modems and HylaFAX, in namespaces of their own, torn down without a trace.
-
-    with exchange.running() as line:
-        line.port             hfaxd on 127.0.0.1; login "faxgate" with the password `PASSWORD`
-        line.modems           names of the two modems; a call of one always rings the other
->>>>>>> wline
 
 The modems are iaxmodems: their sound goes through two T.30 modems of spandsp, over IAX2 on the loopback of a network
 namespace, in real time. What HylaFAX and the modems say of themselves is in `line.logged()`.
@@ -23,18 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-<<<<<<< HEAD
 import select
-=======
->>>>>>> wline
 import shutil
 import signal
 import subprocess
 import tempfile
-<<<<<<< HEAD
 import threading
-=======
->>>>>>> wline
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,11 +30,7 @@ import psutil
 from tests.ports import free_port
 
 LOGIN, PASSWORD, ADMIN = "faxgate", "Secret.4559", "Admin.4559"
-<<<<<<< HEAD
 #: What the modems say who they are: as caller, and as station.
-=======
-#: What the two modems say who they are: as caller, and as station.
->>>>>>> wline
 NUMBERS = ("4155550100", "4155550101")
 STATIONS = ("+1 415 555 0100", "+1 415 555 0101")
 _SPOOL, _CONFIG = Path("/var/spool/hylafax"), Path("/etc/hylafax")
@@ -95,11 +77,7 @@ class Exchange:
                 ["unshare", "-mipf", "--mount-proc", "--kill-child", "bash", str(Path(__file__).parent / "up.sh")],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, cwd="/",
             )  # fmt: skip
-<<<<<<< HEAD
         self.wait_idle()
-=======
-        self._until(lambda: all(self.status(modem).startswith("Running and idle") for modem in self.modems), "idle modems")
->>>>>>> wline
 
     def stop(self) -> None:
         """The first process of a namespace takes all others of it along."""
@@ -120,7 +98,6 @@ class Exchange:
         return ""
 
     def wait_idle(self, patience: float = 90) -> None:
-<<<<<<< HEAD
         """After its start and after a call a modem needs some seconds until it takes the next."""
         self._until(lambda: all(self.status(modem).startswith("Running and idle") for modem in self.modems), "idle", patience)
         time.sleep(6)  # iaxmodem answers "busy" for five seconds after it was hung up, and says so nowhere
@@ -146,26 +123,10 @@ class Exchange:
             over.set()
             hands.join()
             os.kill(getty, signal.SIGCONT)
-=======
-        """After a call a modem needs some seconds until it takes the next."""
-        self._until(lambda: all(self.status(modem).startswith("Running and idle") for modem in self.modems), "idle", patience)
-        time.sleep(6)  # iaxmodem answers "busy" for five seconds after a call, and says so nowhere
-
-    @contextlib.contextmanager
-    def off_hook(self, modem: str) -> Iterator[None]:
-        """Who calls this modem gets the busy tone."""
-        with self._frozen("faxgetty", modem):
-            self._say(modem, b"ATH1\r")
-            try:
-                yield
-            finally:
-                self._say(modem, b"ATH0\r")
->>>>>>> wline
 
     @contextlib.contextmanager
     def dead(self, modem: str) -> Iterator[None]:
         """Nothing answers at this modem, nor says that it does not; a call that goes on falls silent."""
-<<<<<<< HEAD
         gate = self.folder / f"dead.{modem}"
         gate.touch()
         os.kill(self.pid("iaxmodem", modem), signal.SIGKILL)
@@ -173,10 +134,6 @@ class Exchange:
             yield
         finally:
             gate.unlink()
-=======
-        with self._frozen("iaxmodem", modem):
-            yield
->>>>>>> wline
 
     def pid(self, program: str, modem: str) -> int:
         """Of the process of this modem."""
@@ -187,26 +144,6 @@ class Exchange:
                     return int(process.pid)
         raise AssertionError(f"no {program} {modem}: {self.logged()}")
 
-<<<<<<< HEAD
-=======
-    @contextlib.contextmanager
-    def _frozen(self, program: str, modem: str) -> Iterator[None]:
-        pid = self.pid(program, modem)
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    def _say(self, modem: str, command: bytes) -> None:
-        tty = os.open(f"/dev/{modem}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        try:
-            os.write(tty, command)
-        finally:
-            os.close(tty)
-        time.sleep(0.5)
-
->>>>>>> wline
     def _until(self, ready: Callable[[], bool], what: str, patience: float = 60) -> None:
         until = time.monotonic() + patience
         while not ready():
@@ -252,11 +189,7 @@ LongDistancePrefix: 1
 InternationalPrefix: 011
 DialStringRules: etc/dialrules
 ServerTracing: 1
-<<<<<<< HEAD
 SessionTracing: 0xFFF
-=======
-SessionTracing: 0x08501
->>>>>>> wline
 RecvFileMode: 0644
 LogFileMode: 0644
 DeviceMode: 0660
