@@ -470,8 +470,11 @@ def fence_of(config: Config, folder: Path) -> Fence:
     )
 
 
-def check(config: Config) -> dict[str, Capabilities]:
-    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
+def check(config: Config, *, whole: bool = False) -> dict[str, Capabilities]:
+    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError.
+
+    whole  try every mail, also where all templates are built in, which the tests have tried
+    """
     tls.context(config)
     if config.rates is not None:
         try:
@@ -485,7 +488,7 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", problem)
     if problem := samples.lacks(templates, config.mail.language):
         raise ConfigError(config.file, "mail.language", problem)
-    if problem := samples.problem(templates, Sender.of(config)):
+    if (whole or config.templates is not None) and (problem := samples.problem(templates, Sender.of(config))):
         raise ConfigError(config.file, "templates", problem)
     job.check(config, templates.folders)
     documents_of(config)

@@ -57,7 +57,7 @@ def check_config(file: Path, as_json: bool) -> None:
     from gateway import daemon
 
     settings = config.load(file)
-    able = daemon.check(settings)
+    able = daemon.check(settings, whole=True)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
     converters = {"fence": fence.describe(), **fence.equipment()}
