@@ -38,6 +38,7 @@ _ACTIONS = {
 #: Only what came by a mail transport may be answered by a delivery status notification (MDN-09).
 _TRANSPORTS = frozenset({Door.SMTP, Door.LMTP})
 _CALLER = re.compile(r"\+[0-9]{1,15}\Z")
+_MESSAGE_ID = re.compile(rb"^Message-ID:\s+(<[^>]+>)", re.MULTILINE)
 _SIMPLE_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 
 
@@ -69,6 +70,13 @@ class Mail:
     """7-bit, CRLF, no line over 998."""
     kind: str
     """delivered, failed, cancelled, held, approval, received, alarm or forwarded: the name of its template."""
+
+    @property
+    def message_id(self) -> str:
+        """As it stands in the header, with its brackets."""
+        found = _MESSAGE_ID.search(self.content, 0, self.content.find(b"\r\n\r\n"))
+        assert found is not None  # every mail has one
+        return found[1].decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,14 @@ def _stored(row: Row[Any]) -> Stored:
     )
 
 
+def raw(db: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """What carriers said, as they said it; of those statements that there are."""
+    return {row.id: row.raw for row in db.execute(_RAW, {"wanted": ids})}
+
+
+_RAW = select(_event.c.id, _event.c.raw).where(schema.among(_event.c.id, "wanted"))
+
+
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:
     """These statements have had their effect."""
     for event in ids:

@@ -73,6 +73,7 @@ class Loop:
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
             ("removing documents", _DISCARD_EVERY, partial(tidy.discard, self._shop)),
             ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
+            ("sealing what happened", self._shop.config.evidence.every.total_seconds(), self._shop.notary.seal),
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
                 (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))

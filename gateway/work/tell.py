@@ -9,6 +9,7 @@ around a crash is recognised as one. What the server refuses for good is told to
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -52,7 +53,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     mail = await _compose(shop, owed, case)
     if mail is None:
-        await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
+        await shop.store.write(outbox.told, claim, owed, outbox.SILENT, "nobody wants to be told")
         records.sent(shop, owed, case, "nobody")
         return
     try:
@@ -66,12 +67,14 @@ async def step(shop: Workshop, claim: Claim) -> None:
     metrics.MAILS.labels(owed.kind, "sent").inc()
     _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
     records.sent(shop, owed, case, "mail")
-    await _record_sent(shop, claim, owed, answer)
+    await _record_sent(shop, claim, owed, mail, answer)
 
 
-async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, mail: Mail, answer: str) -> None:
+    digest = hashlib.sha256(mail.content).hexdigest()
+
     def record(t: Transaction) -> bool:
-        if not outbox.settled(t, claim, outbox.SENT, answer):
+        if not outbox.told(t, claim, owed, outbox.SENT, answer, message_id=mail.message_id, mail=digest):
             return False
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
@@ -89,7 +92,7 @@ async def _tell_program(shop: Workshop, claim: Claim, owed: Owed, case: Case) ->
     settings = account.settings if account else Settings()
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says"):
+        if not outbox.told(t, claim, owed, outbox.SILENT, "told as its account says"):
             return
         if settings.confirmations:
             outbox.owe(t, kind=outbox.CONFIRMATION, about=owed.about, of=claim)
@@ -258,7 +261,7 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
     _log.error("%s %s cannot be mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_given_up"})
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.GIVEN_UP, answer):
+        if not outbox.told(t, claim, owed, outbox.GIVEN_UP, answer):
             return
         if owed.kind == outbox.RECEIVED:
             inbounds.undeliverable(t, InboundId(owed.about_id), answer)
