@@ -72,7 +72,7 @@ def wanted(links: Sequence[Json]) -> dict[str, str]:
     found = dict[str, str]()
     for link in links:
         what = link["what"]
-        if what == "accepted" and link.get("mail"):
+        if what == "accepted" and link["mail"]:
             found[MAIL] = link["mail"]
         elif what == "pages" and "manifest" in link:
             found[PAGES] = link["document"]
@@ -82,7 +82,7 @@ def wanted(links: Sequence[Json]) -> dict[str, str]:
                 found[ORIGINAL] = link["original"]
         elif what == "carrier's statement":
             found[f"statements/{link['event']}.raw"] = link["raw"]
-        elif what == "report kept" and (match := _REPORT.fullmatch(link["detail"])):
+        elif link.get("note") == "report kept" and (match := _REPORT.fullmatch(link["detail"])):
             found[f"reports/{match[1]}.pdf"] = match[2]
     return found
 

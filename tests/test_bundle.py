@@ -22,7 +22,7 @@ LINKS: list[Json] = [
     {"key": "accepted", "what": "accepted", "fax": FAX, "mail": digest(MAIL)},
     {"key": "pages:2", "what": "pages", "document": digest(PDF), "manifest": "[]", "pages": 1},
     {"key": "said:ev_1", "what": "carrier's statement", "event": "ev_1", "raw": digest(RAW)},
-    {"key": "noted:7", "what": "report kept", "detail": f"of at_1: {digest(b'report')}"},
+    {"key": "noted:7", "what": "noted", "note": "report kept", "detail": f"of at_1: {digest(b'report')}"},
 ]
 FIRST, SECOND = Ed25519PrivateKey.from_private_bytes(b"1" * 32), Ed25519PrivateKey.from_private_bytes(b"2" * 32)
 STRANGER = Ed25519PrivateKey.from_private_bytes(b"3" * 32)

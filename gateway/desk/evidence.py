@@ -111,7 +111,7 @@ def _facts(links: Sequence[Json]) -> list[str]:
             found += [("to", link["number"]), ("written", ", ".join(one["written"] for one in link["recipients"]))]
             found += [("from", f"{envelope['sender'] or '<>'} by {envelope['door']} {envelope.get('client', '')}")]
             found += [("Message-ID", link["message_id"]), ("subject", link["subject"]), ("mail, SHA-256", link["mail"])]
-        elif link["what"] == "announced" and "line" in link:
+        elif link["what"] == "announced":
             found += [("to our line", link["line"]), ("caller, as carried", link["caller"]), ("station", link["station_id"])]
         elif link["what"] == "pages":
             found += [("pages", link["pages"]), ("pages, SHA-256", link["document"])]
@@ -125,9 +125,9 @@ def _line(link: Json) -> str:
     """One link."""
     at = str(link.get("at") or link.get("sent_at") or link.get("finished_at") or "")[:23]
     left_out = ("key", "what", "at", "manifest", "recipients", "envelope", "node")
-    detail = link.get("detail")
+    what, detail = link.get("note", link["what"]), link.get("detail")
     if detail is None:
         detail = ", ".join(
             f"{name} {value}" for name, value in link.items() if name not in left_out and value not in ("", None)
         )
-    return f"{at:<{_WIDTH}}{printable(link['what'], 40):<{_WIDTH}}{printable(detail, 2000)}".rstrip()
+    return f"{at:<{_WIDTH}}{printable(what, 40):<{_WIDTH}}{printable(detail, 2000)}".rstrip()

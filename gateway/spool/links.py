@@ -28,6 +28,7 @@ _FINAL = frozenset(state.value for state in FINAL)
 _When = tuple[datetime, int]
 """Where a link stands among those of its fax: its time, and what comes first at the same time."""
 _Placed = tuple[_When, Json]
+_FIRST: _When = (datetime.min.replace(tzinfo=UTC), 0)
 _ENVELOPE = ("door", "sender", "client", "helo", "login", "tls", "envelope_id")
 _SUBMISSION = ("message_id", "resent_message_id", "content_hash", "subject", "from_header", "content_type", "redial")
 _RECIPIENT = ("written", "number", "sub_address", "cover_name", "organisation", "tag", "options", "notify")
@@ -41,7 +42,7 @@ _RECIPIENTS = select(recipient).where(schema.among(recipient.c.transmission_id, 
 _ATTEMPTS = select(attempt).where(schema.among(attempt.c.transmission_id, "wanted"))
 _OURS = select(event).where(schema.among(event.c.reference, "wanted"))
 _THEIRS = select(event).where(event.c.carrier == bindparam("of"), schema.among(event.c.carrier_ref, "wanted"))
-_MAILS = select(mail, ABOUT.label("fax")).where(schema.among(ABOUT, "wanted"), mail.c.state != outbox.WAITING)
+_MAILS = select(mail, ABOUT.label("fax")).where(ABOUT.in_(bindparam("wanted", expanding=True)), mail.c.state != outbox.WAITING)
 _INBOUNDS = select(inbound).where(schema.among(inbound.c.id, "wanted"))
 _HISTORY = select(history).where(schema.among(history.c.subject, "wanted")).order_by(history.c.id)
 
@@ -60,7 +61,7 @@ def of(db: Connection, faxes: Iterable[str]) -> dict[str, list[Json]]:
         if row.what == REMOVED:
             removed[row.subject] |= json.loads(row.detail)
         said = {"at": _time(row.at), "node": row.node, "detail": row.detail}
-        found[row.subject].append(((row.at, row.id), {"key": f"noted:{row.id}", "what": row.what, **said}))
+        found[row.subject].append(((row.at, row.id), {"key": f"noted:{row.id}", "what": "noted", "note": row.what, **said}))
     for row in db.execute(_MAILS, {"wanted": wanted}):
         found[row.fax].append(((row.sent_at or row.created_at, 0), _told(row)))
     sent = [fax for fax in wanted if fax.startswith("tx_")]
@@ -84,7 +85,7 @@ def _sent(
         if pages := row.document or was.get("pages"):
             made = {"document": pages, "pages": row.pages, "manifest": row.manifest}
             found[row.id].append(_made(found[row.id], row.accepted_at, made))
-        found[row.id].append(((row.accepted_at, -1), _accepted(row, mails[row.submission_id], called[row.id], was)))
+        found[row.id].append((_FIRST, _accepted(row, mails[row.submission_id], called[row.id], was)))
         if row.state in _FINAL:
             ended = _values(row, ("state", "outcome", "reason", "pages_sent", "finished_at", "cost"))
             found[row.id].append(((row.finished_at or row.updated_at, 2**62), {"key": "ended", "what": "ended", **ended}))
@@ -156,7 +157,7 @@ def _told(row: Row[Any]) -> Json:
 
 def _received(row: Row[Any], removed: Mapping[str, str], noted: Sequence[_Placed]) -> list[_Placed]:
     came = {"key": "announced", "what": "announced", "fax": row.id, "account": row.account_id, **_values(row, _INBOUND)}
-    found: list[_Placed] = [((row.announced_at, -1), came)]
+    found: list[_Placed] = [(_FIRST, came)]
     if document := row.document or removed.get("fax"):
         original = row.original or removed.get("original")
         kept = {"document": document, "original": original, **_values(row, ("pages", "complete", "seconds"))}
@@ -166,7 +167,7 @@ def _received(row: Row[Any], removed: Mapping[str, str], noted: Sequence[_Placed
 
 def _made(noted: Sequence[_Placed], began: datetime, values: Json) -> _Placed:
     """The pages, named by the line of the history that said so last: made anew, they are another link."""
-    at = max((when for when, link in noted if link["what"] in _MADE and link["key"].startswith("noted:")), default=(began, 0))
+    at = max((when for when, link in noted if link.get("note") in _MADE), default=(began, 0))
     return at, {"key": f"pages:{at[1]}", "what": "pages", **values}
 
 
