@@ -78,7 +78,7 @@ def wanted(links: Sequence[Json]) -> dict[str, str]:
             found[PAGES] = link["document"]
         elif what == "pages":
             found[FAX] = link["document"]
-            if link["original"] not in (None, link["document"]):
+            if link["original"] != link["document"]:
                 found[ORIGINAL] = link["original"]
         elif what == "carrier's statement":
             found[f"statements/{link['event']}.raw"] = link["raw"]

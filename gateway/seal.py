@@ -28,12 +28,13 @@ Json = dict[str, Any]
 NOTHING = "0" * 64
 """The hash of what is before the first seal, and before the first key."""
 _LEAF, _NODE, _LINK, _CHAIN = b"\0", b"\1", b"\2", b"\3"
+_ENCODED = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _DEEPEST = 64  # levels of a tree
 
 
 def canonical(value: object) -> bytes:
     """JSON as it is hashed: keys in order, nothing between, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODED(value).encode()
 
 
 def parsed(text: bytes) -> Json:

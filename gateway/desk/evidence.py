@@ -19,6 +19,7 @@ from gateway.spool.seals import Part
 from gateway.spool.store import Store
 
 _WIDTH = 24
+_RECEIVED = (("to our line", "line"), ("caller, as carried", "caller"), ("station", "station_id"))
 
 
 class Evidence:
@@ -109,15 +110,19 @@ def _facts(links: Sequence[Json]) -> list[str]:
         if link["what"] == "accepted":
             envelope = link["envelope"]
             found += [("to", link["number"]), ("written", ", ".join(one["written"] for one in link["recipients"]))]
-            found += [("from", f"{envelope['sender'] or '<>'} by {envelope['door']} {envelope.get('client', '')}")]
-            found += [("Message-ID", link["message_id"]), ("subject", link["subject"]), ("mail, SHA-256", link["mail"])]
+            found += [("from", f"{envelope.get('sender') or '<>'} by {envelope['door']} {envelope.get('client', '')}")]
+            found += [
+                ("Message-ID", link.get("message_id", "")),
+                ("subject", link.get("subject", "")),
+                ("mail, SHA-256", link["mail"]),
+            ]
         elif link["what"] == "announced":
-            found += [("to our line", link["line"]), ("caller, as carried", link["caller"]), ("station", link["station_id"])]
+            found += [(title, link.get(name, "")) for title, name in _RECEIVED]
         elif link["what"] == "pages":
             found += [("pages", link["pages"]), ("pages, SHA-256", link["document"])]
         elif link["what"] == "ended":
-            found += [("ended", f"{link['state']} {link['outcome'] or ''} {link['reason']}")]
-            found += [("pages confirmed", link["pages_sent"])]
+            found += [("ended", " ".join(filter(None, (link["state"], link.get("outcome"), link.get("reason")))))]
+            found += [("pages confirmed", link.get("pages_sent", 0))]
     return [f"{name:<{_WIDTH}}{printable(str(value), 2000)}" for name, value in found if value != ""]
 
 

@@ -87,6 +87,8 @@ def _judged(t: Transaction, event: str, statement: Statement, ended_as: AttemptS
     t.db.execute(update(table).where(table.c.id == event).values(applied_at=t.now, late=late))
     if late:
         t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    else:  # nothing moves; evidence is gathered where the history says that there is something
+        t.note(transmission, "said again", statement.state)
     if late and statement.state is AttemptState.DELIVERED:
         _delivered_after_all(t, transmission)
     return Kept.LATE if late else Kept.NEW

@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
@@ -79,7 +80,7 @@ def _sent(
     mails = {row.id: row for row in db.execute(_SUBMISSIONS, {"wanted": list({row.submission_id for row in rows})})}
     called = defaultdict[str, list[Json]](list)
     for row in db.execute(_RECIPIENTS, {"wanted": faxes}):
-        called[row.transmission_id].append({name: getattr(row, name) for name in _RECIPIENT})
+        called[row.transmission_id].append(_values(row, _RECIPIENT))
     for row in rows:
         was = removed.get(row.id, {})
         if pages := row.document or was.get("pages"):
@@ -105,10 +106,9 @@ def _accepted(row: Row[Any], source: Row[Any], recipients: list[Json], removed: 
         "fax": row.id,
         "submission": source.id,
         "account": row.account_id,
-        "number": row.number,
-        "sub_address": row.sub_address,
+        **_values(row, ("number", "sub_address")),
         "mail": source.document or removed.get("mail", ""),
-        "envelope": {name: envelope[name] for name in _ENVELOPE if name in envelope},
+        "envelope": {name: envelope[name] for name in _ENVELOPE if envelope.get(name)},
         "recipients": recipients,
         **_values(source, _SUBMISSION),
     }
@@ -151,15 +151,15 @@ def _statement(row: Row[Any]) -> Json:
 
 
 def _told(row: Row[Any]) -> Json:
-    told = _values(row, ("kind", "recipient", "state", "answer", "message_id", "sent_at"))
-    return {"key": f"told:{row.id}", "what": "told", "outbox": row.id, **told, "mail_sha256": row.mail}
+    told = _values(row, ("kind", "recipient", "state", "answer", "message_id", "mail", "sent_at"))
+    return {"key": f"told:{row.id}", "what": "told", "outbox": row.id, **told}
 
 
 def _received(row: Row[Any], removed: Mapping[str, str], noted: Sequence[_Placed]) -> list[_Placed]:
     came = {"key": "announced", "what": "announced", "fax": row.id, "account": row.account_id, **_values(row, _INBOUND)}
     found: list[_Placed] = [(_FIRST, came)]
     if document := row.document or removed.get("fax"):
-        original = row.original or removed.get("original")
+        original = row.original or removed.get("original") or document
         kept = {"document": document, "original": original, **_values(row, ("pages", "complete", "seconds"))}
         found.append(_made(noted, row.announced_at, kept))
     return found
@@ -172,9 +172,14 @@ def _made(noted: Sequence[_Placed], began: datetime, values: Json) -> _Placed:
 
 
 def _values(row: Row[Any], names: Iterable[str]) -> Json:
-    values = {name: getattr(row, name) for name in names}
-    return {name: _time(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    """Those columns of a row that say something."""
+    return {
+        name: _time(value) if isinstance(value, datetime) else value
+        for name in names
+        if (value := getattr(row, name)) is not None and value != ""
+    }
 
 
+@lru_cache(4096)  # most times are those of a transaction, which many faxes share
 def _time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

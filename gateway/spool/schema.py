@@ -548,7 +548,7 @@ seal = Table(
 )
 
 #: What happened to one fax, as of one seal: `content` is the new links, one a line, compressed; `links` how many there are
-#: with the earlier ones, `place` the leaf's in the tree.
+#: with the earlier ones, `place` the leaf's in the tree, `last` the last line of the history that is among them.
 chain = Table(
     "chain",
     metadata,
@@ -557,6 +557,7 @@ chain = Table(
     Column("place", Integer, nullable=False),
     Column("links", Integer, nullable=False),
     Column("head", String(64), nullable=False),
+    Column("last", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
 

@@ -22,7 +22,7 @@ from gateway.errors import Refused
 from gateway.seal import Json, Key, Seal, canonical
 from gateway.spool import links, outbox, schema
 from gateway.spool.commit import Transaction
-from gateway.spool.schema import attempt, chain, event, history, seal, sealing_key
+from gateway.spool.schema import chain, history, seal, sealing_key
 
 _LINES = 4000  # of the history in one seal
 _LATE = timedelta(minutes=5)  # a transaction that takes longer is cut off by the server
@@ -47,6 +47,8 @@ class Segment:
     links: int
     """With the earlier ones."""
     head: str
+    last: int
+    """The last line of the history that is among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,9 @@ def due(db: Connection, after: int | None, now: datetime) -> Due:
         select(history.c.id, history.c.subject, history.c.at)
         .where(history.c.id > begin).order_by(history.c.id).limit(_LINES)
     ).all()  # fmt: skip
-    touched = {row.subject for row in lines if row.subject.startswith(("tx_", "in_"))}
-    if after is None:
-        touched |= _spoken_of(db, now)
+    last_line = {row.subject: row.id for row in lines if row.subject.startswith(("tx_", "in_"))}
+    known = {row.subject: row.last for row in db.execute(_LAST, {"wanted": list(last_line)})}
+    touched = [fax for fax, line in last_line.items() if line > known.get(fax, -1)]
     settled = [row.id for row in lines if db.dialect.name == "sqlite" or row.at < now - _LATE]
     return Due(
         before=newest(db),
@@ -132,18 +134,6 @@ def due_of(db: Connection, fax: str) -> Due:
     return Due(before=newest(db), segments=_segments(db, {fax}), scanned=last, upto=last, whole=True)
 
 
-def _spoken_of(db: Connection, now: datetime) -> set[str]:
-    """Faxes about which a carrier has said something since the last seal, though it moved nothing."""
-    since = (db.scalar(select(seal.c.at).order_by(seal.c.n.desc()).limit(1)) or now) - _LATE
-    said = select(event.c.reference, event.c.carrier, event.c.carrier_ref).where(event.c.received_at > since).subquery()
-    of = attempt.c
-    ours = select(of.transmission_id).join(said, of.reference == said.c.reference)
-    theirs = select(of.transmission_id).join(
-        said, (of.carrier == said.c.carrier) & (of.carrier_ref == said.c.carrier_ref) & (said.c.carrier_ref != "")
-    )
-    return set(db.scalars(ours)) | set(db.scalars(theirs))
-
-
 def _segments(db: Connection, faxes: Collection[str]) -> tuple[Segment, ...]:
     """The links that are not in a chain yet, of those faxes that have any; in the order of their places."""
     rows = defaultdict[str, list[bytes]](list)
@@ -156,10 +146,16 @@ def _segments(db: Connection, faxes: Collection[str]) -> tuple[Segment, ...]:
         known = {json.loads(link)["key"] for link in rows[fax]}
         if new := tuple(canonical(link) for link in every if link["key"] not in known):
             head = seals.extended(heads.get(fax) or seals.beginning(fax), new)
-            found.append(Segment(fax=fax, new=new, links=len(rows[fax]) + len(new), head=head))
+            last = max((int(link["key"][6:]) for link in every if link["what"] == "noted"), default=0)
+            found.append(Segment(fax=fax, new=new, links=len(rows[fax]) + len(new), head=head, last=last))
     return tuple(found)
 
 
+_LAST = (
+    select(chain.c.subject, func.max(chain.c.last).label("last"))
+    .where(schema.among(chain.c.subject, "wanted"))
+    .group_by(chain.c.subject)
+)
 _CHAINS = select(chain).where(schema.among(chain.c.subject, "wanted")).order_by(chain.c.subject, chain.c.seal)
 
 
@@ -182,14 +178,48 @@ def append(t: Transaction, made: Seal, by: Key, due: Due) -> bool:
         },
     )
     for place, one in enumerate(due.segments):
-        content = zlib.compress(b"\n".join(one.new))
-        values = {"place": place, "links": one.links, "head": one.head, "content": content}
+        values = {"place": place, "links": one.links, "head": one.head, "last": one.last, "content": _packed(one.new)}
         t.add(chain, {"subject": one.fax, "seal": n, **values})
     return True
 
 
+def _packed(new: Sequence[bytes]) -> bytes:
+    packing = zlib.compressobj(zdict=_USUAL)
+    return packing.compress(b"\n".join(new)) + packing.flush()
+
+
 def unpacked(content: bytes) -> list[bytes]:
-    return zlib.decompress(content).split(b"\n")
+    """Links as they were stored."""
+    return zlib.decompressobj(zdict=_USUAL).decompress(content).split(b"\n")
+
+
+#: What links usually say: with it a chain takes half the room. What is stored was packed with it, so it is never changed.
+_USUAL = (
+    b'{"account":"acc_","announced_at":"2026-","caller":"+1","carrier":"main","fax":"in_","key":"announced","line":"+1",'
+    b'"received_at":"2026-","station_id":"","what":"announced"}\n{"account":"acc_","at":"2026-11-22T10:00:00.000000Z",'
+    b'"content_hash":"0","content_type":"message/rfc822","envelope":{"client":"127.0.0.1","door":"smtp","helo":"mail.",'
+    b'"login":"","sender":"@example.com","tls":true},"fax":"tx_01","from_header":" <@example.com>","key":"accepted","mail":"",'
+    b'"message_id":"<@example.com>","number":"+1","recipients":[{"notify":"[]","number":"+1","options":"[]","written":"@fax."}],'
+    b'"redial":true,"subject":"","submission":"sub_01","what":"accepted"}\n'
+    b'{"complete":true,"document":"","key":"pages:","original":"","pages":1,"what":"pages"}\n{"document":"","key":"pages:",'
+    b'"manifest":"[{\\"title\\": \\"cover\\", \\"note\\": \\"\\", \\"pages\\": ","pages":1,"what":"pages"}\n'
+    b'{"attempt":"at_01","carrier":"main","key":"attempt:at_01","n":1,"reference":"at_01","what":"attempt"}\n'
+    b'{"attempt":"at_01","carrier_ref":"","key":"submitted:at_01","n":1,"what":"submitted"}\n'
+    b'{"at":"2026-11-22T10:00:00.000000Z","believed":true,"bytes":100,"carrier":"main","carrier_code":"","carrier_ref":"",'
+    b'"carrier_time":"2026-11-22T10:00:00.000000Z","event":"ev_01","event_key":"","key":"said:ev_01","outcome":"delivered",'
+    b'"pages_sent":1,"raw":"","reference":"at_01","seconds":30.0,"state":"delivered","station_id":"","text":"",'
+    b'"what":"carrier\'s statement"}\n{"attempt":"at_01","carrier_code":"","carrier_ref":"","finished_at":"2026-11-22T10:00:",'
+    b'"key":"ended:at_01","n":1,"outcome":"delivered","pages_sent":1,"seconds":30.0,"state":"delivered","station_id":"",'
+    b'"text":"","what":"attempt ended"}\n{"finished_at":"2026-11-22T10:00:00.000000Z","key":"ended","outcome":"delivered",'
+    b'"pages_sent":1,"state":"delivered","what":"ended"}\n{"answer":"250 2.0.0 Ok: queued as ","key":"told:out_01",'
+    b'"kind":"result","mail":"","message_id":"<out_01@fax.","outbox":"out_01","sent_at":"2026-11-22T10:00:00.000000Z",'
+    b'"state":"sent","what":"told"}\n{"at":"2026-11-22T10:00:00.000000Z","detail":"at_01 at main","key":"noted:","node":"",'
+    b'"note":"attempt","what":"noted"}","note":"submitted","what":"noted"}","note":"attempt delivered","what":"noted"}'
+    b'","note":"delivered","what":"noted"}\n{"at":"2026-11-22T10:00:00.000000Z","detail":"result: sent; 250 2.0.0 Ok","key":'
+    b'"noted:1","node":"","note":"told","what":"noted"}\n{"at":"2026-11-22T10:00:00.000000Z","detail":"2 pages","key":"noted:",'
+    b'"node":"","note":"ready","what":"noted"}\n{"at":"2026-11-22T10:00:00.000000Z","detail":"smtp","key":"noted:","node":"",'
+    b'"note":"accepted","what":"noted"}\n'
+)
 
 
 def _leaves(content: bytes) -> tuple[bytes, ...]:

@@ -96,7 +96,7 @@ def test_a_fax_is_proven_where_there_is_no_gateway(place: House, elsewhere: Path
     (report,) = [one for one in place.sink.letters if "Evidence 23" in one.subject]
     (told,) = [link for link in verdict["told"] if link["what"] == "told"]
     assert told["message_id"] == report.mail["Message-ID"]
-    assert told["mail_sha256"] == digest(report.content)
+    assert told["mail"] == digest(report.content)
     assert told["answer"].startswith("2.0.0 kept") or "kept" in told["answer"]
     summary = files["summary.txt"].decode()
     assert fax["id"] in summary
