@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import bundle, seal
-from gateway.seal import Json, Key, canonical, digest
+from gateway.seal import Json, Key, Seal, canonical, digest
 
 FAX = "tx_00000000000000000000000001"
 PDF, MAIL, RAW = b"%PDF-1.7 pages", b"From: ann\r\n\r\nHello\r\n", b'{"status":"ok"}'
@@ -39,7 +39,7 @@ def made(
     keys = [seal.new_key(private[0], "2026-11-01T00:00:00Z", None, None)]
     keys.append(seal.new_key(private[1], "2026-11-02T00:00:00Z", keys[0], private[0]))
     chain = [canonical(link) for link in sealed]
-    seals, proofs, head, strangers = [], [], seal.beginning(FAX), [b"x" * 32, b"y" * 32]
+    seals, proofs, head, strangers = list[Seal](), list[Json](), seal.beginning(FAX), [b"x" * 32, b"y" * 32]
     for n, count, key in ((1, 2, 0), (2, 2, 0), (3, len(chain), 1)):
         done = proofs[-1]["links"] if proofs else 0
         head = seal.extended(head, chain[done:count])

@@ -19,6 +19,12 @@ from gateway.spool.seals import Part
 from gateway.spool.store import Store
 
 _WIDTH = 24
+#: What people are shown of a link; of the others the history has said it.
+_SHOWN = {
+    "carrier's statement": ("carrier", "carrier_ref", "state", "outcome", "carrier_code", "text", "pages_sent", "believed"),
+    "attempt ended": ("n", "state", "outcome", "carrier_code", "text", "pages_sent", "seconds", "station_id"),
+    "told": ("kind", "recipient", "state", "answer", "message_id"),
+}
 _RECEIVED = (("to our line", "line"), ("caller, as carried", "caller"), ("station", "station_id"))
 
 
@@ -88,7 +94,7 @@ def _proof(part: Part) -> Json:
 def _summary(fax: str, gateway: str, links: Sequence[Json], absent: Sequence[Json], sealed_at: str) -> str:
     """For people: what happened, line by line. What came from outside is made printable."""
     lines = [f"Evidence about the fax {fax}, by the gateway {gateway}", "", *_facts(links), "", "What happened (UTC)", ""]
-    lines += [_line(link) for link in links]
+    lines += filter(None, map(_line, links))
     if absent:
         lines += ["", "Not in this bundle (only the hash is known)", ""]
         lines += [f"{one['file']}  SHA-256 {one['sha256']}  {one['why']}" for one in absent]
@@ -121,18 +127,20 @@ def _facts(links: Sequence[Json]) -> list[str]:
         elif link["what"] == "pages":
             found += [("pages", link["pages"]), ("pages, SHA-256", link["document"])]
         elif link["what"] == "ended":
-            found += [("ended", " ".join(filter(None, (link["state"], link.get("outcome"), link.get("reason")))))]
+            found += [
+                ("ended", " ".join(dict.fromkeys(str(link[name]) for name in ("state", "outcome", "reason") if name in link)))
+            ]
             found += [("pages confirmed", link.get("pages_sent", 0))]
     return [f"{name:<{_WIDTH}}{printable(str(value), 2000)}" for name, value in found if value != ""]
 
 
 def _line(link: Json) -> str:
-    """One link."""
-    at = str(link.get("at") or link.get("sent_at") or link.get("finished_at") or "")[:23]
-    left_out = ("key", "what", "at", "manifest", "recipients", "envelope", "node")
-    what, detail = link.get("note", link["what"]), link.get("detail")
-    if detail is None:
-        detail = ", ".join(
-            f"{name} {value}" for name, value in link.items() if name not in left_out and value not in ("", None)
-        )
-    return f"{at:<{_WIDTH}}{printable(what, 40):<{_WIDTH}}{printable(detail, 2000)}".rstrip()
+    """One link; "" where another one says the same to people."""
+    what, at = link.get("note", link["what"]), str(link.get("at") or link.get("sent_at") or link.get("finished_at"))
+    if what in _SHOWN and "note" not in link:
+        said = ", ".join(f"{name.replace('_', ' ')} {link[name]}" for name in _SHOWN[what] if name in link)
+    elif "note" in link and what not in _SHOWN:
+        said = link["detail"]
+    else:
+        return ""
+    return f"{at[:23]:<{_WIDTH + 1}}{printable(what, 40):<{_WIDTH}}{printable(said, 2000)}".rstrip()

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from gateway import bundle
 from gateway.cli import main
-from gateway.seal import digest
+from gateway.seal import canonical, digest
 from tests.flows.house import OWN_LINE, REPOSITORY, House, fresh, letter
 
 
@@ -137,7 +137,7 @@ def test_tampering_in_any_part_is_named(place: House, elsewhere: Path) -> None:
         assert verdict.part == name or (name, verdict.part) == (bundle.SIGNATURE, bundle.MANIFEST)
     manifest = json.loads(files[bundle.MANIFEST])
     manifest["files"]["pages.pdf"] = {"sha256": digest(b"other"), "bytes": 5}
-    forged.write_bytes(bundle.pack({**files, "pages.pdf": b"other", bundle.MANIFEST: bundle.canonical(manifest)}))
+    forged.write_bytes(bundle.pack({**files, "pages.pdf": b"other", bundle.MANIFEST: canonical(manifest)}))
     code, verdict_of, said = verified_apart(forged, "--key", key)
     assert (code, verdict_of["part"]) == (1, "manifest.json")
     assert "is refused: manifest.json" in said
@@ -196,7 +196,8 @@ def test_a_backup_keeps_keys_and_chain(place: House, elsewhere: Path, tmp_path: 
     honest = collected(place, fax["id"], elsewhere)
     key, backup = fingerprint(place), tmp_path / "backup.tar"
     place.cli("export", str(backup))
-    there = House(tmp_path / "there") if (tmp_path / "there").mkdir() is None else place
+    (tmp_path / "there").mkdir()
+    there = House(tmp_path / "there")
     try:
         there.write_settings()
         there.cli("import", str(backup))
