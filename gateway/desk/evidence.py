@@ -61,7 +61,10 @@ class Evidence:
             "absent": absent,
         }
         signature = canonical(await self.notary.signed(manifest))
-        return bundle.pack({bundle.MANIFEST: canonical(manifest), bundle.SIGNATURE: signature, **files})
+        made_of = bundle.pack({bundle.MANIFEST: canonical(manifest), bundle.SIGNATURE: signature, **files})
+        if not (verdict := bundle.verify(made_of)).whole:  # somebody has been at the seals
+            raise NotAdmitted(f"The evidence is not in order ({verdict.part}: {verdict.problem}): see faxgate fsck.")
+        return made_of
 
     async def _gathered(self, wanted: Mapping[str, str], *, mail: bool) -> tuple[dict[str, bytes], list[Json]]:
         """The documents that are still here, and what is said of the others."""

@@ -106,8 +106,8 @@ async def inspect(store: Store, documents: Documents, *, repair: bool) -> AsyncI
         yield Finding(fault=finding.fault, subject=finding.subject, detail=finding.detail, repaired=repaired)
     for account, detail in await store.read(ledger.imbalances):  # money is never put right by a program
         yield Finding(fault=Fault.MONEY, subject=account, detail=detail)
-    for subject, detail in await store.read(lambda db: list(seals.unsound_seals(db))):  # nor is evidence
-        yield Finding(fault=Fault.UNSOUND, subject=subject, detail=detail)
+    if wrong := await store.read(seals.unsound):  # nor is evidence
+        yield Finding(fault=Fault.UNSOUND, subject=wrong[0], detail=wrong[1])
     last = ""
     while faxes := await store.read(seals.sealed, last):
         for subject, detail in await store.read(seals.changed, faxes):

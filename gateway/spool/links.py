@@ -53,6 +53,15 @@ def note_removed(t: Transaction, fax: str, documents: Mapping[str, str | None]) 
     t.note(fax, REMOVED, json.dumps({what: sha256 for what, sha256 in documents.items() if sha256}))
 
 
+def _documents(detail: str) -> dict[str, str]:
+    """What such a line says; nothing, where somebody has written into it."""
+    try:
+        said = json.loads(detail)
+    except ValueError:
+        return {}
+    return {what: sha256 for what, sha256 in said.items() if isinstance(sha256, str)} if isinstance(said, dict) else {}
+
+
 def of(db: Connection, faxes: Iterable[str]) -> dict[str, list[Json]]:
     """The links of those of some faxes that there are, oldest first."""
     wanted = sorted(faxes)
@@ -60,7 +69,7 @@ def of(db: Connection, faxes: Iterable[str]) -> dict[str, list[Json]]:
     removed = defaultdict[str, dict[str, str]](dict)
     for row in db.execute(_HISTORY, {"wanted": wanted}):
         if row.what == REMOVED:
-            removed[row.subject] |= json.loads(row.detail)
+            removed[row.subject] |= _documents(row.detail)
         said = {"at": _time(row.at), "node": row.node, "detail": row.detail}
         found[row.subject].append(((row.at, row.id), {"key": f"noted:{row.id}", "what": "noted", "note": row.what, **said}))
     for row in db.execute(_MAILS, {"wanted": wanted}):

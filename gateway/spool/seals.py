@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -189,8 +189,13 @@ def _packed(new: Sequence[bytes]) -> bytes:
 
 
 def unpacked(content: bytes) -> list[bytes]:
-    """Links as they were stored."""
-    return zlib.decompressobj(zdict=_USUAL).decompress(content).split(b"\n")
+    """Links as they were stored; none, where somebody has written into them."""
+    packed = zlib.decompressobj(zdict=_USUAL)
+    try:
+        links = packed.decompress(content)
+    except zlib.error:
+        return []
+    return links.split(b"\n") if packed.eof else []
 
 
 #: What links usually say: with it a chain takes half the room. What is stored was packed with it, so it is never changed.
@@ -258,28 +263,25 @@ def forget(t: Transaction, faxes: Sequence[str]) -> None:
     )
 
 
-def unsound_seals(db: Connection) -> Iterator[tuple[str, str]]:
-    """Seals that do not follow each other, are not signed, or whose tree is another; each with what is wrong."""
-    every = [stored.key for stored in keys(db)]
+def unsound(db: Connection) -> tuple[str, str] | None:
+    """The first key or seal that does not follow the one before, is not signed, or has another tree; with what is wrong."""
+    every, about = [stored.key for stored in keys(db)], "keys"
+    before: Seal | None = None
     try:
         if every:
             seals.check_keys(every)
-    except Refused as error:
-        yield "keys", error.text
-        return
-    before: Seal | None = None
-    for row in db.execution_options(yield_per=_PAGE).execute(select(seal).order_by(seal.c.n)):
-        one = Seal(statement=json.loads(row.statement), signature=row.signature)
-        try:
+        for row in db.execution_options(yield_per=_PAGE).execute(select(seal).order_by(seal.c.n)):
+            about, leaves = f"seal {row.n}", _leaves(row.leaves)
+            one = Seal(statement=seals.parsed(row.statement.encode()), signature=row.signature)
             if before is None and one.statement.get("n") != 1:
                 raise Refused("The seals before it are gone.")
             seals.check_seals([one], every, before)
-        except Refused as error:
-            yield f"seal {row.n}", error.text
-        leaves = _leaves(row.leaves)
-        if not leaves or seals.root(leaves) != one.statement.get("root") or len(leaves) != one.statement.get("faxes"):
-            yield f"seal {row.n}", "Its tree is not the one that was signed."
-        before = one
+            if not leaves or (seals.root(leaves), len(leaves)) != (one.statement["root"], one.statement["faxes"]):
+                raise Refused("Its tree is not the one that was signed.")
+            before = one
+    except Refused as error:
+        return about, error.text
+    return None
 
 
 def sealed(db: Connection, after: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -127,6 +128,21 @@ async def test_of_two_nodes_one_writes_the_seal(store: Store, notary: Notary) ->
     assert await store.read(lambda db: db.scalar(select(func.count()).select_from(schema.seal))) == 1
 
 
+@pytest.mark.needs("postgres")
+async def test_two_nodes_seal_at_once(tmp_path: Path, postgres_url: str, documents: Documents) -> None:
+    nodes = [Store(tmp_path / name, postgres_url, now=lambda: datetime.now(UTC), node=name) for name in ("one", "two")]
+    for node in nodes:
+        node.open()
+        node.start()
+    for _ in range(5):
+        await values.accept(nodes[0])
+        await asyncio.gather(*(Notary(node, KEY).seal() for node in nodes))
+    assert await nodes[0].read(lambda db: db.scalar(select(func.count()).select_from(schema.seal))) == 5
+    assert await wrong(nodes[1], documents) == []
+    for node in nodes:
+        await node.close()
+
+
 async def test_many_faxes_are_sealed_in_several_trees(
     store: Store, documents: Documents, notary: Notary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +197,8 @@ async def test_a_row_that_is_changed_after_sealing_is_named(
         "UPDATE seal SET leaves = (SELECT leaves FROM seal WHERE n = 2) WHERE n = 1",
         "UPDATE sealing_key SET signature = by_previous WHERE n = 1",
         "UPDATE chain SET content = (SELECT content FROM chain WHERE seal = 2) WHERE seal = 1",
+        "UPDATE chain SET content = X'00' WHERE seal = 1",
+        "UPDATE seal SET statement = 'x' WHERE n = 2",
     ],
 )
 async def test_seals_that_were_tampered_with_are_named(
