@@ -146,4 +146,4 @@ def _line(link: Json) -> str:
         said = link["detail"]
     else:
         return ""
-    return f"{at[:23]:<{_WIDTH + 1}}{printable(what, 40):<{_WIDTH}}{printable(said, 2000)}".rstrip()
+    return f"{at[:23]:<{_WIDTH + 1}}{printable(str(what), 40):<{_WIDTH}}{printable(said, 2000)}".rstrip()
