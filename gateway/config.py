@@ -36,6 +36,7 @@ from gateway.sections import (
     ApprovalSection,
     Dns,
     Doors,
+    EvidenceSection,
     Http,
     LimitSection,
     LineSection,
@@ -100,6 +101,7 @@ class Config(Section):
     mail: MailOut
     pages: Pages = Pages()
     work: Work = Work()
+    evidence: EvidenceSection = EvidenceSection()
     s3: S3 = S3()
     limits: LimitSection = LimitSection()
     """How much an account may fax that says nothing else."""

@@ -17,9 +17,11 @@ from gateway import __version__, log, number
 from gateway.carriers.base import Capabilities
 from gateway.config import Config
 from gateway.desk.applications import Applications
+from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
+from gateway.desk.notary import shown
 from gateway.desk.steer import release_received, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
@@ -63,10 +65,11 @@ class Control:
         capabilities: Mapping[str, Capabilities],
         lines: Lines | None,
         applications: Applications,
+        evidence: Evidence,
     ) -> None:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
         self._documents, self._capabilities = documents, capabilities
-        self._applications = applications
+        self._applications, self._evidence = applications, evidence
         self._running = lines  # None: no service is running, and no carrier can be asked
         self._patience = 10.0 if lines else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
@@ -97,6 +100,9 @@ class Control:
             "received": self._received,
             "fetch": self._fetch,
             "fsck": self._fsck,
+            "evidence": self._bundle,
+            "evidence-keys": self._evidence_keys,
+            "evidence-rotate": self._evidence_rotate,
         }
 
     async def call(self, request: Json) -> object:
@@ -153,6 +159,19 @@ class Control:
         """What is wrong with the spool, and put right if that is asked for."""
         repair = request.get("repair") is True
         return [asdict(finding) async for finding in inspection.inspect(self._store, self._documents, repair=repair)]
+
+    async def _bundle(self, request: Json) -> object:
+        """All about one fax, sealed: a zip, in base64."""
+        beginning = str(request["id"])
+        fax = await (self._find_received(beginning) if beginning.startswith("in_") else self._find(beginning))
+        made = await self._evidence.of(fax, mail=request.get("mail") is True)
+        return {"id": fax, "zip": base64.b64encode(made).decode()}
+
+    async def _evidence_keys(self, _request: Json) -> object:
+        return shown(await self._evidence.notary.keys())
+
+    async def _evidence_rotate(self, _request: Json) -> object:
+        return shown([await self._evidence.notary.rotate()])[0]
 
     async def _find(self, beginning: str) -> TransmissionId:
         """The one transmission whose id begins so: people shorten them."""

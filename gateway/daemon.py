@@ -36,10 +36,12 @@ from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
+from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
+from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
@@ -137,6 +139,7 @@ class Service:
         await self.identity.declare(config)
         self.applications = Applications(self.store, spool_key(config.spool))
         await self.applications.declare(config)
+        self.evidence = evidence_of(config, self.store, self.documents)
         self._stops.append(self.fence.close)
         statements = Statements(self.store, self.documents)
         secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
@@ -155,6 +158,7 @@ class Service:
             capabilities=capabilities,
             lines=self.lines,
             applications=self.applications,
+            evidence=self.evidence,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
@@ -312,6 +316,7 @@ class Service:
             limits=self.desk.limits,
             links=self._links(),
             views=self._views(),
+            notary=self.evidence.notary,
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
@@ -397,6 +402,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
             capabilities=capabilities_of(config),
             lines=None,
             applications=applications,
+            evidence=evidence_of(config, store, documents),
         )
     finally:
         identity.close()
@@ -443,6 +449,11 @@ def _place(config: Config, url: str) -> Place:
     s3 = config.s3
     secret = config.s3_secret()
     return Place(url=url, endpoint=s3.endpoint, region=s3.region, access_key=s3.access_key, secret_key=secret)
+
+
+def evidence_of(config: Config, store: Store, documents: Documents) -> Evidence:
+    """What makes bundles of evidence, and seals."""
+    return Evidence(store, documents, Notary(store, spool_key(config.spool)), config.domain[0])
 
 
 def documents_of(config: Config) -> Documents:

@@ -65,6 +65,7 @@ ACTIONS = frozenset(
         "pamfax_call_refused",
         "pamfax_sign_in_failed",
         "put_off",
+        "sealed",
         "rates_unusable",
         "receipt_late",
         "received_archived",

@@ -255,6 +255,20 @@ class Work(Section):
     """How long a stop waits for work in hand."""
 
 
+class EvidenceSection(Section):
+    """`[evidence]`: what happened is sealed."""
+
+    every: Duration = timedelta(minutes=10)
+    """How often what happened meanwhile is sealed, from "10s" to "1d"."""
+
+    @field_validator("every")
+    @classmethod
+    def _every(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=10) <= value <= timedelta(days=1):
+            raise ValueError('must be from "10s" to "1d"')
+        return value
+
+
 class S3(Section):
     """`[s3]`: the object store of `documents = "s3://…"`."""
 

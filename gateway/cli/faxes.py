@@ -20,7 +20,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from gateway import config, explain
-from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen
+from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen, write_new
 from gateway.config import Config
 from gateway.control import Json
 from gateway.errors import Refused
@@ -242,21 +242,9 @@ def fetch(fax: str, out: Path | None, report: bool, file: Path, as_json: bool) -
     if path == Path("-"):
         sys.stdout.buffer.write(pdf)
         return
-    _write(path, pdf)
+    write_new(path, pdf)
     told = {"id": told["id"], "file": str(path), "bytes": len(pdf)}
     click.echo(json.dumps(told) if as_json else f"{told['id']} is in {path} ({len(pdf):,} bytes)")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A new file that only its owner can read. Raises Refused."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise Refused(f"{path} is there already; it was not touched.") from error
-    except OSError as error:
-        raise Refused(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _steering(verb: str, text: str) -> None:

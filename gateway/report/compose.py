@@ -26,6 +26,7 @@ from gateway.report.words import ENGLISH, Catalogue, Words
 from gateway.templates import Templates
 
 _NAME = "Faxgate"
+_MESSAGE_ID = re.compile(rb"^Message-ID:\s+(<[^>]+>)", re.MULTILINE)
 _SIMPLE_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 
 
@@ -72,6 +73,13 @@ class Mail:
     """7-bit, CRLF, no line over 998."""
     kind: str
     """The name of its template: delivered, failed, digest, received, alarm …"""
+
+    @property
+    def message_id(self) -> str:
+        """As it stands in the header, with its brackets."""
+        found = _MESSAGE_ID.search(self.content, 0, self.content.find(b"\r\n\r\n"))
+        assert found is not None  # every mail has one
+        return found[1].decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,17 @@ def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:
     return True
 
 
+def told(t: Transaction, claim: Claim, owed: Owed, state: str, answer: str, *, message_id: str = "", mail: str = "") -> bool:
+    """The same for a mail, with its Message-ID and the SHA-256 of its octets where it was sent; said in the fax's history."""
+    if not steps.done(t, claim):
+        return False
+    values = {"state": state, "answer": answer, "sent_at": t.now if state == SENT else None}
+    t.change(schema.outbox, {"id": claim.subject, "state": WAITING}, {**values, "message_id": message_id, "mail": mail})
+    if owed.about_id.startswith(("tx_", "in_")):
+        t.note(owed.about_id, "told", f"{owed.kind}: {state}; {answer}")
+    return True
+
+
 def deferred(t: Transaction, claim: Claim, answer: str, due_at: datetime) -> bool:
     """Not taken now: try again at `due_at`."""
     t.db.execute(update(schema.outbox).where(schema.outbox.c.id == claim.subject).values(answer=answer))

@@ -394,6 +394,9 @@ outbox = Table(
     # Of a callback: how often it was not taken, and when it was tried first.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("tried_at", Moment),
+    # Of a mail that was sent: its Message-ID, and the SHA-256 of its octets.
+    Column("message_id", Text, nullable=False, server_default=""),
+    Column("mail", String(64), nullable=False, server_default=""),
     UniqueConstraint("kind", "about", "recipient"),
 )
 
@@ -538,6 +541,44 @@ approval = Table(
     Column("verdict", String(12), nullable=False),
     Column("words", Text, nullable=False),
     Column("send_at", Moment),  # when it was to be sent, where it was asked for before that time
+)
+
+#: The gateway's own keys (`gateway.seal`). The private one is encrypted with the spool's; "" once another one follows.
+sealing_key = Table(
+    "sealing_key",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("by_previous", String(128), nullable=False),
+    Column("secret", Text, nullable=False),
+)
+
+#: Signed roots; never changed, never removed. `leaves` has 32 bytes for each fax in the tree, `upto` the last row of the
+#: history that was looked at.
+seal = Table(
+    "seal",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("upto", BigInteger, nullable=False),
+)
+
+#: What happened to one fax, as of one seal: `content` is the new links, one a line, compressed; `links` how many there are
+#: with the earlier ones, `place` the leaf's in the tree, `last` the last line of the history that is among them.
+chain = Table(
+    "chain",
+    metadata,
+    Column("subject", String(32), primary_key=True),
+    Column("seal", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, nullable=False),
+    Column("links", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 
 history = Table(

@@ -70,11 +70,12 @@ class Loop:
 
     def start(self) -> None:
         self._lanes_at_work = [self._lane(lane, width) for lane, width in self._lanes.items()]
-        chores: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
+        chores: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
             ("removing documents", _DISCARD_EVERY, partial(tidy.discard, self._shop)),
             ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
             ("looking for late faxes", delays.every(self._shop), partial(delays.look, self._shop)),
+            ("sealing what happened", self._shop.config.evidence.every.total_seconds(), self._shop.notary.seal),
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
                 (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))
@@ -202,7 +203,7 @@ class Loop:
                 self._lanes[lane] = 1
                 self._lanes_at_work.append(self._lane(lane, 1))
 
-    async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
             wait = seconds
             try:

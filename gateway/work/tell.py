@@ -9,6 +9,7 @@ around a crash is recognised as one. What the server refuses for good is told to
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from datetime import datetime
@@ -55,7 +56,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     mail = await _compose(shop, owed, case)
     if mail is None:
-        await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
+        await shop.store.write(outbox.told, claim, owed, outbox.SILENT, "nobody wants to be told")
         records.sent(shop, owed, case, "nobody")
         return
     try:
@@ -71,12 +72,14 @@ async def step(shop: Workshop, claim: Claim) -> None:
     records.sent(shop, owed, case, "mail")
     for member in await results.members(shop, owed) if owed.kind == outbox.DIGEST else ():
         records.sent(shop, owed, member, "digest")
-    await _record_sent(shop, claim, owed, answer)
+    await _record_sent(shop, claim, owed, mail, answer)
 
 
-async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, mail: Mail, answer: str) -> None:
+    digest = hashlib.sha256(mail.content).hexdigest()
+
     def record(t: Transaction) -> bool:
-        if not outbox.settled(t, claim, outbox.SENT, answer):
+        if not outbox.told(t, claim, owed, outbox.SENT, answer, message_id=mail.message_id, mail=digest):
             return False
         if owed.kind == outbox.DIGEST:
             digests.told(t, SubmissionId(owed.about), outbox.SENT, answer)
@@ -96,7 +99,7 @@ async def _tell_program(shop: Workshop, claim: Claim, owed: Owed, case: Case) ->
     settings = account.settings if account else Settings()
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says") or owed.kind == outbox.DELAYED:
+        if not outbox.told(t, claim, owed, outbox.SILENT, "told as its account says") or owed.kind == outbox.DELAYED:
             return
         if settings.confirmations:
             outbox.owe(t, kind=outbox.CONFIRMATION, about=owed.about, of=claim)
@@ -273,7 +276,7 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
     _log.error("%s %s cannot be mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_given_up"})
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.GIVEN_UP, answer):
+        if not outbox.told(t, claim, owed, outbox.GIVEN_UP, answer):
             return
         if owed.kind == outbox.RECEIVED:
             inbounds.undeliverable(t, InboundId(owed.about_id), answer)

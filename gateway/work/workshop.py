@@ -13,6 +13,7 @@ from gateway.config import Config
 from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
+from gateway.desk.notary import Notary
 from gateway.desk.statements import Statements
 from gateway.desk.views import Views
 from gateway.fax import Account, InboundFax, Transmission
@@ -48,6 +49,7 @@ class Workshop:
     limits: Limits
     links: Links
     views: Views
+    notary: Notary
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence

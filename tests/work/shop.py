@@ -20,6 +20,7 @@ from gateway.config import parse
 from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
+from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices
 from gateway.desk.statements import Statements
 from gateway.desk.views import Views
@@ -196,6 +197,7 @@ class House:
             limits=Limits(config, Prices(config)),
             links=Links(bytes(32), "https://x.example"),
             views=Views(bytes(32), "https://x.example"),
+            notary=Notary(self.store, bytes(32)),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),
