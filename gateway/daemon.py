@@ -44,8 +44,10 @@ from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
+from gateway.intake import imap as mailboxes
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
+from gateway.intake.imap import ImapDoor
 from gateway.pages import job
 from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
@@ -99,6 +101,14 @@ class Service:
         self.templates = Templates(config.templates)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
+        self.imap = ImapDoor(
+            config,
+            identity=self.identity,
+            throttle=self.throttle,
+            desk=self.desk,
+            store=self.store,
+            documents=self.documents,
+        )
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
@@ -150,6 +160,8 @@ class Service:
         self._stops.append(socket.stop)
         await self.mail.start()
         self._stops.append(self.mail.stop)
+        await self.imap.start()
+        self._stops.append(self.imap.stop)
         fence = await asyncio.to_thread(self.fence.describe)
         level = logging.WARNING if WITHIN_REACH in fence else logging.INFO
         _log.log(level, "converters: %s", fence, extra={"action": "fenced"})
@@ -438,6 +450,8 @@ def fence_of(config: Config, folder: Path) -> Fence:
 def check(config: Config) -> dict[str, Capabilities]:
     """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
     tls.context(config)
+    for n in range(len(config.imap)):
+        mailboxes.context(config, n)
     if config.rates is not None:
         try:
             read_rates(config.rates)

@@ -14,6 +14,7 @@ import email.policy
 import email.utils
 import functools
 import hashlib
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,6 +52,10 @@ class _Readable(email.policy.Compat32):
 
 
 _POLICY = _Readable()
+
+
+#: The octets of a mail: in memory, or a file that looks so.
+Octets = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +181,7 @@ class Message:
     root: Part
 
 
-def headers(data: bytes) -> Headers:
+def headers(data: Octets) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
     return _block(bytes(data[: end.end() if end else _HEADER_LIMIT])).headers
@@ -215,7 +220,7 @@ def parse(data: bytes) -> Message:
     return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
 
-def content_hash(data: bytes) -> str:
+def content_hash(data: Octets) -> str:
     """SHA-256 that stays the same when a mail is sent again by another route.
 
     Over the body and the fields that shape the fax (From, Subject, Content-Type); trace fields differ by route.

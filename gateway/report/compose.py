@@ -206,6 +206,29 @@ class Composer:
         content = mime.mail(header, words.alternative(_boundary(outbox, "text")))
         return Mail(envelope_from="", to=(to,), content=content, kind="message")
 
+    def not_taken(
+        self,
+        *,
+        outbox: OutboxId,
+        to: str,
+        subject: str,
+        reason: str,
+        message_id: str,
+        references: Sequence[str],
+        made_at: datetime,
+    ) -> Mail:
+        """A mail that was found in a mailbox is not faxed; for its sender (AUR-03, AUR-05)."""
+        words = self._rendered(
+            "not_taken", subject=mime.plain(subject, 200), reason=mime.plain(reason, 500), host=self._sender.host
+        )
+        header = self._header(outbox, to, words.subject, made_at, "auto-replied")
+        thread = [
+            ("In-Reply-To", mime.message_ids([message_id])),
+            ("References", mime.message_ids([*references, message_id])),
+        ]
+        content = mime.mail([*header, *thread], words.alternative(_boundary(outbox, "text")))
+        return Mail(envelope_from="", to=(to,), content=content, kind="not_taken")
+
     def forwarded(self, *, outbox: OutboxId, original: bytes, note: str, made_at: datetime) -> Mail:
         """A mail for postmaster, attached, for the operator. `note` says why it comes."""
         headers = message.headers(original)

@@ -22,6 +22,8 @@ MESSAGE = "message"
 CONFIRMATION, CALLBACK = "confirm", "callback"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
+#: Whoever wrote a mail that was found in a mailbox is told that it is not faxed.
+REFUSAL = "refusal"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 
 

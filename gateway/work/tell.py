@@ -9,6 +9,7 @@ around a crash is recognised as one. What the server refuses for good is told to
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -129,6 +130,9 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         original = await shop.documents.get(owed.document)
         note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
         return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
+    if owed.kind == outbox.REFUSAL:
+        words = json.loads(owed.text)
+        return shop.composer.not_taken(outbox=owed.id, to=owed.recipient, subject=owed.subject, made_at=made_at, **words)
     if owed.kind == outbox.MESSAGE:
         return shop.composer.message(outbox=owed.id, to=owed.recipient, subject=owed.subject, text=owed.text, made_at=made_at)
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
