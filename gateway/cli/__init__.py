@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, faxes, pages, sandbox, upkeep
+from gateway.cli import accounts, applications, blocks, faxes, mailboxes, pages, sandbox, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -140,6 +140,7 @@ for _command in (
     accounts.account,
     accounts.line,
     applications.application,
+    mailboxes.imap,
     sandbox.sandbox,
     sandbox.inject,
 ):

@@ -57,17 +57,29 @@ class Means:
     """None: it signs in by password."""
 
 
-async def sign_in(means: Means, connection: Session) -> None:
+async def sign_in(section: ImapSection, password: str, tokens: Tokens | None, connection: Session) -> None:
     """By password or token; a token that is not taken is asked for anew, once. Raises MailboxRefused, MailboxUnavailable."""
-    section = means.section
-    if means.tokens is None:
-        await connection.sign_in(section.username, means.password)
+    if tokens is None:
+        await connection.sign_in(section.username, password)
         return
     try:
-        await connection.sign_in_by_token(section.username, await means.tokens.get())
+        await connection.sign_in_by_token(section.username, await tokens.get())
     except MailboxRefused:
-        means.tokens.forget()
-        await connection.sign_in_by_token(section.username, await means.tokens.get())
+        tokens.forget()
+        await connection.sign_in_by_token(section.username, await tokens.get())
+
+
+def is_old(section: ImapSection, place: Place, one: Listed, now: datetime) -> bool:
+    """Whether a mail was there before the mailbox was ours to read, or longer than we may know about mails."""
+    if one.uid >= place.found_uid:
+        return False
+    return one.arrived <= place.since or now - one.arrived > section.max_age
+
+
+def is_skipped(section: ImapSection, one: Listed) -> bool:
+    """Whether the rules leave a mail alone, as long as it is so."""
+    unwanted = {"\\deleted", *(flag.lower() for flag in section.skip)}
+    return not unwanted.isdisjoint(one.flags) or (section.only_unseen and "\\seen" in one.flags)
 
 
 class Mailbox:
@@ -86,7 +98,7 @@ class Mailbox:
             section.host, section.its_port, self._means.context, starttls=section.tls == "starttls", patience=_PATIENCE
         )
         async with connecting as connection:
-            await sign_in(self._means, connection)
+            await sign_in(section, self._means.password, self._means.tokens, connection)
             await self._make_folders(connection)
             await self._store.write(imap.say, self._lease, imap.READING, "")
             _log.info("reads the mailbox %s at %s", section.name, section.host, extra={"action": "mailbox_opened"})
@@ -124,9 +136,9 @@ class Mailbox:
         left, undone = place.left_alone, await self._mark_again(connection, name, folder, uids, known)
         fresh = [uid for uid in uids if uid not in known]
         async for one in connection.listed(fresh):
-            if self._is_old(place, one):
+            if is_old(self._section, place, one, self._store.now()):
                 left += 1
-            elif self._is_skipped(one) or not await self._deal(connection, name, folder, one, place):
+            elif is_skipped(self._section, one) or not await self._deal(connection, name, folder, one, place):
                 undone.append(one.uid)
         next_uid = min(undone, default=max([folder.next_uid, *(uid + 1 for uid in uids)]))
         # What was left alone is counted once, where it is behind us.
@@ -136,7 +148,7 @@ class Mailbox:
 
     async def _place(self, name: str, folder: Folder) -> Place:
         """How far the folder is dealt with; from its beginning, where it is numbered anew."""
-        place = await self._store.read(imap.place, self._section.name, name)
+        place = (await self._store.read(imap.places, self._section.name)).get(name)
         if place is not None and place.validity == folder.validity:
             return place
         if place is None and self._section.existing == "take":
@@ -155,17 +167,6 @@ class Mailbox:
         if folder.exists:
             raise MailboxRefused("The server does not say UIDNEXT: which mails are new cannot be told.")
         return 1
-
-    def _is_old(self, place: Place, one: Listed) -> bool:
-        """Whether it was there before the mailbox was ours to read, or longer than we may know about mails."""
-        if one.uid >= place.found_uid:
-            return False
-        return one.arrived <= place.since or self._store.now() - one.arrived > self._section.max_age
-
-    def _is_skipped(self, one: Listed) -> bool:
-        """Whether the rules leave it alone, as long as it is so."""
-        unwanted = {"\\deleted", *(flag.lower() for flag in self._section.skip)}
-        return not unwanted.isdisjoint(one.flags) or (self._section.only_unseen and "\\seen" in one.flags)
 
     # --- one mail
 

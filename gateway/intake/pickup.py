@@ -45,14 +45,7 @@ class Pickup:
     def __init__(self, config: Config, section: ImapSection, *, reception: Reception, store: Store) -> None:
         self._domains, self._section = config.domain, section
         self._reception, self._entrance, self._store = reception, reception.entrance, store
-        self.client = Client(
-            address="",
-            helo=section.host,
-            door=Door.IMAP,
-            tls="TLS",
-            authserv_ids=frozenset(name.lower() for name in section.authserv_ids),
-            hops=section.received,
-        )
+        self.client = client_of(section)
 
     async def take(self, content: Octets, flags: frozenset[str], folder: Folder, lease: Lease, row: Mail) -> bool:
         """Take a mail with its row; durable when it returns. Whether a disposition notification was promised.
@@ -115,3 +108,15 @@ class Pickup:
             return None
         thread = {"message_id": headers.message_id, "references": list(headers.references[-10:]), "reason": reason}
         return Notice(recipient=sender, subject=headers.subject, text=json.dumps(thread))
+
+
+def client_of(section: ImapSection) -> Client:
+    """The other side: servers that have the mail from anybody, and write on it whom they have proven."""
+    return Client(
+        address="",
+        helo=section.host,
+        door=Door.IMAP,
+        tls="TLS",
+        authserv_ids=frozenset(name.lower() for name in section.authserv_ids),
+        hops=section.received,
+    )

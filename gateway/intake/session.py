@@ -77,6 +77,8 @@ class Session:
     able: frozenset[bytes] = frozenset()
     """Capabilities, upper case."""
     traffic: Traffic = field(default_factory=Traffic)
+    in_clear: asyncio.StreamWriter | None = None
+    """What the connection was before STARTTLS: whoever lets go of it closes the connection."""
     _n: int = 0
 
     # --- who we are
@@ -382,7 +384,7 @@ async def _upgraded(host: str, port: int, context: ssl.SSLContext, patience: flo
         transport = await loop.start_tls(writer.transport, protocol, context, server_hostname=host)
         assert transport is not None
         protocol.connection_made(transport)
-        session = Session(fresh, asyncio.StreamWriter(transport, protocol, fresh, loop), patience)
+        session = Session(fresh, asyncio.StreamWriter(transport, protocol, fresh, loop), patience, in_clear=writer)
         await session._ask_able()
     except BaseException:
         writer.close()

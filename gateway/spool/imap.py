@@ -112,12 +112,11 @@ def say(t: Transaction, lease: Lease, state: str, detail: str) -> datetime:
 # --- how far its folders are dealt with
 
 
-def place(db: Connection, mailbox: str, folder: str) -> Place | None:
-    """None: it has never been looked at."""
-    of = imap_folder.c
-    row = db.execute(select(imap_folder).where(of.mailbox == mailbox, of.folder == folder)).one_or_none()
+def places(db: Connection, mailbox: str) -> dict[str, Place]:
+    """Its folders that were looked at."""
     names = Place.__dataclass_fields__
-    return Place(**{name: getattr(row, name) for name in names}) if row is not None else None
+    rows = db.execute(select(imap_folder).where(imap_folder.c.mailbox == mailbox))
+    return {row.folder: Place(**{name: getattr(row, name) for name in names}) for row in rows}
 
 
 def put(t: Transaction, lease: Lease, folder: str, now: Place) -> None:
@@ -153,8 +152,8 @@ def settle(t: Transaction, lease: Lease, mail: Mail, notice: Notice | None = Non
     if not _insert(t, lease.mailbox, mail):
         return False
     if notice is not None:
-        told = {"recipient": notice.recipient, "subject": notice.subject, "text": notice.text}
-        outbox.owe(t, kind=outbox.REFUSAL, about=about(lease.mailbox, mail), **told)
+        told = about(lease.mailbox, mail)
+        outbox.owe(t, kind=outbox.REFUSAL, about=told, recipient=notice.recipient, subject=notice.subject, text=notice.text)
     return True
 
 
