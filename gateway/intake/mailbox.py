@@ -40,6 +40,7 @@ from gateway.spool.store import Store
 
 _log = logging.getLogger(__name__)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_TOGETHER = 50  # marks that are remembered in one go
 _PATIENCE = 60.0  # seconds for an answer of the server
 
 
@@ -89,6 +90,7 @@ class Mailbox:
         """`heard` is called whenever all folders have been looked at."""
         self._means, self._lease, self._heard = means, lease, heard
         self._section, self._store = means.section, means.store
+        self._shown: list[int] = []  # marked, and not yet remembered as such
         self._stuck: dict[tuple[str, int], tuple[datetime, datetime, float]] = {}  # since when, until when, for how long
 
     async def read(self) -> None:
@@ -130,6 +132,7 @@ class Mailbox:
     async def _look(self, connection: Session, name: str) -> None:
         """Deal with every mail in a folder that is not dealt with."""
         folder = await connection.open(name)
+        self._shown.clear()
         place = await self._place(name, folder)
         uids = await connection.search(place.next_uid)
         known = await self._store.read(imap.known, self._section.name, name, place)
@@ -140,6 +143,7 @@ class Mailbox:
                 left += 1
             elif is_skipped(self._section, one) or not await self._deal(connection, name, folder, one, place):
                 undone.append(one.uid)
+        await self._remember(name, folder)
         next_uid = min(undone, default=max([folder.next_uid, *(uid + 1 for uid in uids)]))
         # What was left alone is counted once, where it is behind us.
         now = replace(place, next_uid=max(next_uid, place.next_uid), left_alone=left if not undone else place.left_alone)
@@ -264,7 +268,15 @@ class Mailbox:
             await connection.flag(uid, *flags)
         if goal := section.refused_folder if state == imap.REFUSED else section.done_folder:
             await connection.move(uid, goal)
-        await self._store.write(imap.mark, self._lease, name, folder.validity, [uid])
+        self._shown.append(uid)
+        if len(self._shown) >= _TOGETHER:
+            await self._remember(name, folder)
+
+    async def _remember(self, name: str, folder: Folder) -> None:
+        """That the folder shows what became of some mails. Where we do not come so far, they are marked again."""
+        shown, self._shown = self._shown, []
+        if shown:
+            await self._store.write(imap.mark, self._lease, name, folder.validity, shown)
 
     async def _mark_again(
         self, connection: Session, name: str, folder: Folder, uids: list[int], known: dict[int, tuple[str, bool]]
