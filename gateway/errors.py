@@ -147,8 +147,10 @@ class CarrierRefused(Refused):
 class MailboxRefused(Refused):
     """The server of the mailbox refused it."""
 
-    def __init__(self, text: str | None = None, *, code: str = "") -> None:
-        super().__init__(text)
+    def __init__(
+        self, text: str | None = None, *, code: str = "", reply: str | None = None, outcome: Outcome | None = None
+    ) -> None:
+        super().__init__(text, reply=reply, outcome=outcome)
         self.code = code  #: the server's own word for it, upper case
 
 

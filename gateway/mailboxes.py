@@ -60,7 +60,7 @@ class ImapSection(Section):
     number: Literal["delivery", "subject", "recipient", "fields"] = "delivery"
     """Where the fax number is: in `delivery_header`; at the beginning of the subject; always `recipient`; or in To and Cc,
     which anybody may write."""
-    delivery_header: Annotated[str, Field(pattern=r"^[!-9;-~]{1,76}$")] = "Delivered-To"
+    delivery_header: Text = "Delivered-To"
     """The field in which the mailbox's server says for which address a mail came."""
     servers: tuple[Text, ...] = ()
     """Names of the mailbox's own servers, as they stand in their Received fields behind "by"."""
@@ -101,6 +101,13 @@ class ImapSection(Section):
     def _short(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", value):
             raise ValueError("has up to 40 letters, digits, dots and dashes")
+        return value
+
+    @field_validator("delivery_header")
+    @classmethod
+    def _field(cls, value: str) -> str:
+        if not re.fullmatch(r"[!-9;-~]{1,76}", value):
+            raise ValueError('is the name of a field, like "Delivered-To"')
         return value
 
     @field_validator("skip")

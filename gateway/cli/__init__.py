@@ -86,7 +86,7 @@ def _mask(values: Any) -> None:
             and not key.endswith("_file")
             and any(w in key for w in ("password", "secret", "key"))
         ):
-            values[key] = value if key == "tls_key" else "********"
+            values[key] = value if key in ("tls_key", "done_keyword") else "********"
 
 
 def _flat(values: Json, prefix: str = "") -> list[tuple[str, object]]:

@@ -106,6 +106,10 @@ class ImapDoor:
         error = task.exception()
         _log.error(text, means.section.name, _AFTER_FAULT, exc_info=error, extra={"action": "mailbox_reader_died"})
         asyncio.get_running_loop().call_later(_AFTER_FAULT, self._again, means, lease)
+        fault = Unavailable("The gateway stumbled over something in it: its log says more.")
+        telling = asyncio.create_task(self._tell(lease, fault, means.section.alarm.total_seconds()))
+        self._tasks.add(telling)
+        telling.add_done_callback(self._tasks.discard)
 
     def _again(self, means: Means, lease: Lease) -> None:
         if not self._stopping:

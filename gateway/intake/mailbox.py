@@ -102,12 +102,15 @@ class Mailbox:
         async with connecting as connection:
             await sign_in(section, self._means.password, self._means.tokens, connection)
             await self._make_folders(connection)
-            await self._store.write(imap.say, self._lease, imap.READING, "")
             _log.info("reads the mailbox %s at %s", section.name, section.host, extra={"action": "mailbox_opened"})
+            said = False
             while True:
                 for folder in (*section.folders[1:], section.folders[0]):  # the one that is waited in comes last
                     await self._look(connection, folder)
                 self._heard()
+                if not said:  # all of it can be read, and not only opened
+                    await self._store.write(imap.say, self._lease, imap.READING, "")
+                    said = True
                 await self._wait(connection)
 
     async def _make_folders(self, connection: Session) -> None:

@@ -74,10 +74,10 @@ def claim(t: Transaction, lease: Lease, seconds: float) -> bool:
     """Take or keep a mailbox for so long; False: another node has it."""
     row = {"name": lease.mailbox, "token": lease.token, "node": t.node, "until": t.now + timedelta(seconds=seconds)}
     of = imap_mailbox.c
-    if t.insert_new(imap_mailbox, [{**row, "state": NEW, "detail": "", "since": t.now}], own="token"):
-        return True
     free = of.token.is_(None) | (of.token == lease.token) | (of.until < t.now)
-    return t.db.execute(update(imap_mailbox).where(of.name == lease.mailbox, free).values(row)).rowcount == 1
+    if t.db.execute(update(imap_mailbox).where(of.name == lease.mailbox, free).values(row)).rowcount:
+        return True
+    return bool(t.insert_new(imap_mailbox, [{**row, "state": NEW, "detail": "", "since": t.now}], own="token"))
 
 
 def release(t: Transaction, lease: Lease) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_imp_14_a_mail_that_proves_nothing_is_put_aside_and_nobody_is_told(serve
     deliver(server, forged, proof=below)
     deliver(server, stranger, proof=PROOF.replace("example.com\r", "example.net\r"), sender="eve@example.net")
     for number in (forged, stranger):
-        shared.wait(lambda number=number: filed(server, OFFICE, "Not faxed", number), 30, "the mail to be put aside")
+        shared.wait(partial(filed, server, OFFICE, "Not faxed", number), 30, "the mail to be put aside")
         assert shared.faxes(number) == []
         assert told(shared, number) == []
 

@@ -7,6 +7,7 @@ import pwd
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -56,7 +57,7 @@ def test_imp_01_whatever_breaks_at_whatever_step_each_mail_is_faxed_once(house: 
             server.start()
         if what == "gateway":
             house.start()
-        house.wait(lambda number=number: filed(server, OFFICE, "Faxed", number), 30, f"{number}, after {step!r} {late} {what}")
+        house.wait(partial(filed, server, OFFICE, "Faxed", number), 30, f"{number}, after {step!r} {late} {what}")
     for number in numbers:
         assert house.fax(number)["state"] == "delivered"
     assert Counter(call.number for call in house.calls()) == dict.fromkeys(numbers, 1)

@@ -48,7 +48,9 @@ def test_folder_names_are_coded_as_servers_do() -> None:
     assert answers.decoded(b"&U,BTFw-/&ZeVnLIqe-") == "台北/日本語"  # RFC 3501 §5.1.3
 
 
-@given(st.binary(max_size=80), st.lists(st.one_of(st.binary(max_size=40), st.builds(Literal, st.binary(max_size=20))), max_size=4))
+@given(
+    st.binary(max_size=80), st.lists(st.one_of(st.binary(max_size=40), st.builds(Literal, st.binary(max_size=20))), max_size=4)
+)
 def test_any_octets_are_an_answer_or_make_no_sense(head: bytes, pieces: list[bytes | Literal]) -> None:
     with contextlib.suppress(ValueError):
         said = answers.read(head, pieces)

@@ -30,7 +30,9 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def session(self, *, host: str = "localhost", patience: float = 5.0, tls: bool = True) -> AsyncIterator[Session]:
-        listening = await asyncio.start_server(self._serve, "127.0.0.2" if host == "127.0.0.2" else "127.0.0.1", 0, ssl=self.context if tls else None)
+        listening = await asyncio.start_server(
+            self._serve, "127.0.0.2" if host == "127.0.0.2" else "127.0.0.1", 0, ssl=self.context if tls else None
+        )
         port = listening.sockets[0].getsockname()[1]
         context = ssl.create_default_context(cafile=str(self.certificate))
         try:
