@@ -70,6 +70,25 @@ async def sign_in(section: ImapSection, password: str, tokens: Tokens | None, co
         await connection.sign_in_by_token(section.username, await tokens.get())
 
 
+def place_of(section: ImapSection, before: Place | None, folder: Folder, now: datetime) -> Place:
+    """How far a folder is dealt with that is seen for the first time, or numbered anew since `before`.
+
+    Raises MailboxRefused.
+    """
+    validity, next_uid = folder.validity, folder.next_uid
+    if before is not None:
+        return (
+            before
+            if before.validity == validity
+            else Place(validity=validity, next_uid=1, found_uid=next_uid, since=before.since)
+        )
+    if section.existing == "take":
+        return Place(validity=validity, next_uid=1, found_uid=next_uid, since=_LONG_AGO)
+    if folder.exists and not next_uid:
+        raise MailboxRefused("The server does not say UIDNEXT: which mails are new cannot be told.")
+    return Place(validity=validity, next_uid=max(next_uid, 1), found_uid=max(next_uid, 1), since=now)
+
+
 def is_old(section: ImapSection, place: Place, one: Listed, now: datetime) -> bool:
     """Whether a mail was there before the mailbox was ours to read, or longer than we may know about mails."""
     if one.uid >= place.found_uid:
@@ -158,22 +177,12 @@ class Mailbox:
         place = (await self._store.read(imap.places, self._section.name)).get(name)
         if place is not None and place.validity == folder.validity:
             return place
-        if place is None and self._section.existing == "take":
-            now = Place(validity=folder.validity, next_uid=1, found_uid=folder.next_uid, since=_LONG_AGO)
-        elif place is None:
-            uid = folder.next_uid or await self._end(folder)
-            now = Place(validity=folder.validity, next_uid=uid, found_uid=uid, since=self._store.now())
-        else:
-            now = Place(validity=folder.validity, next_uid=1, found_uid=folder.next_uid, since=place.since)
+        now = place_of(self._section, place, folder, self._store.now())
+        if place is not None:
             text = "the folder %s of the mailbox %s is numbered anew: every mail in it is compared with those that were faxed"
             _log.warning(text, log.printable(name), self._section.name, extra={"action": "mailbox_renumbered"})
         await self._store.write(imap.put, self._lease, name, now)
         return now
-
-    async def _end(self, folder: Folder) -> int:
-        if folder.exists:
-            raise MailboxRefused("The server does not say UIDNEXT: which mails are new cannot be told.")
-        return 1
 
     # --- one mail
 

@@ -21,7 +21,7 @@ from gateway.intake import address, delivery, imap, session
 from gateway.intake.authentication import Accounts
 from gateway.intake.entrance import Entrance
 from gateway.intake.fetched import Fetched
-from gateway.intake.mailbox import is_old, is_skipped, sign_in
+from gateway.intake.mailbox import is_old, is_skipped, place_of, sign_in
 from gateway.intake.pickup import client_of
 from gateway.intake.session import Listed, Session
 from gateway.intake.wishes import Wishes
@@ -63,12 +63,8 @@ class Preview:
 
     async def _folder(self, connection: Session, name: str, places: Places, most: int) -> Json:
         folder = await connection.open(name, only_look=True)
-        place, known = await places(name, folder.validity)
-        if place is None:
-            first = 1 if self._section.existing == "take" else folder.next_uid
-            place = Place(validity=folder.validity, next_uid=first, found_uid=folder.next_uid, since=self._now())
-        elif place.validity != folder.validity:
-            place = replace(place, validity=folder.validity, next_uid=1, found_uid=folder.next_uid)
+        before, known = await places(name, folder.validity)
+        place = place_of(self._section, before, folder, self._now())
         uids = [uid for uid in await connection.search(place.next_uid) if uid not in known]
         mails = [await self._mail(connection, place, one) async for one in connection.listed(uids[:most])]
         keeps = folder.keeps(self._section.done_keyword)

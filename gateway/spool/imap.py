@@ -53,7 +53,7 @@ class Mail:
     validity: int
     uid: int
     key: str = ""
-    """By what it is known under another number; "" = it was not read."""
+    """By what it is known under another number, once it is taken; "" = it was not read."""
     state: str = TAKEN
     reason: str = ""
 
@@ -209,12 +209,11 @@ def _in(mailbox: str, folder: str, validity: int) -> ColumnElement[bool]:
 
 def _insert(t: Transaction, mailbox: str, mail: Mail) -> bool:
     of = imap_mail.c
-    if mail.key and mail.state == AGAIN:
-        mail = Mail(folder=mail.folder, validity=mail.validity, uid=mail.uid, state=AGAIN, reason=mail.reason)
+    key = mail.key if mail.state == TAKEN else ""  # one that was refused may be put back, and is looked at anew
     here = _in(mailbox, mail.folder, mail.validity) & (of.uid == mail.uid)
-    same = here | ((of.mailbox == mailbox) & (of.key == mail.key)) if mail.key else here
+    same = here | ((of.mailbox == mailbox) & (of.key == key)) if key else here
     if t.db.scalar(select(of.uid).where(same).limit(1)) is not None:  # the mailbox's row is locked: nobody writes meanwhile
         return False
     values = {"folder": mail.folder, "validity": mail.validity, "uid": mail.uid, "state": mail.state, "reason": mail.reason}
-    t.add(imap_mail, {"mailbox": mailbox, "key": mail.key or None, "marked": False, "at": t.now, **values})
+    t.add(imap_mail, {"mailbox": mailbox, "key": key or None, "marked": False, "at": t.now, **values})
     return True

@@ -554,7 +554,7 @@ imap_mail = Table(
     Column("folder", String, primary_key=True),
     Column("validity", BigInteger, primary_key=True),
     Column("uid", BigInteger, primary_key=True),
-    Column("key", String(64)),  # NULL: another row has it, or the mail was not read
+    Column("key", String(64)),  # NULL: it was not faxed, or another row has the key
     Column("state", String(12), nullable=False),  # taken, again, refused
     Column("marked", Boolean, nullable=False),  # the mailbox shows it
     Column("reason", Text, nullable=False),

@@ -86,6 +86,7 @@ async def test_a_refused_mail_owes_one_notice(store: Store) -> None:
     assert await store.write(imap.settle, OURS, refused, notice)
     assert not await store.write(imap.settle, OURS, refused, notice)
     assert await store.read(outbox.states, outbox.REFUSAL, imap.about("office", MAIL)) == [outbox.WAITING]
+    await store.write(imap.take, OURS, replace(MAIL, uid=10))  # put back into the folder, when it may be faxed
 
 
 async def test_the_state_says_since_when_it_goes_so(store: Store, clock: Clock) -> None:
