@@ -14,7 +14,7 @@ import contextlib
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -58,15 +58,6 @@ class Listed:
 
 
 @dataclass(slots=True)
-class Traffic:
-    """What was said, counted."""
-
-    commands: int = 0
-    octets: int = 0
-    """From the server."""
-
-
-@dataclass(slots=True)
 class Session:
     """A connection that was opened by `opened`."""
 
@@ -76,7 +67,6 @@ class Session:
     """Seconds for each answer."""
     able: frozenset[bytes] = frozenset()
     """Capabilities, upper case."""
-    traffic: Traffic = field(default_factory=Traffic)
     in_clear: asyncio.StreamWriter | None = None
     """What the connection was before STARTTLS: whoever lets go of it closes the connection."""
     _n: int = 0
@@ -254,7 +244,6 @@ class Session:
     async def _say(self, *words: bytes | _Sent) -> bytes:
         """Send one command; its tag."""
         self._n += 1
-        self.traffic.commands += 1
         tag, line = b"A%d" % self._n, bytearray(b"A%d" % self._n)
         for word in words:
             line += b" "
@@ -305,7 +294,6 @@ class Session:
             raise MailboxUnavailable("The server makes no sense: its line does not end.") from error
         except (OSError, ssl.SSLError) as error:
             raise MailboxUnavailable(f"The connection to the server broke ({_why(error)}).") from error
-        self.traffic.octets += len(line)
         return line[:-2]
 
     async def _rest(self, line: bytes) -> Answer:
@@ -320,8 +308,7 @@ class Session:
                 literal = Literal(await self.reader.readexactly(int(match[1])))
             except (asyncio.IncompleteReadError, OSError) as error:
                 raise MailboxUnavailable("The server hung up in the middle of a mail.") from error
-            self.traffic.octets += int(match[1])
-            if pieces:
+                if pieces:
                 pieces.append(before)
             else:
                 head = before

@@ -210,3 +210,18 @@ def test_the_state_is_shown_and_counted(server: Dovecot, shared: House) -> None:
     assert PASSWORD not in shared.log.read_text()
     assert Tokens.SECRET not in shared.log.read_text()
     assert shared.faults() == ""
+
+
+def test_mdn_11_a_mail_that_asks_for_a_notification_says_where_and_gets_the_keyword(server: Dovecot, shared: House) -> None:
+    number, other = fresh(), fresh()
+    deliver(server, number, Disposition_Notification_To=SENDER)
+    deliver(server, other, Disposition_Notification_To="eve@example.com")  # not the return path (MDN-02)
+    for one, to, keywords in ((number, SENDER, {"$Faxed", "$MDNSent"}), (other, "", {"$Faxed"})):
+        shared.wait(partial(shared.faxes, one), 30, "the mail to be found")
+        (fax,) = shared.faxes(one)
+        assert shared.ask("show", id=fax["id"])["submission"]["envelope"]["disposition_to"] == to
+        shared.wait(partial(marked, server, one, keywords), 30, "the marks")
+
+
+def marked(server: Dovecot, number: str, keywords: set[str]) -> bool:
+    return flags(server, OFFICE, number) == keywords
