@@ -308,7 +308,7 @@ class Session:
                 literal = Literal(await self.reader.readexactly(int(match[1])))
             except (asyncio.IncompleteReadError, OSError) as error:
                 raise MailboxUnavailable("The server hung up in the middle of a mail.") from error
-                if pieces:
+            if pieces:
                 pieces.append(before)
             else:
                 head = before
