@@ -30,6 +30,7 @@ from gateway.errors import ConfigError
 from gateway.faults import validated
 from gateway.listeners import Lmtp, Smtp
 from gateway.receiving import ArchiveSection, Caller, CallerNames, RouteSection
+from gateway.mailboxes import ImapSection
 from gateway.sections import (
     S3,
     AccountSection,
@@ -95,6 +96,8 @@ class Config(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
     lmtp: Lmtp = Lmtp()
+    imap: tuple[ImapSection, ...] = ()
+    """Mailboxes whose mail is faxed."""
     dns: Dns = Dns()
     http: Http = Http()
     door: Doors = Doors()
@@ -236,9 +239,13 @@ class Config(Section):
     def public_url(self) -> str:
         return self.http.public_url or f"http://{self.http.listen}"
 
-    def secret(self, section: MailOut | AccountSection, name: str = "password") -> str:
+    def secret(self, section: MailOut | AccountSection | ImapSection, name: str = "password") -> str:
         """The password (or another secret) of a section, "" if it has none; read at start, so that a bad file stops it."""
-        key = f"account[{self.account.index(section) + 1}]" if isinstance(section, AccountSection) else "mail"
+        key = "mail"
+        if isinstance(section, AccountSection):
+            key = f"account[{self.account.index(section) + 1}]"
+        elif isinstance(section, ImapSection):
+            key = f"imap[{self.imap.index(section) + 1}]"
         written: SecretStr | None = getattr(section, name)
         path: Path | None = getattr(section, f"{name}_file")
         if path is None:
@@ -295,6 +302,7 @@ def _check_references(config: Config) -> None:
         raise ConfigError(config.file, "line", "two lines have the same number")
     _check_mailboxes(config)
     _check_routes(config)
+    _check_imap(config)
     _check_prices(config)
     _check_limits(config)
     _check_links(config)
@@ -334,6 +342,22 @@ def _check_routes(config: Config) -> None:
         for m, earlier in enumerate(config.route[: n - 1], 1):
             if earlier.covers(route):
                 raise ConfigError(config.file, f"route[{n}]", f"can never fit: route[{m}] takes every fax that it would")
+
+
+def _check_imap(config: Config) -> None:
+    """Mailboxes that are read: each once, and what is known of their mails is known as long as they may be taken."""
+    places = list[tuple[str, str]]()
+    for n, one in enumerate(config.imap, 1):
+        key = f"imap[{n}]"
+        if any(one.name.lower() == other.name.lower() for other in config.imap[: n - 1]):
+            raise ConfigError(config.file, f"{key}.name", f'there are two mailboxes called "{one.name}"')
+        if one.max_age > config.keep_records:
+            raise ConfigError(config.file, f"{key}.max_age", "must not be longer than keep_records")
+        for folder in one.folders:
+            if (place := (f"{one.host}:{one.its_port}/{one.username}".lower(), folder)) in places:
+                raise ConfigError(config.file, f"{key}.folders", f"{folder} of this mailbox is read twice")
+            places.append(place)
+        config.secret(one)
 
 
 def _check_prices(config: Config) -> None:

@@ -40,7 +40,7 @@ from gateway.fax import (
 )
 from gateway.receiving import caller_pattern
 from gateway.sections import AccountSection
-from gateway.spool import accounts, approvals, inbounds, inspection, queries
+from gateway.spool import accounts, approvals, imap, inbounds, inspection, queries
 from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -99,6 +99,8 @@ class Control:
             "carriers": self._carriers,
             "received": self._received,
             "fetch": self._fetch,
+            "mailboxes": self._mailboxes,
+            "mailbox-places": self._mailbox_places,
             "fsck": self._fsck,
             "evidence": self._bundle,
             "evidence-keys": self._evidence_keys,
@@ -133,6 +135,24 @@ class Control:
             before = await self._store.read(inbounds.place, await self._find_received(last))
         found = await self._store.read(inbounds.page, before=before, limit=int(request.get("limit", 50)))
         return [asdict(inbound) for inbound in found]
+
+    async def _mailboxes(self, _request: Json) -> object:
+        """How the mailboxes of the configuration go, wherever they are read."""
+        found = {one["name"]: one for one in await self._store.read(imap.overview)}
+        unread = {"state": imap.NEW, "detail": "", "since": None, "until": None, "read_by": "", "last": None, "to_mark": 0}
+        return [
+            {"name": section.name, "host": section.host, "username": section.username}
+            | (found.get(section.name) or {**unread, "mails": {}, "folders": []})
+            for section in self._config.imap
+        ]
+
+    async def _mailbox_places(self, request: Json) -> object:
+        """How far the folders of a mailbox are dealt with, and which mails behind that are."""
+        name = str(request["name"])
+        return [
+            {"folder": folder, **asdict(place), "done": sorted(await self._store.read(imap.known, name, folder, place))}
+            for folder, place in (await self._store.read(imap.places, name)).items()
+        ]
 
     async def _fetch(self, request: Json) -> object:
         """A received fax, or with `report` what the carrier wrote about a sent one; PDF, in base64."""

@@ -48,8 +48,10 @@ from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
 from gateway.desk.views import Views
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
+from gateway.intake import imap as mailboxes
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
+from gateway.intake.imap import ImapDoor
 from gateway.pages import barcodes, job
 from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
@@ -110,6 +112,14 @@ class Service:
         self.cabinet = cabinet_of(config)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
+        self.imap = ImapDoor(
+            config,
+            identity=self.identity,
+            throttle=self.throttle,
+            desk=self.desk,
+            store=self.store,
+            documents=self.documents,
+        )
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
@@ -165,6 +175,8 @@ class Service:
         self._stops.append(socket.stop)
         await self.mail.start()
         self._stops.append(self.mail.stop)
+        await self.imap.start()
+        self._stops.append(self.imap.stop)
         fence = await asyncio.to_thread(self.fence.describe)
         level = logging.WARNING if WITHIN_REACH in fence else logging.INFO
         _log.log(level, "converters: %s", fence, extra={"action": "fenced"})
@@ -487,6 +499,8 @@ def check(config: Config, *, whole: bool = False) -> dict[str, Capabilities]:
     whole  try every mail, also where all templates are built in, which the tests have tried
     """
     tls.context(config)
+    for n in range(len(config.imap)):
+        mailboxes.context(config, n)
     if config.rates is not None:
         try:
             read_rates(config.rates)

@@ -14,6 +14,7 @@ import email.policy
 import email.utils
 import functools
 import hashlib
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -52,6 +53,10 @@ class _Readable(email.policy.Compat32):
 
 
 _POLICY = _Readable()
+
+
+#: The octets of a mail: in memory, or a file that looks so.
+Octets = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +102,6 @@ class Headers:
     """The `smime-type` parameter, lower case."""
     answers_by_itself: bool = False
     """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
-    receipts_to: tuple[str, ...] = ()
-    """Mail addresses that ask for a disposition notification (RFC 8098), as written."""
     gateways: tuple[str, ...] = ()
     """Hosts of fax gateways like this one that it has passed through, lower case."""
 
@@ -181,7 +184,7 @@ class Message:
     root: Part
 
 
-def headers(data: bytes) -> Headers:
+def headers(data: Octets) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
     return _block(bytes(data[: end.end() if end else _HEADER_LIMIT])).headers
@@ -220,7 +223,7 @@ def parse(data: bytes) -> Message:
     return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
 
-def content_hash(data: bytes) -> str:
+def content_hash(data: Octets) -> str:
     """SHA-256 that stays the same when a mail is sent again by another route.
 
     Over the body and the fields that shape the fax (From, Subject, Content-Type); trace fields differ by route.
@@ -304,9 +307,6 @@ def _headers(mail: email.message.Message) -> Headers:
         content_type=_content_type(mail),
         smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
-        receipts_to=tuple(
-            one for _, one in _addresses([str(value) for value in mail.get_all("Disposition-Notification-To", [])])
-        ),
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
 

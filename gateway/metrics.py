@@ -32,6 +32,16 @@ CONVERSION = Histogram(
     registry=REGISTRY,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+PICKED_UP = Counter(
+    "faxgate_imap_mails",
+    "Mails in mailboxes that were dealt with, by mailbox and result",
+    ["mailbox", "result"],
+    registry=REGISTRY,
+)
+MAILBOXES = Gauge("faxgate_imap_reading", "1: the mailbox is read by this node and can be", ["mailbox"], registry=REGISTRY)
+LOOKED = Gauge(
+    "faxgate_imap_looked_seconds", "When all of a mailbox was looked at last, Unix time", ["mailbox"], registry=REGISTRY
+)
 QUEUE = Gauge("faxgate_queue", "Unfinished transmissions, by state", ["state"], registry=REGISTRY)
 QUEUE_AGE = Gauge("faxgate_queue_age_seconds", "Age of the oldest unfinished transmission that is not held", registry=REGISTRY)
 CONNECTIONS = Gauge("faxgate_smtp_connections", "Open SMTP connections", registry=REGISTRY)

@@ -20,6 +20,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from gateway import config, explain
+from gateway.cli import mailboxes
 from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen, write_new
 from gateway.config import Config
 from gateway.control import Json
@@ -145,8 +146,11 @@ def _list_received(found: list[Json], settings: Config, limit: int, as_json: boo
 @as_json_option
 @reported
 def show(fax: str, file: Path, as_json: bool) -> None:
-    """Show the whole history of one fax."""
+    """Show the whole history of one fax; or, with “imap” instead of an ID, how the mailboxes go."""
     settings = config.load(file)
+    if fax == "imap":
+        mailboxes.show(settings, as_json)
+        return
     told = ask(settings, {"verb": "show", "id": fax})
     if as_json:
         click.echo(json.dumps(told, indent=2))

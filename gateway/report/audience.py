@@ -55,8 +55,9 @@ def gets_dsn(submission: Submission, transmission: Transmission, told: Sequence[
     return transmission.state is TransmissionState.FAILED or asked or submission.auto_submitted
 
 
-def mdn_address(submission: Submission, transmission: Transmission, original: bytes) -> str:
-    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or did not ask."""
+def mdn_address(submission: Submission, transmission: Transmission) -> str:
+    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or did not ask for
+    one that may be sent without asking a person; that was judged at the door."""
     if submission.envelope.door is not Door.IMAP or transmission.state not in FINAL or submission.auto_submitted:
         return ""
-    return mdn.asked_by(original, submission.envelope.sender)
+    return submission.envelope.disposition_to

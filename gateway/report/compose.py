@@ -135,7 +135,7 @@ class Composer:
 
         Of `recipients` those that deserve it are reported on; where there is none, the mail goes to the operator.
         """
-        receipt = audience.mdn_address(submission, transmission, original) if account.receipts else ""
+        receipt = audience.mdn_address(submission, transmission) if account.receipts else ""
         told = audience.wanted(submission, transmission, recipients, good_news=account.good_news or bool(receipt))
         group = dsn.Group(transmission=transmission, recipients=told, attempts=attempts, until=beside.until)
         w = self._catalogue.of(languages if told else ())

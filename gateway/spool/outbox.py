@@ -28,6 +28,8 @@ ARCHIVE = "archive"
 APPROVAL = "approval"
 #: A fax has not ended yet, and its sender may wonder; the faxes of a submission are reported in one mail.
 DELAYED, DIGEST = "delayed", "digest"
+#: Whoever wrote a mail that was found in a mailbox is told that it is not faxed.
+REFUSAL = "refusal"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 #: A result that a digest will tell.
 GATHERED = "gathered"

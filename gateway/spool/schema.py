@@ -581,6 +581,48 @@ chain = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+#: Mailboxes that are read: by which node, until when that is certain, and how it goes.
+imap_mailbox = Table(
+    "imap_mailbox",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("token", String(32)),  # of who reads it; NULL: nobody
+    Column("node", String, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("state", String(12), nullable=False),  # new, reading, failing
+    Column("detail", Text, nullable=False),
+    Column("since", Moment, nullable=False),  # when it came into this state
+)
+
+#: How far a folder was dealt with: no mail below `next_uid` is of interest any more.
+imap_folder = Table(
+    "imap_folder",
+    metadata,
+    Column("mailbox", String(40), primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("validity", BigInteger, nullable=False),  # its UIDVALIDITY: other numbers mean nothing
+    Column("next_uid", BigInteger, nullable=False),
+    Column("found_uid", BigInteger, nullable=False),  # the mails below were there when it was numbered so
+    Column("since", Moment, nullable=False),  # mails that arrived before are left alone where numbers do not say so
+    Column("left_alone", Integer, nullable=False),
+)
+
+#: What became of a mail; written in the transaction of its faxes. `key` is what it is known by when it has another number.
+imap_mail = Table(
+    "imap_mail",
+    metadata,
+    Column("mailbox", String(40), primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("validity", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("key", String(64)),  # NULL: it was not faxed, or another row has the key
+    Column("state", String(12), nullable=False),  # taken, again, refused
+    Column("marked", Boolean, nullable=False),  # the mailbox shows it
+    Column("reason", Text, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+    UniqueConstraint("mailbox", "key"),
+)
+
 history = Table(
     "history",
     metadata,

@@ -10,6 +10,7 @@ around a crash is recognised as one. What the server refuses for good is told to
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 from datetime import datetime
@@ -129,6 +130,9 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
         return shop.composer.forwarded(outbox=owed.id, original=original, to=owed.subject, sender=owed.text, made_at=made_at)
+    if owed.kind == outbox.REFUSAL:
+        words = json.loads(owed.text)
+        return shop.composer.not_taken(outbox=owed.id, to=owed.recipient, subject=owed.subject, made_at=made_at, **words)
     if owed.kind == outbox.MESSAGE:
         return shop.composer.message(
             outbox=owed.id,

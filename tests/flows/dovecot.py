@@ -246,7 +246,7 @@ class Dovecot:
             return {line.rpartition(' "/" ')[2].strip('"') for line in lines}
 
     def renumber(self, user: str, folder: str = "INBOX") -> None:
-        """What a mailbox is after a restore: the same mails, another UIDVALIDITY. Only while the server is stopped."""
+        """A folder after a bad restore: the same mails, another UIDVALIDITY, no marks. Only while the server is stopped."""
         assert self.process is None
         place = self.folder / "mail" / user / "Maildir" / ("" if folder == "INBOX" else f".{folder.replace('/', '.')}")
         for path in [
@@ -255,8 +255,10 @@ class Dovecot:
             *place.parent.glob("dovecot-uidvalidity*"),
         ]:
             path.unlink()
-        for path in place.glob("dovecot-uidvalidity*"):
+        for path in [*place.glob("dovecot-uidvalidity*"), *place.glob("dovecot-keywords*")]:
             path.unlink()
+        for path in (place / "cur").iterdir():
+            path.rename(path.with_name(path.name.partition(":")[0] + ":2,"))
         time.sleep(max(0.0, 1.05 - time.time() % 1))  # the new one is taken from the clock, in whole seconds
 
     def logged(self) -> str:
