@@ -29,8 +29,8 @@ from pydantic import (
 from gateway.errors import ConfigError
 from gateway.faults import validated
 from gateway.listeners import Lmtp, Smtp
-from gateway.receiving import ArchiveSection, Caller, CallerNames, RouteSection
 from gateway.mailboxes import ImapSection
+from gateway.receiving import ArchiveSection, Caller, CallerNames, RouteSection
 from gateway.sections import (
     S3,
     AccountSection,

@@ -106,7 +106,12 @@ class Pickup:
             await self._entrance.prove(standing, headers, content, self.client, sender, named)
         except (Refused, Unavailable):
             return None
-        thread = {"message_id": headers.message_id, "references": list(headers.references[-10:]), "reason": reason, "languages": [*headers.languages, *headers.reads]}
+        thread = {
+            "message_id": headers.message_id,
+            "references": list(headers.references[-10:]),
+            "reason": reason,
+            "languages": [*headers.languages, *headers.reads],
+        }
         return Notice(recipient=sender, subject=headers.subject, text=json.dumps(thread))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from gateway.fax import Door, Recipient, Submission, Transmission, TransmissionState
 from gateway.lifecycle import FINAL
-from gateway.report import mdn
 
 _NOTIFY = {
     TransmissionState.DELIVERED: "SUCCESS",

@@ -19,6 +19,7 @@ from gateway.fax import TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.spool import events, inbounds, inspection, outbox, retention, schema, seals, steps, transmissions
 from gateway.spool.documents import Documents
+from gateway.spool.inbounds import Fetched
 from gateway.spool.inspection import Fault
 from gateway.spool.store import Store
 from gateway.spool.transmissions import Next
@@ -240,7 +241,7 @@ async def test_a_received_fax_has_its_evidence(store: Store, documents: Document
     (claim,) = await store.write(steps.claim, steps.RECEIVE, 1, 60.0, steps.uptime())
     pdf = (await documents.put(b"%PDF received")).sha256
     boxes = ["ann@example.com"]
-    assert await store.write(inbounds.fetched, claim, document=pdf, original=pdf, pages=2, mailboxes=boxes)
+    assert await store.write(inbounds.fetched, claim, Fetched(document=pdf, original=pdf, pages=2), mailboxes=boxes)
     await notary.seal()
     found = {link["what"]: link for link in await links(store, claim.subject)}
     assert found["pages"]["document"] == pdf
