@@ -250,6 +250,8 @@ class Envelope:
     """RFC 3461 RET: FULL, HDRS or ""."""
     future_release: str = ""
     """RFC 4865: `for;SECONDS` or `until;DATE`, as it was asked; "" = at once."""
+    disposition_to: str = ""
+    """Of a mail that was picked up: where a disposition notification goes (RFC 8098); "" = nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,8 +97,6 @@ class Headers:
     """The `smime-type` parameter, lower case."""
     answers_by_itself: bool = False
     """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
-    receipts_to: tuple[str, ...] = ()
-    """Mail addresses that ask for a disposition notification (RFC 8098), as written."""
     gateways: tuple[str, ...] = ()
     """Hosts of fax gateways like this one that it has passed through, lower case."""
 
@@ -304,9 +302,6 @@ def _headers(mail: email.message.Message) -> Headers:
         content_type=_content_type(mail),
         smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
-        receipts_to=tuple(
-            one for _, one in _addresses([str(value) for value in mail.get_all("Disposition-Notification-To", [])])
-        ),
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from gateway.fax import Door, Recipient, Submission, Transmission, TransmissionState
 from gateway.lifecycle import FINAL
-from gateway.report import mdn
 
 _NOTIFY = {
     TransmissionState.DELIVERED: "SUCCESS",
@@ -55,8 +54,9 @@ def gets_dsn(submission: Submission, transmission: Transmission, told: Sequence[
     return transmission.state is TransmissionState.FAILED or asked or submission.auto_submitted
 
 
-def mdn_address(submission: Submission, transmission: Transmission, original: bytes) -> str:
-    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or did not ask."""
+def mdn_address(submission: Submission, transmission: Transmission) -> str:
+    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or the door that
+    picked the mail up found that none may be sent."""
     if submission.envelope.door is not Door.IMAP or transmission.state not in FINAL or submission.auto_submitted:
         return ""
-    return mdn.asked_by(original, submission.envelope.sender)
+    return submission.envelope.disposition_to

@@ -128,7 +128,7 @@ class Composer:
 
         Of `recipients` those that deserve it are reported on; where there is none, the mail goes to the operator.
         """
-        receipt = audience.mdn_address(submission, transmission, original) if account.receipts else ""
+        receipt = audience.mdn_address(submission, transmission) if account.receipts else ""
         told = audience.wanted(submission, transmission, recipients, good_news=account.good_news or bool(receipt))
         group = dsn.Group(transmission=transmission, recipients=told, attempts=attempts, until=beside.until)
         w = self._catalogue.of(languages if told else ())
@@ -146,7 +146,7 @@ class Composer:
             root = self._dsn(outbox, root, submission, [group], original, whole=beside.whole)
         elif told and receipt:
             root = self._mdn(outbox, root, submission, group, original)
-            author, reply_to = self._recipient(transmission), reply_to or self._sender.address
+            author, to, reply_to = self._recipient(transmission), receipt, reply_to or self._sender.address
         header = self._header(
             outbox,
             to,

@@ -42,7 +42,7 @@ async def about(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
     original, name = await _original(shop, case), await _name(shop, fax.account)
     reports = shop.config.reports_of(name)
     account = Told(good_news=reports.delivered, receipts=reports.receipts)
-    receipt = account.receipts and audience.mdn_address(case.submission, fax, original)
+    receipt = account.receipts and audience.mdn_address(case.submission, fax)
     told = audience.wanted(case.submission, fax, case.recipients, good_news=account.good_news or bool(receipt))
     if not told and fax.state is not T.FAILED:
         return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
