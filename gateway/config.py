@@ -29,6 +29,7 @@ from pydantic import (
 from gateway.errors import ConfigError
 from gateway.faults import validated
 from gateway.listeners import Lmtp, Smtp
+from gateway.receiving import ArchiveSection, Caller, CallerNames, RouteSection
 from gateway.sections import (
     S3,
     AccountSection,
@@ -106,6 +107,14 @@ class Config(Section):
     """What senders are told of their faxes, where their account says nothing else."""
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
+    route: tuple[RouteSection, ...] = ()
+    """Where received faxes go; where none fits, to the mailboxes of their line."""
+    archive: ArchiveSection | None = None
+    """A copy of received faxes. Default: none."""
+    callers: CallerNames = Field(default_factory=dict)
+    """Names of callers by their numbers, for the mails about received faxes."""
+    blocked_callers: tuple[Caller, ...] = ()
+    """Callers whose faxes nobody gets: numbers, beginnings like "+1900*", or "unknown"."""
     carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
     """Any here is TOML as it came; the adapter's own model gives it types. The first carrier is the default one."""
     retry: RetrySection = RetrySection()
@@ -165,6 +174,12 @@ class Config(Section):
         """The folder of the documents, where they are not in a bucket. A relative one starts beside the file."""
         return Path(self.file).absolute().parent / self.documents if self.documents else self.spool / "documents"
 
+    @property
+    def archive_folder(self) -> Path:
+        """The folder of the archive, where it is not in a bucket. A relative one starts beside the file."""
+        assert self.archive is not None
+        return Path(self.file).absolute().parent / self.archive.folder
+
     def s3_secret(self) -> str:
         """The secret key of the object store, "" if it has none. Raises ConfigError."""
         return _read_secret(self.file, "s3.secret_key_file", self.s3.secret_key_file) if self.s3.secret_key_file else ""
@@ -210,6 +225,10 @@ class Config(Section):
     def ocr(self, line: str) -> str:
         """The languages in which faxes to this number (E.164) are read; "" for not at all."""
         return next((section.ocr for section in self.line if section.number == line), "")
+
+    def attached(self, line: str) -> tuple[str, ...]:
+        """In which forms a fax to this number goes with its mail: "pdf", "tiff"."""
+        return next((section.attach for section in self.line if section.number == line), ("pdf",))
 
     @property
     def public_url(self) -> str:
@@ -273,6 +292,7 @@ def _check_references(config: Config) -> None:
     if len({line.number for line in config.line}) < len(config.line):
         raise ConfigError(config.file, "line", "two lines have the same number")
     _check_mailboxes(config)
+    _check_routes(config)
     _check_prices(config)
     _check_limits(config)
     _check_links(config)
@@ -294,9 +314,24 @@ def _check_mailboxes(config: Config) -> None:
     addresses = [("mail.operator", config.mail.operator)]
     addresses += [(f"account[{n}].approval.by", one.approval.by) for n, one in enumerate(config.account, 1) if one.approval]
     addresses += [(f"line[{n}].mailbox", mailbox) for n, line in enumerate(config.line, 1) for mailbox in line.mailbox]
+    addresses += [(f"route[{n}].mailbox", one) for n, route in enumerate(config.route, 1) for one in route.mailbox or ()]
     for key, mailbox in addresses:
         if mailbox.rpartition("@")[2].lower() in config.domain:
             raise ConfigError(config.file, key, f"{mailbox} is at a domain that is faxed: its mail would come back here")
+
+
+def _check_routes(config: Config) -> None:
+    """Every rule can fit some fax, and what it asks for is there."""
+    read = {line.number for line in config.line if line.ocr}
+    for n, route in enumerate(config.route, 1):
+        if route.archive and config.archive is None:
+            raise ConfigError(config.file, f"route[{n}].archive", "needs [archive]: where the copies go")
+        if route.words and (not read or (route.line and read.isdisjoint(route.line))):
+            where = "of these lines" if route.line else "at all"
+            raise ConfigError(config.file, f"route[{n}].words", f"can never fit: no line {where} has ocr, which reads them")
+        for m, earlier in enumerate(config.route[: n - 1], 1):
+            if earlier.covers(route):
+                raise ConfigError(config.file, f"route[{n}]", f"can never fit: route[{m}] takes every fax that it would")
 
 
 def _check_prices(config: Config) -> None:

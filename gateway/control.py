@@ -36,6 +36,7 @@ from gateway.fax import (
     TransmissionState,
     new_id,
 )
+from gateway.receiving import caller_pattern
 from gateway.sections import AccountSection
 from gateway.spool import accounts, approvals, inbounds, inspection, queries
 from gateway.spool.blocks import EVERYBODY
@@ -194,7 +195,7 @@ class Control:
         assert inbound is not None
         names = {account.id: account.name for account in await self._identity.all()}
         history = await self._store.read(queries.history, identity)
-        shown = {**asdict(inbound), "account": names.get(inbound.account, "")}
+        shown = {**asdict(inbound), "account": names.get(inbound.account or inbound.withheld_from, "")}
         return {"inbound": shown, "history": [asdict(entry) for entry in history]}
 
     async def _steer(self, request: Json) -> object:
@@ -203,7 +204,11 @@ class Control:
         if fax.startswith("in_"):
             if verb != "release" or choice:
                 raise NotAdmitted("A received fax that is held can be released, and nothing else.")
-            return await release_received(self._store, await self._find_received(fax), by)
+            mailbox = _texts(request, "to")
+            self._check_mailboxes(mailbox)
+            return await release_received(self._store, await self._find_received(fax), by, mailbox)
+        if request.get("to"):
+            raise NotAdmitted("--to is for received faxes.")
         return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)
 
     async def _send(self, request: Json) -> object:
@@ -232,19 +237,30 @@ class Control:
             return judged | {"approval": "; ".join(filter(None, (*toll.reasons, toll.refused))), "approver": toll.approver}
         return judged | ({"reply": NotAdmitted.reply, "reason": toll.refused} if toll.refused else {})
 
-    async def _blocks(self, _request: Json) -> object:
+    async def _blocks(self, request: Json) -> object:
+        if request.get("incoming"):
+            return [asdict(block) for block in await self._desk.blocks.callers()]
         names = {account.id: account.name for account in await self._identity.all()}
         return [
             {**asdict(block), "account": names.get(block.account, block.account)} for block in await self._desk.blocks.every()
         ]
 
     async def _block(self, request: Json) -> object:
-        called, account = await self._blocked(request)
         by = str(request.get("by", "operator"))
+        if request.get("incoming"):
+            callers = _caller(request)
+            await self._desk.blocks.add_caller(callers, reason=str(request.get("reason") or ""), by=by)
+            return callers
+        called, account = await self._blocked(request)
         await self._desk.blocks.add(called, account, reason=str(request.get("reason") or ""), by=by)
         return called
 
     async def _unblock(self, request: Json) -> object:
+        if request.get("incoming"):
+            callers = _caller(request)
+            if not await self._desk.blocks.remove_caller(callers):
+                raise NotAdmitted(f"{callers} is not blocked here; blocked_callers in the file is changed there.")
+            return callers
         called, account = await self._blocked(request)
         if not await self._desk.blocks.remove(called, account):
             raise NotAdmitted(f"{called} is not blocked{' for this account' if account else ' for everybody'}.")
@@ -423,6 +439,14 @@ class Control:
 
     async def _carriers(self, _request: Json) -> object:
         return {name: asdict(able) for name, able in self._capabilities.items()}
+
+
+def _caller(request: Json) -> str:
+    """Callers as the list of those writes them."""
+    try:
+        return caller_pattern(str(request["number"]))
+    except ValueError as error:
+        raise NotAdmitted(f"Callers: {error}") from error
 
 
 def _texts(request: Json, key: str) -> tuple[str, ...]:

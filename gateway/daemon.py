@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sdnotify
 
@@ -47,13 +48,14 @@ from gateway.desk.views import Views
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
-from gateway.pages import job
+from gateway.pages import barcodes, job
 from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
 from gateway.report import samples
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
 from gateway.spool import queries, steps
+from gateway.spool.cabinet import Cabinet, FolderCabinet
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
@@ -72,6 +74,9 @@ from gateway.web.site import Site
 from gateway.web.view import ViewPage
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
+
+if TYPE_CHECKING:  # boto3 is an extra
+    from gateway.spool.objects import Place
 
 _log = logging.getLogger(__name__)
 _SLACK = 10.0  # seconds of a lease beside the two calls of a hand-over
@@ -100,6 +105,7 @@ class Service:
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
+        self.cabinet = cabinet_of(config)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
         self._stops: list[Callable[[], object]] = []
@@ -124,6 +130,8 @@ class Service:
         await open_documents(self.documents, alone=self.store.embedded)
         self._stops.append(self.documents.close)
         self._stops.append(self.identity.close)
+        if self.cabinet is not None:
+            self._stops.append(self.cabinet.close)
         if self.store.embedded:
             await self.store.write(steps.free_all)
         await self.identity.declare(config)
@@ -312,6 +320,7 @@ class Service:
             notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
             mail_password=config.secret(config.mail),
+            cabinet=self.cabinet,
         )
 
     async def _check_spool(self) -> None:
@@ -411,25 +420,42 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
     )
 
 
+def cabinet_of(config: Config) -> Cabinet | None:
+    """The archive of received faxes, if there is one. Raises ConfigError."""
+    if config.archive is None:
+        return None
+    if not config.archive.folder.startswith("s3://"):
+        return FolderCabinet(config.archive_folder)
+    try:
+        from gateway.spool.objects import BucketCabinet
+
+        return BucketCabinet(_place(config, config.archive.folder))
+    except ImportError as error:
+        raise ConfigError(config.file, "archive.folder", 'needs the extra "s3": pip install "faxgate[s3]"') from error
+    except ValueError as error:
+        raise ConfigError(config.file, "archive.folder", str(error)) from error
+
+
+def _place(config: Config, url: str) -> Place:
+    """A bucket at the object store of `[s3]`."""
+    from gateway.spool.objects import Place
+
+    s3 = config.s3
+    secret = config.s3_secret()
+    return Place(url=url, endpoint=s3.endpoint, region=s3.region, access_key=s3.access_key, secret_key=secret)
+
+
 def documents_of(config: Config) -> Documents:
     """The documents of a spool, wherever they are kept. Scratch files stay in the spool. Raises ConfigError."""
     home = config.spool / "documents"
     if not config.documents.startswith("s3://"):
         return Documents(home, Folder(config.documents_folder))
     try:
-        from gateway.spool.objects import Bucket, Place
+        from gateway.spool.objects import Bucket
     except ImportError as error:
         raise ConfigError(config.file, "documents", 'needs the extra "s3": pip install "faxgate[s3]"') from error
-    s3 = config.s3
-    place = Place(
-        url=config.documents,
-        endpoint=s3.endpoint,
-        region=s3.region,
-        access_key=s3.access_key,
-        secret_key=config.s3_secret(),
-    )
     try:
-        return Documents(home, Bucket(place, home / "incoming"))
+        return Documents(home, Bucket(_place(config, config.documents), home / "incoming"))
     except ValueError as error:
         raise ConfigError(config.file, "documents", str(error)) from error
 
@@ -444,8 +470,11 @@ def fence_of(config: Config, folder: Path) -> Fence:
     )
 
 
-def check(config: Config) -> dict[str, Capabilities]:
-    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
+def check(config: Config, *, whole: bool = False) -> dict[str, Capabilities]:
+    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError.
+
+    whole  try every mail, also where all templates are built in, which the tests have tried
+    """
     tls.context(config)
     if config.rates is not None:
         try:
@@ -459,11 +488,23 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", problem)
     if problem := samples.lacks(templates, config.mail.language):
         raise ConfigError(config.file, "mail.language", problem)
-    if problem := samples.problem(templates, Sender.of(config)):
+    if (whole or config.templates is not None) and (problem := samples.problem(templates, Sender.of(config))):
         raise ConfigError(config.file, "templates", problem)
     job.check(config, templates.folders)
     documents_of(config)
+    _check_received(config)
     return capabilities_of(config)
+
+
+def _check_received(config: Config) -> None:
+    """What the rules and the archive of received faxes need is here. Raises ConfigError."""
+    for n, route in enumerate(config.route, 1):
+        if route.code and (problem := barcodes.lacking()):
+            raise ConfigError(config.file, f"route[{n}].code", problem)
+    if (archive := cabinet_of(config)) is not None:
+        archive.close()
+        if isinstance(archive, FolderCabinet) and not os.access(config.archive_folder, os.W_OK | os.X_OK):
+            raise ConfigError(config.file, "archive.folder", f"{config.archive_folder} is no folder that can be written")
 
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:

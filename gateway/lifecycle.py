@@ -9,7 +9,8 @@
                   submitted-> delivered · failed · cancelled
                   uncertain-> submitted · delivered · failed · cancelled
     InboundFax    announced -> fetched · held · failed ; held -> announced · fetched · refused
-                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched ; failed -> announced
+                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched
+                  failed -> announced ; refused -> announced (a person wants it after all)
 
 Final states do not move. Pure: no clock, no database. Enhanced status codes: reference/internet-fax-standards.md
 section 17.
@@ -52,7 +53,7 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
     I.FETCHED: frozenset({I.HELD, I.MAILED, I.REFUSED}),
     I.MAILED: frozenset({I.UNDELIVERED}),
     I.UNDELIVERED: frozenset({I.FETCHED}),
-    I.REFUSED: frozenset(),
+    I.REFUSED: frozenset({I.ANNOUNCED}),
     I.FAILED: frozenset({I.ANNOUNCED}),
 }
 FINAL = frozenset(state for state, to in MOVES.items() if not to)

@@ -20,6 +20,8 @@ CALLBACKS = Counter(
     "faxgate_callbacks", "Carrier callbacks, by carrier and what became of them", ["carrier", "result"], registry=REGISTRY
 )
 MAILS = Counter("faxgate_mails", "Mails handed to the smarthost, by kind and result", ["kind", "result"], registry=REGISTRY)
+ARRIVALS = Counter("faxgate_received", "Received faxes, by what becomes of them", ["then"], registry=REGISTRY)
+ARCHIVED = Counter("faxgate_archived", "Copies of received faxes for the archive, by result", ["result"], registry=REGISTRY)
 CALLS = Counter(
     "faxgate_account_callbacks", "Tries of callbacks to accounts, by direction of the fax and result", ["direction", "result"],
     registry=REGISTRY,

@@ -441,6 +441,8 @@ class LineSection(Section):
     carrier: Text
     mailbox: tuple[Mail, ...] = ()
     """Who gets what arrives here; empty: the operator."""
+    attach: Annotated[tuple[Literal["pdf", "tiff"], ...], Field(min_length=1)] = ("pdf",)
+    """What goes with the mail about a fax: "pdf", "tiff" (profile S, which fax programs read), or both."""
     ocr: str = ""
     """Languages as Tesseract calls them, e.g. "eng" or "deu+eng": what arrives gets text that can be searched. "": no."""
 

@@ -42,7 +42,7 @@ held        -> announced fetched refused
 fetched     -> held mailed refused
 mailed      -> undelivered
 undelivered -> fetched
-refused     ->
+refused     -> announced
 failed      -> announced
 """
 

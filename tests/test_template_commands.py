@@ -39,7 +39,7 @@ def run(gateway: Path, *words: str) -> Result:
 def test_every_mail_and_language_is_listed_and_what_is_the_operators_own(gateway: Path) -> None:
     (gateway.parent / "own" / "mail" / "failed-subject.txt").write_text("{{ w.label_pages }}")
     listed = json.loads(run(gateway, "template", "list", "--json").stdout)
-    assert {"name": "failed-partly", "files": []}.keys() == listed["mails"][0].keys()
+    assert "mail/delivered-body.html" in listed["mails"][0]["files"]
     assert {"delivered", "failed", "received", "alarm"} <= {one["name"] for one in listed["mails"]}
     assert [one["language"] for one in listed["languages"]] == ["de", "en", "es", "fr", "it", "nl"]
     assert listed["own"] == ["mail/failed-subject.txt"]
@@ -59,6 +59,16 @@ def test_a_preview_is_a_mail_in_the_language_of_the_house_or_as_asked(gateway: P
     mail = email.message_from_bytes(written, policy=email.policy.default)
     assert mail["Subject"].startswith("Fax van +44 20 7946 0123")
     assert [part.get_content_type() for part in mail.walk()].count("image/png") == 1
+
+
+def test_a_program_gets_the_mail_or_where_it_is(gateway: Path) -> None:
+    told = json.loads(run(gateway, "template", "preview", "held", "--language", "de", "--json").stdout)
+    assert (told["mail"], told["language"]) == ("held", "de")
+    assert "Subject: Fax an" in told["content"]
+    out = gateway.parent / "held.eml"
+    told = json.loads(run(gateway, "template", "preview", "held", "--out", str(out), "--json").stdout)
+    assert told == {"mail": "held", "language": "it", "file": str(out)}
+    assert out.read_bytes().startswith(b"From: ")
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,11 @@ class Carrier:
         """Price of a fax in words, e.g. "0.07 EUR"; None = not known."""
         return None
 
+    async def equipment(self) -> Sequence[str]:
+        """What it dials with and how that does, a line for each, for people; none where that is the carrier's business.
+        Raises CarrierUnavailable."""
+        return ()
+
     async def attention(self) -> str:
         """What a person should put right at the carrier soon, such as its credit; "" = nothing. Raises CarrierUnavailable."""
         return ""

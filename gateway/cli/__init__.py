@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, faxes, pages, sandbox, templates, upkeep
+from gateway.cli import accounts, applications, blocks, faxes, pages, routes, sandbox, templates, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -57,7 +57,7 @@ def check_config(file: Path, as_json: bool) -> None:
     from gateway import daemon
 
     settings = config.load(file)
-    able = daemon.check(settings)
+    able = daemon.check(settings, whole=True)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
     converters = {"fence": fence.describe(), **fence.equipment()}
@@ -137,6 +137,7 @@ for _command in (
     *blocks.COMMANDS,
     *upkeep.COMMANDS,
     *pages.COMMANDS,
+    *routes.COMMANDS,
     *templates.COMMANDS,
     accounts.account,
     accounts.line,

@@ -202,13 +202,19 @@ def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
     return [
         ("fax", fax["id"]),
         ("from", " ".join(filter(None, (fax["caller"] or "unknown", fax["station_id"] and f"(“{fax['station_id']}”)")))),
+        ("route", fax["route"]),
         ("to line", " ".join(filter(None, (fax["line"], fax["sub_address"], fax["account"] and f"of {fax['account']}")))),
         ("state", fax["state"]),
         ("reason", fax["reason"]),
-        ("pages", f"{fax['pages']}{'' if fax['complete'] else ', the call broke off'}"),
+        ("pages", ", ".join(filter(None, (str(fax["pages"]), *_flaws(fax), fax["resolution"])))),
         ("carrier", fax["carrier"]),
         ("received", local(fax["received_at"], settings)),
     ]
+
+
+def _flaws(fax: Json) -> list[str]:
+    damaged = f"{fax['damaged']} damaged on the way" if fax["damaged"] else ""
+    return [damaged, "" if fax["complete"] else "the call broke off"]
 
 
 def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -259,16 +265,17 @@ def _steering(verb: str, text: str) -> None:
     @in_file
     @as_json_option
     @reported
-    def command(fax: str, file: Path, as_json: bool, choice: str = "") -> None:
+    def command(fax: str, file: Path, as_json: bool, choice: str = "", to: tuple[str, ...] = ()) -> None:
         settings = config.load(file)
         by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "by": by})
+        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "to": to, "by": by})
         click.echo(json.dumps({"id": fax, "answer": answer}) if as_json else f"{fax}: {answer}")
 
     command = click.argument("fax", metavar="ID")(command)
     if verb == "release":
         for choice, meaning in (("delivered", "It arrived."), ("retry", "Send it again."), ("fail", "It failed.")):
             command = click.option(f"--{choice}", "choice", flag_value=choice, help=meaning)(command)
+        command = click.option("--to", multiple=True, metavar="MAILBOX", help="A received fax: who is to get it.")(command)
     COMMANDS.append(click.command(verb, help=text)(command))
 
 

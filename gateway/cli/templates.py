@@ -52,8 +52,9 @@ def list_templates(file: Path, as_json: bool) -> None:
 @click.option("--language", default="", metavar="XX", help="Default: that of [mail], else “en”.")
 @click.option("--out", metavar="FILE.eml", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @in_file
+@as_json_option
 @reported
-def preview(name: str, language: str, out: Path | None, file: Path) -> None:
+def preview(name: str, language: str, out: Path | None, file: Path, as_json: bool) -> None:
     """Write a mail with invented facts. Without a configuration file the built-in templates are known."""
     from gateway.report import samples
 
@@ -66,15 +67,20 @@ def preview(name: str, language: str, out: Path | None, file: Path) -> None:
         raise Refused(problem)
     if problem := samples.problem(templates, sender, only=name):
         raise Refused(problem)
-    content = samples.mail(name, templates, sender, language or sender.language).content
-    if out is None:
-        sys.stdout.buffer.write(content)
-        return
+    language = language or sender.language
+    content = samples.mail(name, templates, sender, language).content
     try:
-        out.write_bytes(content)
+        if out is not None:
+            out.write_bytes(content)
     except OSError as error:
         raise Refused(f"{out} cannot be written ({error.strerror or error}).") from error
-    screen.print(f"{out}: the mail “{name}” in “{language or sender.language}”.", markup=False)
+    if as_json:
+        where = {"file": str(out)} if out else {"content": content.decode("ascii")}
+        click.echo(json.dumps({"mail": name, "language": language, **where}))
+    elif out is None:
+        sys.stdout.buffer.write(content)
+    else:
+        screen.print(f"{out}: the mail “{name}” in “{language}”.", markup=False)
 
 
 def _sender(settings: Config | None) -> Sender:

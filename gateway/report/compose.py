@@ -26,7 +26,6 @@ from gateway.report.words import ENGLISH, Catalogue, Words
 from gateway.templates import Templates
 
 _NAME = "Faxgate"
-_CALLER = re.compile(r"\+[0-9]{1,15}\Z")
 _SIMPLE_ADDRESS = re.compile(r"[A-Za-z0-9._+=-]{1,64}@[A-Za-z0-9.-]{1,255}\Z")
 
 
@@ -336,18 +335,30 @@ class Composer:
         first_page: bytes,
         made_at: datetime,
         languages: Sequence[str] = (),
+        tiff: bytes = b"",
+        name: str = "",
+        too_large: bool = False,
         reply_to: str = "",
     ) -> Mail:
-        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came."""
+        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` and `tiff` it only says that one
+        came.
+
+        tiff       the same pages as a TIFF of profile S (ONR-09)
+        name       the caller's, where we know it; the station id is only what the machine says
+        too_large  why the fax is not in this mail (ONR-19)
+        """
         w = self._catalogue.of(languages)
-        fax = facts.arrived(inbound, self._zone, w)
+        fax = facts.arrived(inbound, self._zone, w, name)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
-        words = self._rendered(w, "received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
+        shown = {"picture": picture, "attached": bool(pdf or tiff), "pdf": bool(pdf), "too_large": too_large}
+        words = self._rendered(w, "received", fax=fax, page=self._sender.page, **shown)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
-        if pdf:
-            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(file_name(inbound, self._zone), pdf)])
-        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, w), reply_to)
-        content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
+        stem = file_name(inbound, self._zone).removesuffix(".pdf")
+        kinds = (("application/pdf", f"{stem}.pdf", pdf), ("image/tiff", f"{stem}.tif", tiff))
+        if documents := [_document(file, content, kind) for kind, file, content in kinds if content]:
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, *documents])
+        header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, name, w), reply_to)
+        content = mime.mail([self._trace(inbound), *header, *self._about(inbound, name)], root)
         return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
@@ -414,29 +425,34 @@ class Composer:
         content = mime.mail([*header, *more], root)
         return Mail(envelope_from="", to=(self._sender.operator,), content=content, kind=kind)
 
-    def _caller(self, inbound: InboundFax, w: Words) -> str:
-        """From of a received fax: an answer to it is a fax back, where the caller is known (ONR-03, ONR-04)."""
-        if not _CALLER.match(inbound.caller):
+    def _caller(self, inbound: InboundFax, name: str, w: Words) -> str:
+        """From of a received fax: an answer to it is a fax back, where the caller is known (ONR-03, ONR-04). A station id is
+        marked as what it is, a claim (ONR-14)."""
+        if not facts.is_number(inbound.caller):
             return mime.mailbox(w["caller_unknown_name"], f"no-reply@{self._sender.domain}")
         station = mime.plain(inbound.station_id, 40)
-        name = station if station and "@" not in station else facts.readable(inbound.caller)
-        return mime.mailbox(name, f"FAX={inbound.caller}@{self._sender.domain}")
+        claim = w("station_claim", station=station) if station and "@" not in station else ""
+        return mime.mailbox(name or claim or facts.readable(inbound.caller), f"FAX={inbound.caller}@{self._sender.domain}")
 
     def _trace(self, inbound: InboundFax) -> tuple[str, str]:
         """The fax side of the way, as any mail system notes it (ONR-12)."""
-        caller = inbound.caller if _CALLER.match(inbound.caller) else "unknown"
+        caller = inbound.caller if facts.is_number(inbound.caller) else "unknown"
         date = format_datetime(inbound.received_at.astimezone(self._zone))
         return "Received", f"from {caller} by {self._sender.host}\r\n via GSTN with T30 id {inbound.id};\r\n {date}"
 
-    def _about(self, inbound: InboundFax) -> list[tuple[str, str]]:
+    def _about(self, inbound: InboundFax, name: str) -> list[tuple[str, str]]:
         station = printable(inbound.station_id, 60).strip()
         return [
             ("X-Fax-Id", inbound.id),
             ("X-Fax-Caller", printable(inbound.caller, 60)),
+            ("X-Fax-Caller-Name", mime.unstructured("X-Fax-Caller-Name", name)),
             ("X-Fax-Line", printable(inbound.line, 60)),
             ("X-Fax-Sub-Address", printable(inbound.sub_address, 60)),
             ("X-Fax-Pages", str(inbound.pages)),
             ("X-Fax-Complete", "yes" if inbound.complete else "no"),
+            ("X-Fax-Damaged-Pages", str(inbound.damaged or "")),
+            ("X-Fax-Resolution", inbound.resolution),
+            ("X-Fax-Seconds", "" if inbound.seconds is None else f"{inbound.seconds:.0f}"),
             ("X-Fax-Received", format_datetime(inbound.received_at.astimezone(self._zone))),
             ("X-Fax-Station-Id", f"{station} (a claim of the sending machine)" if station else ""),
         ]
@@ -455,14 +471,14 @@ def _with_picture(html: str, outbox: OutboxId, picture: str, png: bytes) -> mime
     return mime.multipart("related", _boundary(outbox, "related"), [page, mime.binary("image/png", png, *more)])
 
 
-def _document(name: str, pdf: bytes) -> mime.Part:
+def _document(name: str, content: bytes, kind: str = "application/pdf") -> mime.Part:
     disposition = ("Content-Disposition", f'attachment;\r\n filename="{name}"')
-    return mime.binary(f'application/pdf;\r\n name="{name}"', pdf, disposition)
+    return mime.binary(f'{kind};\r\n name="{name}"', content, disposition)
 
 
 def file_name(inbound: InboundFax, zone: ZoneInfo) -> str:
     """e.g. `fax-2026-11-22-1415-from-14155550123-in_….pdf`: sorts by time, one name for one fax."""
-    caller = f"-from-{inbound.caller[1:]}" if _CALLER.match(inbound.caller) else ""
+    caller = f"-from-{inbound.caller[1:]}" if facts.is_number(inbound.caller) else ""
     return f"fax-{inbound.received_at.astimezone(zone):%Y-%m-%d-%H%M}{caller}-{inbound.id}.pdf"
 
 

@@ -9,6 +9,7 @@ reasons) is cleaned here, once. What concerns the operator's account at the carr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,8 +146,10 @@ class ArrivedFax:
 
     id: str
     caller: str
-    """For people; "" when the network did not say."""
+    """For people, with the name where we know it; "" when the network did not say."""
     full_caller: str
+    answerable: bool
+    """Whether an answer can be a fax back: the network gave a number."""
     station: str
     """What the sending machine calls itself: a claim."""
     line: str
@@ -156,6 +159,7 @@ class ArrivedFax:
     complete: bool
     received: str
     duration: str
+    quality: str
     zone: str
 
 
@@ -281,12 +285,17 @@ def question(
     )
 
 
-def arrived(inbound: InboundFax, zone: ZoneInfo, w: Words) -> ArrivedFax:
-    """The facts about one fax we received."""
+def arrived(inbound: InboundFax, zone: ZoneInfo, w: Words, name: str = "") -> ArrivedFax:
+    """The facts about one fax we received; `name` is the caller's, where we know it."""
+
+    def named(number: str) -> str:
+        return w("caller_named", name=plain(name, 60), number=number) if name and number else number
+
     return ArrivedFax(
         id=inbound.id,
-        caller=readable(inbound.caller),
-        full_caller=in_full(inbound.caller),
+        caller=named(readable(inbound.caller)),
+        full_caller=named(in_full(inbound.caller)),
+        answerable=is_number(inbound.caller),
         station=plain(inbound.station_id, 60),
         line=readable(inbound.line),
         full_line=in_full(inbound.line),
@@ -295,8 +304,22 @@ def arrived(inbound: InboundFax, zone: ZoneInfo, w: Words) -> ArrivedFax:
         complete=inbound.complete,
         received=w.moment(inbound.received_at, zone),
         duration=w.duration(inbound.seconds),
+        quality=_quality(inbound, w),
         zone=zone.key,
     )
+
+
+def _quality(inbound: InboundFax, w: Words) -> str:
+    """How fine it is, and how much was damaged; "" where nobody knows."""
+    across, _, down = inbound.resolution.partition("x")
+    dots = w("quality_dots", across=across, down=down) if down else ""
+    damaged = w.count("quality_damaged", inbound.damaged) if inbound.damaged else ""
+    return "; ".join(filter(None, (dots, damaged)))
+
+
+def is_number(caller: str) -> bool:
+    """Whether the network's word for who called is a number that can be called (E.164)."""
+    return re.fullmatch(r"\+[0-9]{1,15}", caller) is not None
 
 
 def readable(e164: str) -> str:

@@ -16,10 +16,14 @@ from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
 RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", "forward"
+#: `text` of a received fax's mail that goes without the fax, because a mail server did not take it so large.
+TOO_LARGE = "too large"
 #: What an account writes itself.
 MESSAGE = "message"
 #: What a program's account may want instead of a result: a report by mail, and a call of its URL.
 CONFIRMATION, CALLBACK = "confirm", "callback"
+#: A copy of a received fax in the archive.
+ARCHIVE = "archive"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
 #: A fax has not ended yet, and its sender may wonder; the faxes of a submission are reported in one mail.
@@ -78,6 +82,8 @@ def owe(
 
 def way(kind: str) -> tuple[str, str]:
     """Kind and lane of the step that does what a row of this kind owes."""
+    if kind == ARCHIVE:
+        return ("archive", steps.ARCHIVE)
     return ("call", steps.CALLBACK) if kind == CALLBACK else ("tell", steps.MAIL)
 
 
@@ -151,6 +157,21 @@ def deferred(t: Transaction, claim: Claim, answer: str, due_at: datetime) -> boo
     """Not taken now: try again at `due_at`."""
     t.db.execute(update(schema.outbox).where(schema.outbox.c.id == claim.subject).values(answer=answer))
     return steps.put_back(t, claim, due_at=due_at)
+
+
+def without_document(t: Transaction, claim: Claim, answer: str) -> bool:
+    """The mail about a received fax was too large: it goes again, at once, without the fax."""
+    if not steps.holds(t, claim):
+        return False
+    table = schema.outbox
+    row = t.db.execute(
+        update(table)
+        .where(table.c.id == claim.subject)
+        .values(answer=answer, text=TOO_LARGE)
+        .returning(table.c.about, table.c.recipient)
+    ).one()
+    t.note(row.about, "too large", f"{row.recipient}: {answer}")
+    return steps.put_back(t, claim)
 
 
 def not_taken(t: Transaction, claim: Claim, answer: str, tried_at: datetime, due_at: datetime) -> bool:

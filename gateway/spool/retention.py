@@ -210,5 +210,5 @@ def _owed(subject: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _mailed_since(moment: datetime) -> ColumnElement[bool]:
-    told = (outbox.RECEIVED, outbox.CALLBACK)
+    told = (outbox.RECEIVED, outbox.CALLBACK, outbox.ARCHIVE)
     return exists().where(mail.c.kind.in_(told), mail.c.about == inbound.c.id, mail.c.sent_at >= moment)

@@ -365,6 +365,12 @@ inbound = Table(
     Column("announced_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
     Column("account_id", String(32), nullable=False, server_default=""),  # whose line it was; "" = nobody's
+    Column("route", Text, nullable=False, server_default=""),  # what decided where it goes, in words
+    Column("released", Boolean, nullable=False, server_default=false()),  # by a person: rules hold and drop it no more
+    Column("mailbox", Text, nullable=False, server_default="[]"),  # who is to get it, where that person said so
+    Column("withheld_from", String(32), nullable=False, server_default=""),  # whose it is, while nobody may see it
+    Column("resolution", String(16), nullable=False, server_default=""),  # dots by lines an inch, of the first page
+    Column("damaged", Integer, nullable=False, server_default="0"),  # pages
     UniqueConstraint("carrier", "carrier_ref"),
     Index("ix_inbound_newest", "announced_at", "id"),
     Index("ix_inbound_account", "account_id", "announced_at", "id"),
@@ -496,6 +502,16 @@ blocked = Table(
     metadata,
     Column("number", String(16), primary_key=True),
     Column("account_id", String(32), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+#: Callers whose faxes nobody gets: a number, its beginning and "*", or "unknown".
+blocked_caller = Table(
+    "blocked_caller",
+    metadata,
+    Column("pattern", String(17), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("asked_by", Text, nullable=False),
     Column("at", Moment, nullable=False),

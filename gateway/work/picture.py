@@ -20,3 +20,14 @@ async def first_page(fence: Fence, pdf: Path) -> bytes:
         return b""
     assert isinstance(png, bytes)
     return png
+
+
+async def profile_s(fence: Fence, pdf: Path) -> bytes:
+    """A received fax as TIFF of profile S; b"" where that cannot be made: the PDF goes instead."""
+    try:
+        tiff = await fence.run("gateway.pages.printed:profile_s", pdf)
+    except (BadDocument, ConverterUnavailable) as error:
+        _log.warning("%s goes as PDF: %s", pdf.name, error.text, extra={"action": "no_tiff"})
+        return b""
+    assert isinstance(tiff, bytes)
+    return tiff

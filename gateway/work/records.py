@@ -44,6 +44,21 @@ def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
     )
 
 
+def dropped(shop: Workshop, inbound: InboundFax) -> None:
+    """One line when nobody gets a received fax."""
+    log.dropped(
+        inbound=inbound.id,
+        caller=inbound.caller,
+        line=inbound.line,
+        account=inbound.withheld_from,
+        carrier=inbound.carrier,
+        station=log.shown(inbound.station_id),
+        pages=inbound.pages,
+        arrived=inbound.received_at,
+        why=log.shown(inbound.route),
+    )
+
+
 def received(shop: Workshop, inbound: InboundFax, mailbox: str) -> None:
     """One line when the mail with a received fax has been taken."""
     log.received(

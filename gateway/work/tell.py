@@ -10,6 +10,8 @@ around a crash is recognised as one. What the server refuses for good is told to
 from __future__ import annotations
 
 import logging
+import re
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import aiosmtplib
@@ -25,7 +27,7 @@ from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.work import receive, records, results
-from gateway.work.picture import first_page
+from gateway.work.picture import first_page, profile_s
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -117,24 +119,7 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
     if owed.kind == outbox.DIGEST:
         return await results.digest(shop, owed)
     if owed.kind == outbox.RECEIVED:
-        inbound = await shop.store.read(inbounds.get, owed.about_id)
-        assert inbound is not None
-        assert inbound.document is not None
-        account = await shop.identity.by_id(inbound.account)
-        pdf = picture = b""
-        if account is None or account.settings.received_pdf:
-            pdf = await shop.documents.get(inbound.document)
-            async with shop.documents.local(inbound.document) as file:
-                picture = await first_page(shop.fence, file)
-        return shop.composer.received(
-            outbox=owed.id,
-            inbound=inbound,
-            to=owed.recipient,
-            pdf=pdf,
-            first_page=picture,
-            made_at=made_at,
-            languages=shop.config.languages_of(account.name if account else ""),
-        )
+        return await _about_received(shop, owed, made_at)
     if owed.kind == outbox.APPROVAL:
         return await _ask_approval(shop, owed)
     if owed.kind == outbox.FORWARD:
@@ -151,6 +136,33 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
             languages=await _languages(shop, AccountId(owed.about_id)),
         )
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
+
+
+async def _about_received(shop: Workshop, owed: Owed, made_at: datetime) -> Mail:
+    """A received fax for one mailbox, in the forms its line wants; without it where a mail server found that too large."""
+    inbound = await shop.store.read(inbounds.get, owed.about_id)
+    assert inbound is not None
+    assert inbound.document is not None
+    account = await shop.identity.by_id(inbound.account)
+    pdf = picture = tiff = b""
+    too_large, wanted = owed.text == outbox.TOO_LARGE, shop.config.attached(inbound.line)
+    if not too_large and (account is None or account.settings.received_pdf):
+        async with shop.documents.local(inbound.document) as file:
+            picture = await first_page(shop.fence, file)
+            tiff = await profile_s(shop.fence, file) if "tiff" in wanted else b""
+        pdf = await shop.documents.get(inbound.document) if "pdf" in wanted or not tiff else b""
+    return shop.composer.received(
+        outbox=owed.id,
+        inbound=inbound,
+        to=owed.recipient,
+        pdf=pdf,
+        first_page=picture,
+        tiff=tiff,
+        name=shop.config.callers.get(inbound.caller, ""),
+        too_large=too_large,
+        made_at=made_at,
+        languages=shop.config.languages_of(account.name if account else ""),
+    )
 
 
 async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
@@ -222,8 +234,15 @@ async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: aiosmtplib
     codes, text = _codes(error)
     if not codes or any(code < 500 for code in codes):
         await _defer(shop, claim, owed, text)
+    elif owed.kind == outbox.RECEIVED and owed.text != outbox.TOO_LARGE and _too_large(codes, text):
+        await shop.store.write(outbox.without_document, claim, text)
     else:
         await _give_up(shop, claim, owed, f"The mail server refused it for good: {text}")
+
+
+def _too_large(codes: list[int], text: str) -> bool:
+    """Whether a mail server refuses a mail for its size (RFC 1870, RFC 3463): it may take the news alone (ONR-19)."""
+    return 552 in codes or re.search(r"\b5\.(3\.4|2\.3)\b", text) is not None
 
 
 def _codes(error: aiosmtplib.SMTPException) -> tuple[list[int], str]:

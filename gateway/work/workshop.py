@@ -19,6 +19,7 @@ from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer
+from gateway.spool.cabinet import Cabinet
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
@@ -58,6 +59,8 @@ class Workshop:
     dice: random.Random = field(default_factory=random.Random)
     pauses: Pauses = field(default_factory=Pauses)
     familiar: Familiar = field(default_factory=Familiar)
+    cabinet: Cabinet | None = None
+    """The archive of received faxes; None: there is none."""
 
     def now(self) -> datetime:
         return self.store.now()
