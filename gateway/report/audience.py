@@ -55,8 +55,8 @@ def gets_dsn(submission: Submission, transmission: Transmission, told: Sequence[
 
 
 def mdn_address(submission: Submission, transmission: Transmission) -> str:
-    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or did not ask for
-    one that may be sent without asking a person; that was judged at the door."""
+    """Who gets a disposition notification of a fax that has ended; "" = nobody: it came by a transport, or the door that
+    picked the mail up found that none may be sent."""
     if submission.envelope.door is not Door.IMAP or transmission.state not in FINAL or submission.auto_submitted:
         return ""
     return submission.envelope.disposition_to

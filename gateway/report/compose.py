@@ -153,7 +153,7 @@ class Composer:
             root = self._dsn(outbox, root, submission, [group], original, whole=beside.whole)
         elif told and receipt:
             root = self._mdn(outbox, root, submission, group, original)
-            author, reply_to = self._recipient(transmission), reply_to or self._sender.address
+            author, to, reply_to = self._recipient(transmission), receipt, reply_to or self._sender.address
         header = self._header(
             outbox,
             to,

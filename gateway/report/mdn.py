@@ -1,9 +1,8 @@
 """Disposition notifications: the machine-readable part of a report about a mail that was picked up from a mailbox.
 
-What comes by a mail transport is answered by delivery status notifications (`dsn`), what is fetched by IMAP by these, and
-only where the mail asked for them and the door found that they may go there: nobody promised a transport anything about it
-(RFC 2532 section 2.2.2). Says only what RFC 8098 has: *dispatched* when the fax is through, *processed/error* with the
-reason when it will not be.
+What comes by a mail transport is answered by delivery status notifications (`dsn`), what is fetched by IMAP by these, where the
+mail asked for them and the door found that they may be sent: nobody promised a transport anything about it (RFC 2532 section
+2.2.2). Says only what RFC 8098 has: *dispatched* when the fax is through, *processed/error* with the reason when it will not.
 
 Sources: RFC 8098, 3249 section 4.4.1.2, 2532; reference/internet-fax-standards.md rows MDN-04 to MDN-10, section 18.4.
 """

@@ -89,11 +89,10 @@ def test_dsn_04_a_confirmation_has_what_the_reference_wants() -> None:
     assert said["X-Faxgate-Resolution"] == "fine"
 
 
-def by_imap(*, to: str = "ann@corp.example") -> tuple[Submission, bytes]:
-    """A mail that came by IMAP and is answered by a notification to an address, and its header."""
-    envelope = Envelope(door=Door.IMAP, sender="ann@corp.example", disposition_to=to)
-    of = dataclasses.replace(submission(), envelope=envelope, message_id="<abc@corp.example>")
-    return of, b"Disposition-Notification-To: ann@corp.example\r\n" + ORIGINAL
+def by_imap(asks: str = "ann@corp.example") -> tuple[Submission, bytes]:
+    """A mail that came by IMAP and may be answered by a notification to `asks`, and its header."""
+    envelope = Envelope(door=Door.IMAP, sender="ann@corp.example", disposition_to=asks)
+    return dataclasses.replace(submission(), envelope=envelope, message_id="<abc@corp.example>"), ORIGINAL
 
 
 def told(
@@ -136,12 +135,12 @@ def test_mdn_04_a_fax_that_is_through_is_dispatched() -> None:
     assert "Error" not in machine
 
 
-@pytest.mark.parametrize(("to", "notified"), [("ann@corp.example", True), ("", False)])
-def test_mdn_02_only_whom_the_door_found_is_notified(to: str, notified: bool) -> None:
-    of, original = by_imap(to=to)
+@pytest.mark.parametrize(("asks", "kind"), [("Ann@corp.example", "multipart/report"), ("", "multipart/alternative")])
+def test_mdn_05_and_07_who_asked_is_notified_and_nobody_else(asks: str, kind: str) -> None:
+    of, original = by_imap(asks)
     for fax in (transmission(), delivered()):
-        kind = parsed(told(fax, of, original)).get_content_type()
-        assert kind == ("multipart/report" if notified else "multipart/alternative")
+        mail = told(fax, of, original)
+        assert (parsed(mail).get_content_type(), mail.to) == (kind, (asks or "ann@corp.example",))
 
 
 def test_mdn_01_and_07_none_is_sent_where_it_must_not_be() -> None:
@@ -154,10 +153,9 @@ def test_mdn_01_and_07_none_is_sent_where_it_must_not_be() -> None:
 
 
 def test_aur_09_mail_by_a_transport_gets_no_receipt_though_it_asks_for_one() -> None:
-    _, original = by_imap()
-    mail = told(transmission(), submission(), original)
+    mail = told(transmission(), submission(), b"Disposition-Notification-To: ann@corp.example\r\n" + ORIGINAL)
     assert parsed(mail).get_param("report-type") == "delivery-status"
-    assert b"disposition-notification;" not in mail.content
+    assert b"message/disposition-notification" not in mail.content
 
 
 def test_dsn_05_what_nobody_confirms_is_relayed_where_it_was_asked_for() -> None:
