@@ -20,7 +20,7 @@ from gateway.desk.applications import Applications
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
-from gateway.desk.steer import release_received, steer
+from gateway.desk.steer import mail_again, release_received, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
 from gateway.faults import validated
@@ -31,13 +31,14 @@ from gateway.fax import (
     Envelope,
     InboundId,
     Line,
+    OutboxId,
     Recipient,
     TransmissionId,
     TransmissionState,
     new_id,
 )
 from gateway.sections import AccountSection
-from gateway.spool import accounts, approvals, inbounds, inspection, queries
+from gateway.spool import accounts, approvals, inbounds, inspection, outbox, queries
 from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -94,6 +95,7 @@ class Control:
             "application-remove": self._application_remove,
             "carriers": self._carriers,
             "received": self._received,
+            "mails": self._mails,
             "fetch": self._fetch,
             "fsck": self._fsck,
         }
@@ -126,6 +128,10 @@ class Control:
             before = await self._store.read(inbounds.place, await self._find_received(last))
         found = await self._store.read(inbounds.page, before=before, limit=int(request.get("limit", 50)))
         return [asdict(inbound) for inbound in found]
+
+    async def _mails(self, request: Json) -> object:
+        """Mails that are on their way or have not arrived."""
+        return [asdict(mail) for mail in await self._store.read(outbox.mails, limit=int(request.get("limit", 1000)))]
 
     async def _fetch(self, request: Json) -> object:
         """A received fax, or with `report` what the carrier wrote about a sent one; PDF, in base64."""
@@ -160,12 +166,15 @@ class Control:
     async def _find_received(self, beginning: str) -> InboundId:
         return InboundId(self._one(beginning, await self._store.read(inbounds.find, beginning)))
 
+    async def _find_mail(self, beginning: str) -> OutboxId:
+        return OutboxId(self._one(beginning, await self._store.read(outbox.find, beginning), "mail"))
+
     @staticmethod
-    def _one(beginning: str, found: list[str]) -> str:
+    def _one(beginning: str, found: list[str], what: str = "fax") -> str:
         if len(beginning) < _SHORTEST:
             raise NotAdmitted(f"“{beginning}” is too short: write at least {_SHORTEST} characters of the id.")
         if not found:
-            raise NotAdmitted(f"There is no fax {beginning}.")
+            raise NotAdmitted(f"There is no {what} {beginning}.")
         if len(found) > 1 and beginning not in found:
             raise NotAdmitted(f"“{beginning}” begins more than one id: {', '.join(found)}")
         return beginning if beginning in found else found[0]
@@ -173,6 +182,10 @@ class Control:
     async def _show(self, request: Json) -> object:
         if str(request["id"]).startswith("in_"):
             return await self._show_received(str(request["id"]))
+        if str(request["id"]).startswith("out_"):
+            mail = await self._store.read(outbox.get, await self._find_mail(str(request["id"])))
+            assert mail is not None
+            return {"mail": asdict(mail)}
         identity = await self._find(str(request["id"]))
         case = await self._store.read(queries.case, identity)
         assert case is not None
@@ -186,6 +199,7 @@ class Control:
             "attempts": [asdict(attempt) for attempt in case.attempts],
             "approval": asdict(approval) if approval else None,
             "history": [asdict(entry) for entry in history],
+            "mails": [asdict(mail) for mail in await self._store.read(outbox.about, identity)],
         }
 
     async def _show_received(self, beginning: str) -> object:
@@ -195,7 +209,9 @@ class Control:
         names = {account.id: account.name for account in await self._identity.all()}
         history = await self._store.read(queries.history, identity)
         shown = {**asdict(inbound), "account": names.get(inbound.account, "")}
-        return {"inbound": shown, "history": [asdict(entry) for entry in history]}
+        mails = await self._store.read(outbox.about, identity)
+        told = {"inbound": shown, "history": [asdict(entry) for entry in history]}
+        return told | {"mails": [asdict(mail) for mail in mails]}
 
     async def _steer(self, request: Json) -> object:
         fax, verb, by = str(request["id"]), str(request["do"]), str(request.get("by", "operator"))
@@ -204,6 +220,10 @@ class Control:
             if verb != "release" or choice:
                 raise NotAdmitted("A received fax that is held can be released, and nothing else.")
             return await release_received(self._store, await self._find_received(fax), by)
+        if fax.startswith("out_"):
+            if verb != "retry":
+                raise NotAdmitted("A mail can be sent again (retry), and nothing else.")
+            return await mail_again(self._store, await self._find_mail(fax), by)
         return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)
 
     async def _send(self, request: Json) -> object:

@@ -35,6 +35,7 @@ from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.limits import Limits
@@ -51,7 +52,7 @@ from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
-from gateway.spool import queries, steps
+from gateway.spool import outbox, queries, steps
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
@@ -67,7 +68,9 @@ from gateway.web.pamfax.previews import Previews
 from gateway.web.pamfax_api import PamFaxApi
 from gateway.web.sandbox import SandboxPage
 from gateway.web.site import Site
+from gateway.work import post
 from gateway.work.loop import Loop
+from gateway.work.post import Post
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -302,8 +305,14 @@ class Service:
             templates=self.templates,
             notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
-            mail_password=config.secret(config.mail),
+            post=self._post(),
+            bounces=self.desk.bounces,
         )
+
+    def _post(self) -> Post:
+        post = Post(self.config, self.config.secret(self.config.mail), self.store.now)
+        self._stops.append(post.close)
+        return post
 
     async def _check_spool(self) -> None:
         """The database answers, and the folder can be written."""
@@ -323,6 +332,9 @@ class Service:
             metrics.QUEUE.labels(state).set(count)
             if state != "held":
                 oldest = min(since, oldest or since)
+        mails, owed_since = await self.store.read(outbox.waiting)
+        metrics.OUTBOX.set(mails)
+        metrics.OUTBOX_AGE.set((self.store.now() - owed_since).total_seconds() if owed_since else 0)
         metrics.QUEUE_AGE.set((self.store.now() - oldest).total_seconds() if oldest else 0)
 
     def alive(self) -> bool:
@@ -397,6 +409,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         prices=prices,
         limits=Limits(config, prices),
         default_carrier=next(iter(config.carrier)),
+        bounces=Bounces(partial(spool_key, config.spool), config.domain[0]),
         waiting=config.smtp.hold_quota,
         duplicates=config.duplicates,
     )
@@ -449,6 +462,7 @@ def check(config: Config) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", problem)
     job.check(config, Templates(config.templates).folders)
     documents_of(config)
+    post.check(config, utc_now())
     return capabilities_of(config)
 
 

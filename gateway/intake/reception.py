@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
+from gateway.errors import BadAddress, NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId, by_call
 from gateway.intake import address, authentication, proof, results, trace
 from gateway.intake.address import Special
@@ -45,6 +45,8 @@ class Desk(Protocol):
         not_before: datetime | None = None,
         fingerprint: str = "",
     ) -> SubmissionId: ...
+
+    def is_bounce(self, address: str) -> bool: ...
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None: ...
 
@@ -89,6 +91,8 @@ class Reception:
             number_in_subject=self._number_in_subject,
         )
         if isinstance(found, Special):
+            if found.name == "bounce" and not self._desk.is_bounce(found.written):
+                raise BadAddress("There is nobody by that name here.", reply="550 5.1.1")
             return found
         if transaction.standing is None:
             transaction.standing = await self._entrance.standing(client, transaction.sender)

@@ -176,9 +176,18 @@ class Composer:
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
     def received(
-        self, *, outbox: OutboxId, inbound: InboundFax, to: str, pdf: bytes, first_page: bytes, made_at: datetime
+        self,
+        *,
+        outbox: OutboxId,
+        inbound: InboundFax,
+        to: str,
+        pdf: bytes,
+        first_page: bytes,
+        made_at: datetime,
+        bounce: str = "",
     ) -> Mail:
-        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came."""
+        """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` it only says that one came.
+        `bounce` is where it comes back to."""
         fax = facts.arrived(inbound, self._zone)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
         words = self._rendered("received", fax=fax, picture=picture, attached=bool(pdf), page=self._sender.page)
@@ -187,7 +196,7 @@ class Composer:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, _document(file_name(inbound, self._zone), pdf)])
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound))
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound)], root)
-        return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
+        return Mail(envelope_from=bounce, to=(to,), content=content, kind="received")
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
         """Something the operator has to know. `what` is a short subject, `text` says what to do; it may have many lines."""

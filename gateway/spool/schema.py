@@ -384,6 +384,8 @@ outbox = Table(
     # Of a callback: how often it was not taken, and when it was tried first.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("tried_at", Moment),
+    # What was said when it came back after all; "": it did not.
+    Column("returned", Text, nullable=False, server_default=""),
     UniqueConstraint("kind", "about", "recipient"),
 )
 
