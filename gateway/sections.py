@@ -225,6 +225,8 @@ class MailOut(Section):
     @field_validator("smarthost", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("must not be empty")
         return (value,) if isinstance(value, str) else value
 
     @field_validator("smarthost")

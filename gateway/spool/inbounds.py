@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, Row, select, tuple_, update
 
 from gateway.fax import AccountId, InboundFax, InboundId, InboundState, OutboxId, Sha256, new_id
 from gateway.lifecycle import INBOUND_MOVES
@@ -132,6 +133,7 @@ def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm:
 def mailed(t: Transaction, inbound: InboundId) -> bool:
     """fetched -> mailed, once no mail about it is owed any more; where none ever was, once the callback was taken. One of
     which a mail was given up is held, and one of which a mail has come back meanwhile is undelivered."""
+    _locked(t, inbound)
     owed = outbox.states(t.db, outbox.RECEIVED, inbound) or outbox.states(t.db, outbox.CALLBACK, inbound)
     if outbox.WAITING in owed:
         return False
@@ -164,9 +166,12 @@ def returned(t: Transaction, mail: OutboxId, words: str) -> bool:
     """A server gave the mail with a received fax back for good: mailed -> undelivered. The document stays, the operator is
     told. False: that is known, or there is no such mail any more."""
     owed = outbox.get(t.db, mail)
-    if owed is None or owed.kind != outbox.RECEIVED or not outbox.came_back(t, mail, words):
+    if owed is None or owed.kind != outbox.RECEIVED:
         return False
     fax = owed.about_id
+    _locked(t, fax)
+    if not outbox.came_back(t, mail, words):
+        return False
     t.note(fax, "mail came back", f"{owed.recipient}: {words}")
     _undelivered(t, fax, f"{owed.recipient}: {words}")
     text = f"{fax} did not reach {owed.recipient}. What was said there:\n\n{words}\n\nThe fax is kept. Its story, and the mail"
@@ -183,6 +188,12 @@ def noted(t: Transaction, mail: OutboxId, what: str, words: str) -> Owed | None:
     return owed
 
 
+def _locked(t: Transaction, inbound: str) -> Row[Any] | None:
+    """Its row, ours until the end: a mail that comes back while the last one is noted as sent would be missed by both. Any: a
+    row of a query."""
+    return t.db.execute(select(schema.inbound).where(schema.inbound.c.id == inbound).with_for_update()).first()
+
+
 def _undelivered(t: Transaction, inbound: str, reason: str) -> None:
     if _move(t, inbound, InboundState.UNDELIVERED):
         _set(t, inbound, reason=reason)
@@ -194,7 +205,7 @@ def mailed_again(t: Transaction, mail: OutboxId, by: str) -> bool:
     owed = outbox.get(t.db, mail)
     if owed is None or owed.kind != outbox.RECEIVED:
         return outbox.again(t, mail)
-    fax = t.db.execute(select(schema.inbound).where(schema.inbound.c.id == owed.about_id).with_for_update()).first()
+    fax = _locked(t, owed.about_id)
     if fax is None or fax.document is None or not outbox.again(t, mail):
         return False
     t.note(fax.id, "mailed again", f"{owed.recipient}, by {by}")

@@ -152,6 +152,7 @@ async def desk(store: Store, documents: Documents, identity: Identity) -> Desk:
         prices=Prices(made._config),
         limits=made,
         default_carrier="main",
+        bounces=Bounces(lambda: bytes(32), "fax.example.com"),
     )
 
 

@@ -86,7 +86,7 @@ def opendkim(signed: bytes, signature: Signature, folder: Path) -> str:
     (folder / "keys").write_text(f"{signature.name} {signature.record}\n")
     (folder / "conf").write_text(f"TestPublicKeys {folder / 'keys'}\nMode v\n")
     (folder / "mail.eml").write_bytes(signed)
-    command = ["opendkim", "-x", folder / "conf", "-v", "-t", folder / "mail.eml"]
+    command = ["opendkim", "-x", str(folder / "conf"), "-v", "-t", str(folder / "mail.eml")]
     environment = {"PATH": f"/usr/sbin:{os.environ['PATH']}"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
     return done.stdout + done.stderr

@@ -45,7 +45,7 @@ def certificate(folder: Path, name: str = "ann", *, days: int = 30, curve: bool 
 
 def opened(mail: bytes, certificate: Path, *, program: str = "cms") -> bytes:
     """What OpenSSL finds inside."""
-    command = ["openssl", program, "-decrypt", "-recip", certificate, "-inkey", certificate.with_suffix(".key")]
+    command = ["openssl", program, "-decrypt", "-recip", str(certificate), "-inkey", str(certificate.with_suffix(".key"))]
     return subprocess.run(command, input=mail, capture_output=True, timeout=30, check=True).stdout
 
 
