@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from gateway.carriers.base import Capabilities
 from gateway.config import parse
 from gateway.desk.admission import Admission
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits, Period, window
 from gateway.desk.prices import Prices
