@@ -177,9 +177,10 @@ class Post:
         except SMTPResponseException as error:
             raise self._judged(host, error) from error
         except (SMTPException, OSError) as error:
-            self._failed(host, "")
+            text = f"The answer of {host.name} to the mail was lost ({_said(error)})."
+            self._failed(host, text)
             metrics.SMARTHOSTS.labels(host.name, "uncertain").inc()
-            raise Uncertain(f"The answer of {host.name} to the mail was lost ({_said(error)}).") from error
+            raise Uncertain(text) from error
 
     def _judged(self, host: _Smarthost, error: Exception) -> Exception:
         """What an answer before the mail was taken means."""
