@@ -349,6 +349,10 @@ class Attempt:
     finished_at: datetime | None
     planned_at: datetime | None = None
     """When the carrier was told to send it; None: at once."""
+    speed: int | None = None
+    """Bits a second, as the machines agreed; None: the carrier did not say."""
+    resolution: str = ""
+    """"standard", "fine", "superfine", or dots an inch as "204x196"; "" where the carrier did not say."""
     report: Sha256 | None = None
     """The carrier's transmission report, a PDF; None: there is none, or it is not here yet."""
 
@@ -380,3 +384,15 @@ class InboundFax:
     reason: str
     account: AccountId = AccountId("")
     """Whose line it was when the fax was announced; "" = nobody's."""
+    route: str = ""
+    """What decided where it went, in words; "" = nothing yet."""
+    released: bool = False
+    """By a person: no rule holds or drops it any more."""
+    mailbox: tuple[str, ...] = ()
+    """Who is to get it, where that person said so."""
+    withheld_from: AccountId = AccountId("")
+    """Whose line it was, while it is in quarantine or dropped: then no account sees it, and `account` is ""."""
+    resolution: str = ""
+    """Dots by lines an inch of its first page, e.g. "204x196"; "" = nobody says."""
+    damaged: int = 0
+    """Pages that were damaged on the way."""

@@ -34,6 +34,7 @@ _SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
 _MARKS_ONLY = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|=\?[^?\s]*\?[^?\s]*\?[^?\s]*\?=')
 _LONGEST_AUTHOR = 2000  # characters
 _GATEWAY = re.compile(r"\sby (\S{1,255}) \(Faxgate\)")
+_LIKED = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?:-[a-z0-9-]*)?\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{1,3})?))?\s*(?=,|$)")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
@@ -82,6 +83,8 @@ class Headers:
     """Values of X-Faxgate-Loop, our own mark."""
     languages: tuple[str, ...] = ()
     """Content-Language (RFC 3282): the main tags, lower case, e.g. "de" for "de-AT"."""
+    reads: tuple[str, ...] = ()
+    """Accept-Language (RFC 3282): what its author likes to read, best first, as above."""
     cover: str = ""
     """X-Faxgate-Cover: what the sender asks of the cover page."""
     from_fields: int = 1
@@ -94,6 +97,8 @@ class Headers:
     """The `smime-type` parameter, lower case."""
     answers_by_itself: bool = False
     """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
+    receipts_to: tuple[str, ...] = ()
+    """Mail addresses that ask for a disposition notification (RFC 8098), as written."""
     gateways: tuple[str, ...] = ()
     """Hosts of fax gateways like this one that it has passed through, lower case."""
 
@@ -292,14 +297,24 @@ def _headers(mail: email.message.Message) -> Headers:
         received=len(mail.get_all("Received", [])),
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
         languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
+        reads=_liked(raw("Accept-Language").lower()),
         cover=first("X-Faxgate-Cover"),
         from_fields=len(froms),
         from_group=any(_is_group(str(value)) for value in mail.get_all("From", [])),
         content_type=_content_type(mail),
         smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
+        receipts_to=tuple(
+            one for _, one in _addresses([str(value) for value in mail.get_all("Disposition-Notification-To", [])])
+        ),
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
+
+
+def _liked(value: str) -> tuple[str, ...]:
+    """The languages of an Accept-Language field by their weights; those that are not wanted (0) are left out."""
+    weighed = [(float(weight or 1), language) for language, weight in _LIKED.findall(value)]
+    return tuple(language for weight, language in sorted(weighed, key=lambda one: -one[0]) if weight)
 
 
 def _is_group(author: str) -> bool:
@@ -376,7 +391,7 @@ def _signed(mail: email.message.Message) -> email.message.Message | None:
 
 def _content_type(mail: email.message.Message) -> str:
     try:
-        return mail.get_content_type()
+        return _WORD_GAP.sub(" ", mail.get_content_type())  # a folded one keeps its line end
     except (ValueError, LookupError, AttributeError):
         return "application/octet-stream"
 

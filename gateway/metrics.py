@@ -31,6 +31,8 @@ OUTBOX_AGE = Gauge("faxgate_outbox_age_seconds", "Age of the oldest mail that wa
 BOUNCES = Counter(
     "faxgate_bounces", "Mails that came back to the address of a received fax, by what they say", ["result"], registry=REGISTRY
 )
+ARRIVALS = Counter("faxgate_received", "Received faxes, by what becomes of them", ["then"], registry=REGISTRY)
+ARCHIVED = Counter("faxgate_archived", "Copies of received faxes for the archive, by result", ["result"], registry=REGISTRY)
 CALLS = Counter(
     "faxgate_account_callbacks", "Tries of callbacks to accounts, by direction of the fax and result", ["direction", "result"],
     registry=REGISTRY,

@@ -17,6 +17,7 @@ from gateway.faults import validated
 #: The only list. Kind in the configuration -> module and class.
 CARRIERS: Mapping[str, str] = {
     "hellofax": "gateway.carriers.hellofax:HelloFax",
+    "hylafax": "gateway.carriers.hylafax:HylaFax",
     "loopback": "gateway.carriers.loopback:Loopback",
     "pamfax": "gateway.carriers.pamfax:PamFax",
 }

@@ -158,6 +158,10 @@ class Event:
     pages_sent: int = 0
     station_id: str = ""
     seconds: float | None = None
+    speed: int | None = None
+    """Bits a second, as the machines agreed; None = not said."""
+    resolution: str = ""
+    """"standard", "fine", "superfine", or dots an inch as "204x196"; "" = not said."""
     at: datetime
     raw: bytes = b""
     believed: bool = True
@@ -386,6 +390,11 @@ class Carrier:
     async def price(self, number: str, pages: int) -> str | None:
         """Price of a fax in words, e.g. "0.07 EUR"; None = not known."""
         return None
+
+    async def equipment(self) -> Sequence[str]:
+        """What it dials with and how that does, a line for each, for people; none where that is the carrier's business.
+        Raises CarrierUnavailable."""
+        return ()
 
     async def attention(self) -> str:
         """What a person should put right at the carrier soon, such as its credit; "" = nothing. Raises CarrierUnavailable."""

@@ -114,6 +114,9 @@ class LoopbackConfig(CarrierConfig):
     """EUR a page."""
 
 
+_SPEED = 14_400  # bits a second of every machine in this network
+
+
 class Statement(BaseModel):
     """What a callback says about a call; a received fax is announced as the journal's `Received`."""
 
@@ -125,6 +128,8 @@ class Statement(BaseModel):
     pages_sent: NonNegativeInt = 0
     station_id: str = ""
     seconds: float | None = None
+    speed: int | None = None
+    resolution: str = ""
     at: AwareDatetime
 
 
@@ -280,7 +285,15 @@ class Loopback(Carrier):
     # Faxes coming in
 
     async def receive(
-        self, line: str, caller: str, document: bytes, station_id: str = "", *, sub_address: str = "", pages: int = 0
+        self,
+        line: str,
+        caller: str,
+        document: bytes,
+        station_id: str = "",
+        *,
+        sub_address: str = "",
+        pages: int = 0,
+        complete: bool = True,
     ) -> str:
         """A fax from outside arrives now at one of our lines; the document (PDF or TIFF) is handed on as it is.
 
@@ -295,6 +308,7 @@ class Loopback(Carrier):
             station_id=station_id,
             sub_address=sub_address,
             pages=pages,
+            complete=complete,
             received_at=self.tools.now(),
         )
         await self.network.receive(fax, document)
@@ -334,6 +348,7 @@ class Loopback(Carrier):
 
 def _statement(call: Call, status: str, at: datetime) -> Statement:
     over = status == call.status
+    spoke = over and bool(call.station_id)  # the two machines did, and agreed
     return Statement(
         carrier_ref=call.carrier_ref,
         reference=call.reference,
@@ -341,6 +356,8 @@ def _statement(call: Call, status: str, at: datetime) -> Statement:
         pages_sent=call.pages_sent if over else 0,
         station_id=call.station_id if over else "",
         seconds=call.seconds if over else None,
+        speed=_SPEED if spoke else None,
+        resolution=("standard" if call.fine is False else "fine") if spoke else "",
         at=at,
     )
 
@@ -357,6 +374,8 @@ def _event(said: Statement) -> Event:
         pages_sent=said.pages_sent,
         station_id=printable(said.station_id, 20),
         seconds=said.seconds,
+        speed=said.speed,
+        resolution=said.resolution,
         at=said.at,
         raw=said.model_dump_json().encode(),
     )
@@ -370,6 +389,7 @@ def _announcement(fax: Received) -> Announcement:
         station_id=printable(fax.station_id, 20),
         sub_address=fax.sub_address,
         pages=fax.pages,
+        complete=fax.complete,
         seconds=fax.seconds,
         received_at=fax.received_at,
         raw=fax.model_dump_json().encode(),

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, faxes, pages, sandbox, upkeep
+from gateway.cli import accounts, applications, blocks, evidence, faxes, pages, routes, sandbox, templates, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -58,7 +58,7 @@ def check_config(file: Path, as_json: bool) -> None:
     from gateway.work.post import signatures
 
     settings = config.load(file)
-    able = daemon.check(settings)
+    able = daemon.check(settings, whole=True)
     records = {one.name: one.record for one in signatures(settings)}
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
@@ -142,9 +142,12 @@ for _command in (
     *blocks.COMMANDS,
     *upkeep.COMMANDS,
     *pages.COMMANDS,
+    *routes.COMMANDS,
+    *templates.COMMANDS,
     accounts.account,
     accounts.line,
     applications.application,
+    evidence.evidence,
     sandbox.sandbox,
     sandbox.inject,
 ):

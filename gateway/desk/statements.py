@@ -20,6 +20,7 @@ _RAW_LIMIT = 64 * 1024  # bytes kept of a statement's raw form
 _TEXT_LIMIT = 500
 # What the tables hold; whatever is longer is not ours, or not a number.
 _NUMBER_LIMIT, _SUB_ADDRESS_LIMIT, _REFERENCE_LIMIT, _STATION_LIMIT = 16, 20, 32, 40
+_RESOLUTION_LIMIT = 12
 
 
 class Statements:
@@ -94,6 +95,8 @@ def _statement(said: Event) -> Statement:
         pages_sent=said.pages_sent,
         station_id=log.printable(said.station_id, _STATION_LIMIT),
         seconds=said.seconds,
+        speed=said.speed,
+        resolution=log.printable(said.resolution, _RESOLUTION_LIMIT),
         at=said.at,
         believed=said.believed,
         raw=said.raw[:_RAW_LIMIT],

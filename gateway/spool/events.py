@@ -38,6 +38,9 @@ class Statement:
     at: datetime
     believed: bool
     raw: bytes
+    speed: int | None = None
+    """Bits a second; None = not said."""
+    resolution: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,8 @@ def _judged(t: Transaction, event: str, statement: Statement, ended_as: AttemptS
     t.db.execute(update(table).where(table.c.id == event).values(applied_at=t.now, late=late))
     if late:
         t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    else:  # nothing moves; evidence is gathered where the history says that there is something
+        t.note(transmission, "said again", statement.state)
     if late and statement.state is AttemptState.DELIVERED:
         _delivered_after_all(t, transmission)
     return Kept.LATE if late else Kept.NEW
@@ -106,6 +111,8 @@ def _values(t: Transaction, carrier: str, statement: Statement) -> dict[str, Any
         "pages_sent": statement.pages_sent,
         "station_id": statement.station_id,
         "seconds": statement.seconds,
+        "speed": statement.speed,
+        "resolution": statement.resolution,
         "at": statement.at,
         "believed": statement.believed,
         "raw": statement.raw,
@@ -184,11 +191,21 @@ def _stored(row: Row[Any]) -> Stored:
             pages_sent=row.pages_sent,
             station_id=row.station_id,
             seconds=row.seconds,
+            speed=row.speed,
+            resolution=row.resolution,
             at=row.at,
             believed=row.believed,
             raw=row.raw,
         ),
     )
+
+
+def raw(db: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """What carriers said, as they said it; of those statements that there are."""
+    return {row.id: row.raw for row in db.execute(_RAW, {"wanted": ids})}
+
+
+_RAW = select(_event.c.id, _event.c.raw).where(schema.among(_event.c.id, "wanted"))
 
 
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:

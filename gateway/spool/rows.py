@@ -251,6 +251,8 @@ def attempt(row: AnyRow) -> Attempt:
         submitted_at=of["submitted_at"],
         finished_at=of["finished_at"],
         planned_at=of["planned_at"],
+        speed=of["speed"],
+        resolution=of["resolution"],
         report=of["report"] or None,
     )
 
@@ -273,4 +275,10 @@ def inbound(row: AnyRow) -> InboundFax:
         received_at=row.received_at,
         reason=row.reason,
         account=row.account_id,
+        route=row.route,
+        released=row.released,
+        mailbox=tuple(json.loads(row.mailbox)),
+        withheld_from=row.withheld_from,
+        resolution=row.resolution,
+        damaged=row.damaged,
     )

@@ -269,6 +269,8 @@ attempt = Table(
     Column("dialling", String(16)),
     Column("slot", Integer),
     Column("planned_at", Moment),  # when the carrier was told to send it; NULL: at once
+    Column("speed", Integer),  # bits a second, as the machines agreed; NULL: not said
+    Column("resolution", String(12), nullable=False, server_default=""),
     Column("report", String(64)),  # the carrier's transmission report; "": to be fetched, NULL: there is none
     UniqueConstraint("transmission_id", "n"),
     UniqueConstraint("carrier", "carrier_ref"),
@@ -322,6 +324,8 @@ event = Table(
     Column("received_at", Moment, nullable=False),
     Column("applied_at", Moment),
     Column("late", Boolean, nullable=False),
+    Column("speed", Integer),
+    Column("resolution", String(12), nullable=False, server_default=""),
     UniqueConstraint("carrier", "event_key"),
     Index("ix_event_ref", "carrier", "carrier_ref"),
     Index("ix_event_reference", "reference"),
@@ -361,6 +365,12 @@ inbound = Table(
     Column("announced_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
     Column("account_id", String(32), nullable=False, server_default=""),  # whose line it was; "" = nobody's
+    Column("route", Text, nullable=False, server_default=""),  # what decided where it goes, in words
+    Column("released", Boolean, nullable=False, server_default=false()),  # by a person: rules hold and drop it no more
+    Column("mailbox", Text, nullable=False, server_default="[]"),  # who is to get it, where that person said so
+    Column("withheld_from", String(32), nullable=False, server_default=""),  # whose it is, while nobody may see it
+    Column("resolution", String(16), nullable=False, server_default=""),  # dots by lines an inch, of the first page
+    Column("damaged", Integer, nullable=False, server_default="0"),  # pages
     UniqueConstraint("carrier", "carrier_ref"),
     Index("ix_inbound_newest", "announced_at", "id"),
     Index("ix_inbound_account", "account_id", "announced_at", "id"),
@@ -386,6 +396,9 @@ outbox = Table(
     Column("tried_at", Moment),
     # What was said when it came back after all; "": it did not.
     Column("returned", Text, nullable=False, server_default=""),
+    # Of a mail that was sent: its Message-ID, and the SHA-256 of its octets.
+    Column("message_id", Text, nullable=False, server_default=""),
+    Column("mail", String(64), nullable=False, server_default=""),
     UniqueConstraint("kind", "about", "recipient"),
 )
 
@@ -499,6 +512,16 @@ blocked = Table(
     Column("at", Moment, nullable=False),
 )
 
+#: Callers whose faxes nobody gets: a number, its beginning and "*", or "unknown".
+blocked_caller = Table(
+    "blocked_caller",
+    metadata,
+    Column("pattern", String(17), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
 #: What accounts have used of their limits: faxes, pages or micro-EUR in an hour, a day or a month.
 usage = Table(
     "usage",
@@ -520,6 +543,44 @@ approval = Table(
     Column("verdict", String(12), nullable=False),
     Column("words", Text, nullable=False),
     Column("send_at", Moment),  # when it was to be sent, where it was asked for before that time
+)
+
+#: The gateway's own keys (`gateway.seal`). The private one is encrypted with the spool's; "" once another one follows.
+sealing_key = Table(
+    "sealing_key",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("by_previous", String(128), nullable=False),
+    Column("secret", Text, nullable=False),
+)
+
+#: Signed roots; never changed, never removed. `leaves` has 32 bytes for each fax in the tree, `upto` the last row of the
+#: history that was looked at.
+seal = Table(
+    "seal",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("upto", BigInteger, nullable=False),
+)
+
+#: What happened to one fax, as of one seal: `content` is the new links, one a line, compressed; `links` how many there are
+#: with the earlier ones, `place` the leaf's in the tree, `last` the last line of the history that is among them.
+chain = Table(
+    "chain",
+    metadata,
+    Column("subject", String(32), primary_key=True),
+    Column("seal", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, nullable=False),
+    Column("links", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 
 history = Table(

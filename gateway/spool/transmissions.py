@@ -55,6 +55,9 @@ class Ending:
     pages_sent: int = 0
     station_id: str = ""
     seconds: float | None = None
+    speed: int | None = None
+    """Bits a second; None = not said."""
+    resolution: str = ""
     reported: bool = False
     """The carrier has a transmission report, which is to be fetched."""
 
@@ -236,6 +239,8 @@ def _ended(
         "pages_sent": ending.pages_sent,
         "station_id": ending.station_id,
         "seconds": ending.seconds,
+        "speed": ending.speed,
+        "resolution": ending.resolution,
         "finished_at": t.now,
         "slot": None,
         "dialling": None,

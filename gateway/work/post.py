@@ -86,10 +86,14 @@ class Post:
         self._hosts = [_smarthost(url, trusting) for url in config.mail.smarthost]
         self._closing = set[asyncio.Task[None]]()
 
-    async def send(self, mail: Mail) -> str:
-        """Hand over one mail; what the server said that took it. Raises Refused, Unavailable, Uncertain."""
+    async def signed(self, mail: Mail) -> Mail:
+        """The mail with our signatures, as it is handed over."""
         for signature in self._signatures:
             mail = replace(mail, content=await asyncio.to_thread(signature.sign, mail.content, self._now()))
+        return mail
+
+    async def send(self, mail: Mail) -> str:
+        """Hand over one mail; what the server said that took it. Raises Refused, Unavailable, Uncertain."""
         now, trouble = asyncio.get_running_loop().time(), list[str]()
         for host in sorted(self._hosts, key=lambda one: one.asked_again > now):
             try:

@@ -34,7 +34,8 @@ async def fax(store: Store) -> InboundId:
     """A received fax that is owed to two mailboxes."""
     await store.write(inbounds.announced, "main", values.news())
     mine = await values.claim(store, steps.RECEIVE)
-    await store.write(inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=MAILBOXES)
+    made = inbounds.Fetched(document=SHA, original=SHA, pages=2)
+    await store.write(inbounds.fetched, mine, made, mailboxes=MAILBOXES)
     return InboundId(mine.subject)
 
 

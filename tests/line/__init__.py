@@ -1,0 +1,1 @@
+"""Real fax calls: HylaFAX with two modems that call one another."""
