@@ -22,7 +22,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
 from gateway.desk.notary import shown
-from gateway.desk.steer import release_received, steer
+from gateway.desk.steer import mail_again, release_received, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
 from gateway.faults import validated
@@ -33,6 +33,7 @@ from gateway.fax import (
     Envelope,
     InboundId,
     Line,
+    OutboxId,
     Recipient,
     TransmissionId,
     TransmissionState,
@@ -40,7 +41,7 @@ from gateway.fax import (
 )
 from gateway.receiving import caller_pattern
 from gateway.sections import AccountSection
-from gateway.spool import accounts, approvals, imap, inbounds, inspection, queries
+from gateway.spool import accounts, approvals, imap, inbounds, inspection, outbox, queries
 from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -98,6 +99,7 @@ class Control:
             "application-remove": self._application_remove,
             "carriers": self._carriers,
             "received": self._received,
+            "mails": self._mails,
             "fetch": self._fetch,
             "mailboxes": self._mailboxes,
             "mailbox-places": self._mailbox_places,
@@ -154,6 +156,10 @@ class Control:
             for folder, place in (await self._store.read(imap.places, name)).items()
         ]
 
+    async def _mails(self, request: Json) -> object:
+        """Mails that are on their way or have not arrived."""
+        return [asdict(mail) for mail in await self._store.read(outbox.mails, limit=int(request.get("limit", 1000)))]
+
     async def _fetch(self, request: Json) -> object:
         """A received fax, or with `report` what the carrier wrote about a sent one; PDF, in base64."""
         if request.get("report") is True:
@@ -200,12 +206,15 @@ class Control:
     async def _find_received(self, beginning: str) -> InboundId:
         return InboundId(self._one(beginning, await self._store.read(inbounds.find, beginning)))
 
+    async def _find_mail(self, beginning: str) -> OutboxId:
+        return OutboxId(self._one(beginning, await self._store.read(outbox.find, beginning), "mail"))
+
     @staticmethod
-    def _one(beginning: str, found: list[str]) -> str:
+    def _one(beginning: str, found: list[str], what: str = "fax") -> str:
         if len(beginning) < _SHORTEST:
             raise NotAdmitted(f"“{beginning}” is too short: write at least {_SHORTEST} characters of the id.")
         if not found:
-            raise NotAdmitted(f"There is no fax {beginning}.")
+            raise NotAdmitted(f"There is no {what} {beginning}.")
         if len(found) > 1 and beginning not in found:
             raise NotAdmitted(f"“{beginning}” begins more than one id: {', '.join(found)}")
         return beginning if beginning in found else found[0]
@@ -213,6 +222,10 @@ class Control:
     async def _show(self, request: Json) -> object:
         if str(request["id"]).startswith("in_"):
             return await self._show_received(str(request["id"]))
+        if str(request["id"]).startswith("out_"):
+            mail = await self._store.read(outbox.get, await self._find_mail(str(request["id"])))
+            assert mail is not None
+            return {"mail": asdict(mail)}
         identity = await self._find(str(request["id"]))
         case = await self._store.read(queries.case, identity)
         assert case is not None
@@ -226,6 +239,7 @@ class Control:
             "attempts": [asdict(attempt) for attempt in case.attempts],
             "approval": asdict(approval) if approval else None,
             "history": [asdict(entry) for entry in history],
+            "mails": [asdict(mail) for mail in await self._store.read(outbox.about, identity)],
         }
 
     async def _show_received(self, beginning: str) -> object:
@@ -235,7 +249,9 @@ class Control:
         names = {account.id: account.name for account in await self._identity.all()}
         history = await self._store.read(queries.history, identity)
         shown = {**asdict(inbound), "account": names.get(inbound.account or inbound.withheld_from, "")}
-        return {"inbound": shown, "history": [asdict(entry) for entry in history]}
+        mails = await self._store.read(outbox.about, identity)
+        told = {"inbound": shown, "history": [asdict(entry) for entry in history]}
+        return told | {"mails": [asdict(mail) for mail in mails]}
 
     async def _steer(self, request: Json) -> object:
         fax, verb, by = str(request["id"]), str(request["do"]), str(request.get("by", "operator"))
@@ -246,6 +262,10 @@ class Control:
             mailbox = _texts(request, "to")
             self._check_mailboxes(mailbox)
             return await release_received(self._store, await self._find_received(fax), by, mailbox)
+        if fax.startswith("out_"):
+            if verb != "retry":
+                raise NotAdmitted("A mail can be sent again (retry), and nothing else.")
+            return await mail_again(self._store, await self._find_mail(fax), by)
         if request.get("to"):
             raise NotAdmitted("--to is for received faxes.")
         return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)

@@ -36,6 +36,7 @@ from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
+from gateway.desk.bounces import Bounces
 from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
@@ -58,7 +59,7 @@ from gateway.pages.fence import Fence
 from gateway.report import samples
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
-from gateway.spool import queries, steps
+from gateway.spool import outbox, queries, steps
 from gateway.spool.cabinet import Cabinet, FolderCabinet
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
@@ -76,7 +77,9 @@ from gateway.web.pamfax_api import PamFaxApi
 from gateway.web.sandbox import SandboxPage
 from gateway.web.site import Site
 from gateway.web.view import ViewPage
+from gateway.work import post
 from gateway.work.loop import Loop
+from gateway.work.post import Post
 from gateway.work.workshop import Workshop
 
 if TYPE_CHECKING:  # boto3 is an extra
@@ -336,9 +339,15 @@ class Service:
             templates=self.templates,
             notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
-            mail_password=config.secret(config.mail),
+            post=self._post(),
+            bounces=self.desk.bounces,
             cabinet=self.cabinet,
         )
+
+    def _post(self) -> Post:
+        post = Post(self.config, self.config.secret(self.config.mail), self.store.now)
+        self._stops.append(post.close)
+        return post
 
     async def _check_spool(self) -> None:
         """The database answers, and the folder can be written."""
@@ -358,6 +367,9 @@ class Service:
             metrics.QUEUE.labels(state).set(count)
             if state != "held":
                 oldest = min(since, oldest or since)
+        mails, owed_since = await self.store.read(outbox.waiting)
+        metrics.OUTBOX.set(mails)
+        metrics.OUTBOX_AGE.set((self.store.now() - owed_since).total_seconds() if owed_since else 0)
         metrics.QUEUE_AGE.set((self.store.now() - oldest).total_seconds() if oldest else 0)
 
     def alive(self) -> bool:
@@ -433,6 +445,7 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         prices=prices,
         limits=Limits(config, prices),
         default_carrier=next(iter(config.carrier)),
+        bounces=Bounces(partial(spool_key, config.spool), config.domain[0]),
         waiting=config.smtp.hold_quota,
         duplicates=config.duplicates,
     )
@@ -517,6 +530,7 @@ def check(config: Config, *, whole: bool = False) -> dict[str, Capabilities]:
         raise ConfigError(config.file, "templates", problem)
     job.check(config, templates.folders)
     documents_of(config)
+    post.check(config, utc_now())
     _check_received(config)
     return capabilities_of(config)
 

@@ -63,7 +63,7 @@ async def run(out: Path, *, keep: bool, say: Say) -> None:
     with tempfile.TemporaryDirectory(prefix="faxgate-demo-") as spool:
         settings = settings_for(Path(spool), mail_port=free_port())
         sink = Sink(folder=out, say=say)
-        host, port = settings.mail.smarthost.removeprefix("smtp://").split(":")
+        host, port = settings.mail.smarthost[0].removeprefix("smtp://").split(":")
         listening = await asyncio.get_running_loop().create_server(lambda: SMTP(sink, hostname="sink.example"), host, int(port))
         service = Service(settings)
         try:

@@ -20,6 +20,17 @@ CALLBACKS = Counter(
     "faxgate_callbacks", "Carrier callbacks, by carrier and what became of them", ["carrier", "result"], registry=REGISTRY
 )
 MAILS = Counter("faxgate_mails", "Mails handed to the smarthost, by kind and result", ["kind", "result"], registry=REGISTRY)
+SMARTHOSTS = Counter(
+    "faxgate_smarthosts", "Mails offered to smarthosts, by host and what became of it", ["host", "result"], registry=REGISTRY
+)
+SMARTHOST_CONNECTIONS = Counter(
+    "faxgate_smarthost_connections", "Connections made to smarthosts, by host", ["host"], registry=REGISTRY
+)
+OUTBOX = Gauge("faxgate_outbox", "Mails that wait to be handed over", registry=REGISTRY)
+OUTBOX_AGE = Gauge("faxgate_outbox_age_seconds", "Age of the oldest mail that waits to be handed over", registry=REGISTRY)
+BOUNCES = Counter(
+    "faxgate_bounces", "Mails that came back to the address of a received fax, by what they say", ["result"], registry=REGISTRY
+)
 ARRIVALS = Counter("faxgate_received", "Received faxes, by what becomes of them", ["then"], registry=REGISTRY)
 ARCHIVED = Counter("faxgate_archived", "Copies of received faxes for the archive, by result", ["result"], registry=REGISTRY)
 CALLS = Counter(

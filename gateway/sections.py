@@ -10,6 +10,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -19,7 +20,7 @@ from gateway.errors import Outcome, Refused
 from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
 from gateway.telling import ReportSection
-from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
+from gateway.units import Beside, Domain, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
 
 def _country(value: str) -> str:
@@ -188,11 +189,28 @@ class PriceZone(Section):
         return _known_countries(value)
 
 
+class DkimSection(Section):
+    """`[[mail.dkim]]`: a key with which our mails are signed."""
+
+    selector: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")]
+    """The public key is in the DNS at SELECTOR._domainkey.DOMAIN."""
+    domain: Domain | None = None
+    """Whose signature it is; that of our addresses, or one above it. Default: the first of our domains."""
+    key_file: Beside
+    """PEM: RSA with 1024 bits or more, or Ed25519. A new one is in force when the file has changed."""
+
+
 class MailOut(Section):
     """`[mail]`: where reports and received faxes are handed over."""
 
-    smarthost: Text = "smtp://127.0.0.1:25"
-    """`smtp://host:port` (STARTTLS when offered), `smtp+starttls://` (required) or `smtps://`."""
+    smarthost: Annotated[tuple[Text, ...], Field(min_length=1)] = ("smtp://127.0.0.1:25",)
+    """`smtp://host:port` (STARTTLS where offered, whatever its certificate), `smtp+starttls://` (required) or `smtps://`,
+    with a certificate that holds; or a list: the next one is asked where the one before fails."""
+    ca: Beside | None = None
+    """PEM certificates of the authorities that are believed there. Default: the system's."""
+    dkim: tuple[DkimSection, ...] = ()
+    certificates: dict[Mail, Beside] = Field(default_factory=dict)
+    """For a mailbox the file with its S/MIME certificates (PEM): received faxes go there encrypted, or not at all."""
     username: str = ""
     password: SecretStr | None = None
     password_file: Path | None = None
@@ -214,12 +232,43 @@ class MailOut(Section):
             raise ValueError('write a language like "en" or "de"')
         return value
 
+    @field_validator("smarthost", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("must not be empty")
+        return (value,) if isinstance(value, str) else value
+
     @field_validator("smarthost")
     @classmethod
-    def _scheme(cls, value: str) -> str:
-        if not re.fullmatch(r"(smtp|smtp\+starttls|smtps)://(\[[0-9a-fA-F:]+\]|[^/:@\s\[\]]+)(:[0-9]{1,5})?/?", value):
-            raise ValueError('write it like "smtp://127.0.0.1:25"; user and password have keys of their own')
+    def _scheme(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            if not re.fullmatch(r"(smtp|smtp\+starttls|smtps)://(\[[0-9a-fA-F:]+\]|[^/:@\s\[\]]+)(:[0-9]{1,5})?/?", one):
+                raise ValueError('write it like "smtp://127.0.0.1:25"; user and password have keys of their own')
         return value
+
+    @field_validator("certificates")
+    @classmethod
+    def _lower(cls, value: dict[str, Path]) -> dict[str, Path]:
+        return {mailbox.lower(): file for mailbox, file in value.items()}
+
+    @model_validator(mode="after")
+    def _secret(self) -> MailOut:
+        """A password goes to who has proved its name, or stays on this machine."""
+        hosts = [urlsplit(one) for one in self.smarthost]
+        if self.username and (open_ := [one.hostname for one in hosts if one.scheme == "smtp" and not _is_near(one.hostname)]):
+            raise ValueError(f'the password would go to whoever answers as {open_[0]}: write "smtp+starttls://" or "smtps://"')
+        return self
+
+
+def _is_near(host: str | None) -> bool:
+    """Whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 class Pages(Section):

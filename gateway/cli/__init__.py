@@ -55,19 +55,24 @@ def serve(file: Path) -> None:
 def check_config(file: Path, as_json: bool) -> None:
     """Check the configuration and print what is in force, secrets masked."""
     from gateway import daemon
+    from gateway.work.post import signatures
 
     settings = config.load(file)
     able = daemon.check(settings, whole=True)
+    records = {one.name: one.record for one in signatures(settings)}
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
     converters = {"fence": fence.describe(), **fence.equipment()}
     if as_json:
-        told = {"file": str(file), "config": values, "carriers": list(able), "converters": converters}
+        told = {"file": str(file), "config": values, "carriers": list(able), "converters": converters, "dns": records}
         click.echo(json.dumps(told, indent=2))
         return
     screen.print(f"[bold]{file}[/] is in order.", markup=True)
     for key, value in _flat(values):
         screen.print(f"  {key} = {json.dumps(value, ensure_ascii=False)}", markup=False)
+    for name, record in records.items():
+        pieces = " ".join(f'"{record[n : n + 255]}"' for n in range(0, len(record), 255))
+        screen.print(f"  to be published in the DNS:\n    {name}. IN TXT ( {pieces} )", markup=False)
     screen.print("  converters:")
     for what, words in converters.items():
         screen.print(f"    {what}: {words}", markup=False)

@@ -87,16 +87,28 @@ def _mail(author: str, subject: str, text: str, files: tuple[Path, ...], domain:
 )
 @click.option("--all", "everything", is_flag=True, help="Finished faxes too.")
 @click.option("--received", is_flag=True, help="Received faxes instead.")
+@click.option("--mails", is_flag=True, help="Mails that wait, were refused or came back instead.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most faxes that are shown.")
 @click.option("--before", metavar="ID", default="", help="The next page: faxes older than this one.")
 @in_file
 @as_json_option
 @reported
 def queue(
-    states: tuple[str, ...], everything: bool, received: bool, limit: int, before: str, file: Path, as_json: bool
+    states: tuple[str, ...],
+    everything: bool,
+    received: bool,
+    mails: bool,
+    limit: int,
+    before: str,
+    file: Path,
+    as_json: bool,
 ) -> None:
-    """List faxes, newest first: those that are not finished, unless told otherwise."""
+    """List faxes, newest first: those that are not finished, unless told otherwise. Mails that did not arrive stand below."""
     settings = config.load(file)
+    if mails:
+        owed = ask(settings, {"verb": "mails", "limit": limit})
+        click.echo(json.dumps(owed, indent=2)) if as_json else _list_mails(owed, settings)
+        return
     if received:
         _list_received(ask(settings, {"verb": "received", "limit": limit, "before": before}), settings, limit, as_json)
         return
@@ -121,6 +133,30 @@ def queue(
     ]
     print_table(columns, rows) if rows else screen.print("Nothing waits.")
     _hint_at_more(found, limit)
+    if lost := [mail for mail in ask(settings, {"verb": "mails"}) if _is_lost(mail)]:
+        screen.print("\nMails that did not arrive (faxgate retry ID sends one again):")
+        _list_mails(lost, settings)
+
+
+def _is_lost(mail: Json) -> bool:
+    """Whether nobody will hand a mail over again by himself."""
+    return bool(mail["returned"]) or mail["state"] == "given up"
+
+
+def _mail_state(mail: Json) -> str:
+    return "came back" if mail["returned"] and mail["state"] == "sent" else str(mail["state"])
+
+
+def _list_mails(owed: list[Json], settings: Config) -> None:
+    columns = ("id", "kind", "about", "to", "state", "since", "said")
+    rows = [
+        (
+            mail["id"], mail["kind"], mail["about"], mail["recipient"], _mail_state(mail), local(mail["created_at"], settings),
+            mail["returned"] or mail["answer"],
+        )
+        for mail in owed
+    ]  # fmt: skip
+    print_table(columns, rows) if rows else screen.print("No mail waits, and none was lost.")
 
 
 def _hint_at_more(found: list[Json], limit: int) -> None:
@@ -155,10 +191,16 @@ def show(fax: str, file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
+    if "mail" in told:
+        _list_mails([told["mail"]], settings)
+        return
     if "inbound" in told:
         _print_facts(_facts_of_received(told["inbound"], settings))
     else:
         _print_sent(told, settings)
+    if told["mails"]:
+        screen.print()
+        _list_mails(told["mails"], settings)
     screen.print()
     for entry in told["history"]:
         screen.print(f"{local(entry['at'], settings)}  {entry['what']:<18} {entry['detail']}", markup=False)
@@ -271,7 +313,10 @@ def _steering(verb: str, text: str) -> None:
     COMMANDS.append(click.command(verb, help=text)(command))
 
 
-_steering("retry", "Dial a deferred fax now; send a failed or cancelled one again.")
+_steering(
+    "retry",
+    "Dial a deferred fax now; send a failed or cancelled one again. A mail (out_…) that did not arrive is mailed again.",
+)
 _steering("cancel", "Cancel a fax. One that is being sent only if the carrier confirms it.")
 _steering("hold", "Keep a fax back until it is released.")
 _steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")

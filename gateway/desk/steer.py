@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from gateway.desk import approval
 from gateway.errors import NotAdmitted
-from gateway.fax import InboundId, TransmissionId
+from gateway.fax import InboundId, OutboxId, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import approvals, inbounds, queries, steering, submissions
+from gateway.spool import approvals, inbounds, outbox, queries, steering, submissions
 from gateway.spool.queries import Case
 from gateway.spool.store import Store
 from gateway.spool.submissions import Call
@@ -72,6 +72,15 @@ async def release_received(store: Store, inbound: InboundId, by: str, mailbox: S
         )
     _log.info("%s released %s", by, inbound, extra={"action": "inbound_released"})
     return "goes on: who has not got it is mailed and called again"
+
+
+async def mail_again(store: Store, mail: OutboxId, by: str) -> str:
+    """Owe a mail anew that was given up, or came back; the answer in words. Raises NotAdmitted where it is neither."""
+    if not await store.write(inbounds.mailed_again, mail, by):
+        found = await store.read(outbox.get, mail)
+        raise NotAdmitted(f"{mail} is {found.state}; there is nothing to mail again." if found else f"There is no mail {mail}.")
+    _log.info("%s asked to mail %s again", by, mail, extra={"action": "mail_again"})
+    return "is mailed again"
 
 
 async def _again(store: Store, case: Case, by: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,8 @@ from types import MappingProxyType
 from gateway import log, message, metrics, options
 from gateway.desk.admission import Admission
 from gateway.desk.blocks import Blocks
+from gateway.desk.bounces import Bounces, Notice, Verdict
+from gateway.desk.bounces import read as read_notice
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
@@ -31,7 +32,7 @@ from gateway.fax import (
     CoverPage,
     Document,
     Envelope,
-    InboundId,
+    OutboxId,
     Recipient,
     Sha256,
     Submission,
@@ -51,7 +52,12 @@ from gateway.spool.submissions import Accepted, Call
 from gateway.units import eur
 
 _log = logging.getLogger(__name__)
-_BOUNCED = re.compile(r"bounce\+(in_[0-9a-z]{26})@", re.IGNORECASE)
+_NOTED = {
+    Verdict.DELAYED: "mail delayed",
+    Verdict.DELIVERED: "mail arrived",
+    Verdict.AUTOMATIC: "automatic answer",
+    Verdict.NOTE: "answer",
+}
 _SHORT = 64 * 1024  # octets that are hashed on the spot: sooner done than handed to a thread
 _REFERENCES = 10  # Message-IDs kept for threading
 
@@ -69,11 +75,12 @@ class Desk:
         prices: Prices,
         limits: Limits,
         default_carrier: str,
+        bounces: Bounces,
         waiting: int = 200,
         duplicates: timedelta = submissions.MEMORY,
     ) -> None:
         """`waiting`: unfinished faxes that an account may have when it hands in one for a later time."""
-        self.blocks = Blocks(store)
+        self.blocks, self.bounces = Blocks(store), bounces
         self._store, self._documents = store, documents
         self._identity, self._admission, self._prices, self.limits = identity, admission, prices, limits
         self._default_carrier, self._waiting, self._duplicates = default_carrier, waiting, duplicates
@@ -261,22 +268,35 @@ class Desk:
             accepted_at=self._store.now(),
         )
 
+    def is_bounce(self, address: str) -> bool:
+        """Whether an address is one that a mail of ours was sent from."""
+        return self.bounces.is_known(address)
+
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None:
-        """Take mail for a person (postmaster, bounces of our own): it goes to the operator. A bounce of a received fax's
-        mail marks that fax undelivered. Durable when it returns. Raises SpoolUnavailable.
+        """Take mail for a person (postmaster), and what comes back of the mails with received faxes. Durable when it returns.
+        Raises SpoolUnavailable.
         """
-        document = await self._documents.put(trace, content)
-        bounced = [found[1] for found in map(_BOUNCED.match, recipients) if found]
+        back = [outbox for outbox in map(self.bounces.outbox, recipients) if outbox]
+        notice = await asyncio.to_thread(read_notice, bytes(content)) if back else None
+        people = [one for one in recipients if not self.bounces.outbox(one)]
+        is_read = bool(people) or (notice is not None and notice.verdict is Verdict.NOTE)
+        document = (await self._documents.put(trace, content)).sha256 if is_read else None
 
         def record(t: Transaction) -> None:
-            for inbound in bounced:
-                inbounds.bounced(
-                    t, InboundId(inbound.lower()), f"The mail came back from {envelope.sender or 'a mail server'}."
-                )
-            to = ", ".join(recipients)
-            outbox.owe(t, kind=outbox.FORWARD, about=new_id("mail"), subject=to, text=envelope.sender, document=document.sha256)
+            to = list(people)
+            for mail in back:
+                assert notice is not None
+                to += _came_back(t, mail, notice)
+            if to:
+                outbox.owe(
+                    t, kind=outbox.FORWARD, about=new_id("mail"), subject=", ".join(to), text=envelope.sender,
+                    document=document,
+                )  # fmt: skip
 
         await self._store.write(record)
+        if notice is not None:
+            metrics.BOUNCES.labels(notice.verdict).inc(len(back))
+            _log.warning("%s: %s: %s", ", ".join(back), notice.verdict, notice.words, extra={"action": "mail_back"})
 
     def _tell_log(self, accepted: Accepted, envelope: Envelope, recipients: Sequence[Recipient]) -> None:
         metrics.ACCEPTED.labels(envelope.door).inc(len(accepted.transmissions))
@@ -293,6 +313,17 @@ class Desk:
             )
         for transmission in accepted.repeated:
             _log.info("duplicate of %s", transmission, extra={"action": "duplicate", "transmission": transmission})
+
+
+def _came_back(t: Transaction, mail: OutboxId, notice: Notice) -> list[str]:
+    """What somebody said about the mail with a received fax; as what the operator reads it, where a person has to."""
+    if notice.verdict is Verdict.FAILED:
+        inbounds.returned(t, mail, notice.words)
+        return []
+    owed = inbounds.noted(t, mail, _NOTED[notice.verdict], notice.words)
+    if notice.verdict is not Verdict.NOTE:
+        return []
+    return [f"the mail with {owed.about_id} to {owed.recipient}" if owed else "a mail that is forgotten"]
 
 
 def _latest(*times: datetime | None) -> datetime | None:

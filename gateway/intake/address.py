@@ -29,7 +29,7 @@ _ELEMENT = re.compile(r"/(?=[A-Za-z0-9-]+=)")
 _BARE = re.compile(r"(\+?[0-9 .()-]+)(?:\+([A-Za-z0-9._-]{1,32}))?\Z")
 _NUMBER_LABEL = re.compile(r"(\+?[0-9][0-9.-]*[0-9])\.([A-Za-z][A-Za-z0-9._-]*)\Z")
 _LABEL_NUMBER = re.compile(r"([A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z][A-Za-z0-9_-]*)*)\.(\+?[0-9][0-9.-]*[0-9])\Z")
-_BOUNCE = re.compile(r"bounce\+in_[0-9a-z]{26}\Z")
+_BOUNCE = re.compile(r"bounce\+(?:in_[0-9a-z]{26}|out_[0-9a-z]{26}-[0-9a-f]{20})\Z", re.IGNORECASE)
 _PHONE = re.compile(r"\+?[0-9 .()-]+\Z")
 _DIAL_STRING = re.compile(r"[0-9#*A-Da-dpPwW.-]*[#*A-Da-dpPwW][0-9#*A-Da-dpPwW.-]*\Z")
 

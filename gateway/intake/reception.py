@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
-from gateway.errors import NotAdmitted, OverLimit, Refused, Unavailable
+from gateway.errors import BadAddress, NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId, by_call
 from gateway.intake import address, authentication, proof, results, trace
 from gateway.intake.address import Special
@@ -48,6 +48,8 @@ class Desk(Protocol):
         fingerprint: str = "",
         before: Callable[[Write], None] | None = None,
     ) -> SubmissionId: ...
+
+    def is_bounce(self, address: str) -> bool: ...
 
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None: ...
 
@@ -91,7 +93,11 @@ class Reception:
             staffed=self._staffed,
             number_in_subject=self._number_in_subject,
         )
-        return found if isinstance(found, Special) else await self.admitted(client, transaction, found)
+        if isinstance(found, Special):
+            if found.name == "bounce" and not self._desk.is_bounce(found.written):
+                raise BadAddress("There is nobody by that name here.", reply="550 5.1.1")
+            return found
+        return await self.admitted(client, transaction, found)
 
     async def admitted(self, client: Client, transaction: Transaction, found: Recipient) -> Recipient:
         """Whether a recipient may be faxed, and what its address asks understood."""

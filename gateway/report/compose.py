@@ -347,6 +347,7 @@ class Composer:
         name: str = "",
         too_large: bool = False,
         reply_to: str = "",
+        bounce: str = "",
     ) -> Mail:
         """A received fax for one mailbox. `first_page` is a PNG; b"" shows none. Without `pdf` and `tiff` it only says that one
         came.
@@ -354,6 +355,7 @@ class Composer:
         tiff       the same pages as a TIFF of profile S (ONR-09)
         name       the caller's, where we know it; the station id is only what the machine says
         too_large  why the fax is not in this mail (ONR-19)
+        bounce     where it comes back to
         """
         w = self._catalogue.of(languages)
         fax = facts.arrived(inbound, self._zone, w, name)
@@ -367,7 +369,7 @@ class Composer:
             root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, *documents])
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", self._caller(inbound, name, w), reply_to)
         content = mime.mail([self._trace(inbound), *header, *self._about(inbound, name)], root)
-        return Mail(envelope_from=f"bounce+{inbound.id}@{self._sender.domain}", to=(to,), content=content, kind="received")
+        return Mail(envelope_from=bounce, to=(to,), content=content, kind="received")
 
     def alarm(self, *, outbox: OutboxId, what: str, text: str, made_at: datetime) -> Mail:
         """Something the operator has to know. `what` is a short subject, `text` says what to do; it may have many lines."""

@@ -6,17 +6,20 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, Row, select, tuple_, update
 
-from gateway.fax import AccountId, InboundFax, InboundId, InboundState, Sha256, new_id
+from gateway.fax import AccountId, InboundFax, InboundId, InboundState, OutboxId, Sha256, new_id
 from gateway.lifecycle import INBOUND_MOVES
 from gateway.spool import outbox, pamfax, rows, schema, steps
 from gateway.spool.commit import Transaction
+from gateway.spool.outbox import Owed
 from gateway.spool.steps import Claim
 
 #: States of a fax whose file may still come.
 _WITHOUT = frozenset({InboundState.ANNOUNCED, InboundState.HELD, InboundState.FAILED})
+_NOT_THERE = frozenset({InboundState.HELD, InboundState.UNDELIVERED})
 _WAITS = frozenset({InboundState.HELD, InboundState.REFUSED})
 
 
@@ -184,11 +187,20 @@ def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm:
 
 def mailed(t: Transaction, inbound: InboundId) -> bool:
     """fetched -> mailed, once no mail about it and no copy in the archive is owed any more; where no mail ever was, once the
-    callback was taken."""
+    callback was taken. One of which a mail was given up is held, and one of which a mail has come back is undelivered."""
+    _locked(t, inbound)
     owed = outbox.states(t.db, outbox.RECEIVED, inbound) or outbox.states(t.db, outbox.CALLBACK, inbound)
-    if outbox.WAITING in (*owed, *outbox.states(t.db, outbox.ARCHIVE, inbound)) or not _move(t, inbound, InboundState.MAILED):
+    if outbox.WAITING in (*owed, *outbox.states(t.db, outbox.ARCHIVE, inbound)):
+        return False
+    mails = [one for one in outbox.about(t.db, inbound) if one.kind == outbox.RECEIVED]
+    if given_up := [one.answer for one in mails if one.state == outbox.GIVEN_UP]:
+        undeliverable(t, inbound, given_up[0])
+        return False
+    if not _move(t, inbound, InboundState.MAILED):
         return False
     t.note(inbound, "mailed")
+    if back := [one.returned for one in mails if one.returned]:
+        _undelivered(t, inbound, back[0])
     return True
 
 
@@ -205,12 +217,56 @@ def undeliverable(t: Transaction, inbound: InboundId, reason: str) -> None:
         t.note(inbound, "held", reason)
 
 
-def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
-    """mailed -> undelivered: the mail came back after all. The document stays, the operator is told."""
+def returned(t: Transaction, mail: OutboxId, words: str) -> bool:
+    """A server gave the mail with a received fax back for good: mailed -> undelivered. The document stays, the operator is
+    told. False: that is known, or there is no such mail any more."""
+    owed = outbox.get(t.db, mail)
+    if owed is None or owed.kind != outbox.RECEIVED:
+        return False
+    fax = owed.about_id
+    _locked(t, fax)
+    if not outbox.came_back(t, mail, words):
+        return False
+    t.note(fax, "mail came back", f"{owed.recipient}: {words}")
+    _undelivered(t, fax, f"{owed.recipient}: {words}")
+    text = f"{fax} did not reach {owed.recipient}. What was said there:\n\n{words}\n\nThe fax is kept. Its story, and the mail"
+    text += f" once more:\n\nfaxgate show {fax}\nfaxgate fetch {fax}\nfaxgate retry {mail}"
+    outbox.alarm(t, about=f"{mail}#back", what="a received fax did not reach its mailbox", text=text)
+    return True
+
+
+def noted(t: Transaction, mail: OutboxId, what: str, words: str) -> Owed | None:
+    """Something else was said about the mail with a received fax, for its history; which mail it is."""
+    owed = outbox.get(t.db, mail)
+    if owed is not None and owed.kind == outbox.RECEIVED:
+        t.note(owed.about_id, what, f"{owed.recipient}: {words}")
+    return owed
+
+
+def _locked(t: Transaction, inbound: str) -> Row[Any] | None:
+    """Its row, ours until the end: a mail that comes back while the last one is noted as sent would be missed by both. Any: a
+    row of a query."""
+    return t.db.execute(select(schema.inbound).where(schema.inbound.c.id == inbound).with_for_update()).first()
+
+
+def _undelivered(t: Transaction, inbound: str, reason: str) -> None:
     if _move(t, inbound, InboundState.UNDELIVERED):
         _set(t, inbound, reason=reason)
         t.note(inbound, "undelivered", reason)
-        outbox.alarm(t, about=f"{inbound}#back", what="a received fax did not reach its mailbox", text=f"{inbound}: {reason}")
+
+
+def mailed_again(t: Transaction, mail: OutboxId, by: str) -> bool:
+    """The mail to one mailbox is owed anew: held or undelivered -> fetched. False: there is nothing to mail again."""
+    owed = outbox.get(t.db, mail)
+    if owed is None or owed.kind != outbox.RECEIVED:
+        return outbox.again(t, mail)
+    fax = _locked(t, owed.about_id)
+    if fax is None or fax.document is None or not outbox.again(t, mail):
+        return False
+    t.note(fax.id, "mailed again", f"{owed.recipient}, by {by}")
+    if _move(t, fax.id, InboundState.FETCHED, of=_NOT_THERE):
+        _set(t, fax.id, reason="")
+    return True
 
 
 def released(t: Transaction, inbound: InboundId, by: str, mailbox: Sequence[str] = ()) -> bool:

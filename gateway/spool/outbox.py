@@ -54,6 +54,11 @@ class Owed:
     """How often a callback was not taken."""
     tried_at: datetime | None = None
     """When a callback was tried first."""
+    answer: str = ""
+    """What was said to the last try."""
+    returned: str = ""
+    """What was said when it came back after all; "": it did not."""
+    sent_at: datetime | None = None
 
     @property
     def about_id(self) -> str:
@@ -206,6 +211,63 @@ def forget_given_up(t: Transaction, about: str) -> None:
     of = schema.outbox.c
     given_up = of.kind.in_([RECEIVED, CALLBACK]) & (of.state == GIVEN_UP)
     t.db.execute(delete(schema.outbox).where(of.about == about, given_up | ((of.kind == ALARM) & (of.state != WAITING))))
+
+
+def came_back(t: Transaction, outbox: OutboxId, words: str) -> bool:
+    """A mail was given back after a server had taken it, as `words` say. False: that is known."""
+    table = schema.outbox
+    new = (table.c.id == outbox, table.c.returned == "")
+    return t.db.execute(update(table).where(*new).values(returned=words)).rowcount == 1
+
+
+def again(t: Transaction, outbox: OutboxId) -> bool:
+    """A mail that was given up, or came back, is owed anew; one that waits is tried now. False: neither.
+
+    What the operator was told about it is forgotten, so that it is told anew.
+    """
+    table = schema.outbox
+    of = table.c
+    failed = (of.state == GIVEN_UP) | ((of.state == SENT) & (of.returned != ""))
+    values = {"state": WAITING, "returned": "", "sent_at": None, "created_at": t.now}
+    if not t.db.execute(update(table).where(of.id == outbox, of.kind != CALLBACK, failed).values(**values)).rowcount:
+        waits = t.db.scalar(select(of.id).where(of.id == outbox, of.kind != CALLBACK, of.state == WAITING))
+        return waits is not None and steps.nudge(t, outbox)
+    about = of.about.in_([outbox, f"{outbox}#back"])
+    t.db.execute(delete(table).where(of.kind == ALARM, of.state != WAITING, about))
+    steps.add(t, outbox, *way(t.db.scalar(select(of.kind).where(of.id == outbox)) or RESULT))
+    return True
+
+
+def mails(db: Connection, *, limit: int = 1000) -> list[Owed]:
+    """Those that are on their way or have not arrived, oldest first."""
+    of = schema.outbox.c
+    wanted = of.state.in_([WAITING, GIVEN_UP]) | (of.returned != "")
+    found = db.scalars(select(of.id).where(of.kind != CALLBACK, wanted).order_by(of.created_at, of.id).limit(limit)).all()
+    known = several(db, found)
+    return [known[one] for one in found]
+
+
+def about(db: Connection, fax: str) -> list[Owed]:
+    """Every mail about a fax, oldest first."""
+    of = schema.outbox.c
+    mine = (of.about == fax) | of.about.startswith(f"{fax}#", autoescape=True)
+    found = db.scalars(select(of.id).where(of.kind != CALLBACK, mine).order_by(of.created_at, of.id)).all()
+    known = several(db, found)
+    return [known[one] for one in found]
+
+
+def waiting(db: Connection) -> tuple[int, datetime | None]:
+    """How many mails wait to be handed over, and since when the oldest does."""
+    lane = schema.step.c.lane == steps.MAIL
+    row = db.execute(select(func.count(), func.min(schema.step.c.age)).where(lane)).one()
+    return row[0], row[1]
+
+
+def find(db: Connection, beginning: str) -> list[str]:
+    """Ids of mails that begin like this. At most ten."""
+    of = schema.outbox.c
+    mine = (of.id.startswith(beginning, autoescape=True), of.kind != CALLBACK)
+    return list(db.scalars(select(of.id).where(*mine).order_by(of.id).limit(10)))
 
 
 def states(db: Connection, kind: str, about: str) -> list[str]:

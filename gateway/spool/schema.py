@@ -394,6 +394,8 @@ outbox = Table(
     # Of a callback: how often it was not taken, and when it was tried first.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("tried_at", Moment),
+    # What was said when it came back after all; "": it did not.
+    Column("returned", Text, nullable=False, server_default=""),
     # Of a mail that was sent: its Message-ID, and the SHA-256 of its octets.
     Column("message_id", Text, nullable=False, server_default=""),
     Column("mail", String(64), nullable=False, server_default=""),

@@ -9,19 +9,18 @@ around a crash is recognised as one. What the server refuses for good is told to
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import re
 from datetime import datetime
-from urllib.parse import urlsplit
-
-import aiosmtplib
 
 from gateway import metrics
 from gateway.desk.approval import APPROVE, REJECT
+from gateway.errors import Refused, Unavailable, Uncertain
 from gateway.fax import AccountId, Door, InboundId, Settings, SubmissionId, TransmissionState
-from gateway.report import facts
+from gateway.report import facts, smime
 from gateway.report.compose import Mail
 from gateway.spool import digests, inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
@@ -33,7 +32,6 @@ from gateway.work.picture import first_page, profile_s
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-_TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
 _OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION, outbox.DELAYED})
 #: Doors of programs: they are told as their account says.
@@ -61,12 +59,13 @@ async def step(shop: Workshop, claim: Claim) -> None:
         records.sent(shop, owed, case, "nobody")
         return
     try:
-        answer = await _send(shop, mail)
-    except aiosmtplib.SMTPException as error:
+        mail = await shop.post.signed(await _sealed(shop, owed, mail))
+        answer = await shop.post.send(mail)
+    except Refused as error:
         await _not_taken(shop, claim, owed, error)
         return
-    except OSError as error:
-        await _defer(shop, claim, owed, f"The mail server cannot be reached ({error.strerror or type(error).__name__}).")
+    except (Unavailable, Uncertain) as error:  # uncertain: one that comes twice is known by its Message-ID
+        await _defer(shop, claim, owed, error.text)
         return
     metrics.MAILS.labels(owed.kind, "sent").inc()
     _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
@@ -169,6 +168,7 @@ async def _about_received(shop: Workshop, owed: Owed, made_at: datetime) -> Mail
         too_large=too_large,
         made_at=made_at,
         languages=shop.config.languages_of(account.name if account else ""),
+        bounce=shop.bounces.address(owed.id),
     )
 
 
@@ -213,54 +213,29 @@ def _with_advice(owed: Owed) -> str:
     return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
 
 
-async def _send(shop: Workshop, mail: Mail) -> str:
-    """Hand one mail to the smarthost; its answer. Raises SMTPException, OSError."""
-    config = shop.config.mail
-    url = urlsplit(config.smarthost)
-    implicit = url.scheme == "smtps"
-    client = aiosmtplib.SMTP(
-        hostname=url.hostname or "",
-        port=url.port or (465 if implicit else 25),
-        use_tls=implicit,
-        start_tls=True if url.scheme == "smtp+starttls" else None,
-        timeout=_TIMEOUT,
-        local_hostname=shop.config.host,
-        username=config.username or None,
-        password=shop.mail_password or None,
-    )
-    async with client:
-        refused, answer = await client.sendmail(mail.envelope_from, list(mail.to), mail.content)
-    if refused:  # some of several recipients; ours has one
-        raise aiosmtplib.SMTPRecipientsRefused(
-            [aiosmtplib.SMTPRecipientRefused(code, text, to) for to, (code, text) in refused.items()]
-        )
-    return answer
+async def _sealed(shop: Workshop, owed: Owed, mail: Mail) -> Mail:
+    """A received fax for a mailbox with a certificate is encrypted. Raises Refused: never in clear instead."""
+    file = shop.config.mail.certificates.get(owed.recipient.lower()) if owed.kind == outbox.RECEIVED else None
+    if file is None:
+        return mail
+    try:
+        certificates = await asyncio.to_thread(smime.readers, file, shop.now())
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Refused(f"It cannot be encrypted for {owed.recipient}: {file.name}: {why}") from error
+    return await asyncio.to_thread(smime.sealed, mail, shop.config.mail.from_, certificates)
 
 
-async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: aiosmtplib.SMTPException) -> None:
-    codes, text = _codes(error)
-    if not codes or any(code < 500 for code in codes):
-        await _defer(shop, claim, owed, text)
-    elif owed.kind == outbox.RECEIVED and owed.text != outbox.TOO_LARGE and _too_large(codes, text):
-        await shop.store.write(outbox.without_document, claim, text)
+async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: Refused) -> None:
+    if owed.kind == outbox.RECEIVED and owed.text != outbox.TOO_LARGE and _too_large(error.text):
+        await shop.store.write(outbox.without_document, claim, error.text)
     else:
-        await _give_up(shop, claim, owed, f"The mail server refused it for good: {text}")
+        await _give_up(shop, claim, owed, error.text)
 
 
-def _too_large(codes: list[int], text: str) -> bool:
+def _too_large(text: str) -> bool:
     """Whether a mail server refuses a mail for its size (RFC 1870, RFC 3463): it may take the news alone (ONR-19)."""
-    return 552 in codes or re.search(r"\b5\.(3\.4|2\.3)\b", text) is not None
-
-
-def _codes(error: aiosmtplib.SMTPException) -> tuple[list[int], str]:
-    """Reply codes in an SMTP error, and its words."""
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return [one.code for one in error.recipients], "; ".join(f"{one.code} {one.message}" for one in error.recipients)
-    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
-        return [], f"The mail server does not accept our password ({error.code})."  # ours to mend: keep the mail
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return [error.code], f"{error.code} {error.message}"
-    return [], str(error) or type(error).__name__
+    return re.search(r"^552\b|\b5\.(3\.4|2\.3)\b", text) is not None
 
 
 async def _defer(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
@@ -290,6 +265,7 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
             received = owed.kind == outbox.RECEIVED
             what = "a received fax cannot be mailed" if received else "a report cannot be mailed"
             advice = receive.advice(owed.about_id) if received else ""
+            advice += f"\n\nWhen that is mended, this mails it again:\n\nfaxgate retry {owed.id}"
             outbox.alarm(t, about=owed.id, what=what, text=f"{owed.about_id}: {answer}{advice}")
 
     await shop.store.write(record)

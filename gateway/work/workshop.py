@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.carriers.base import Carrier
 from gateway.config import Config
 from gateway.desk.approval import Links
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.notary import Notary
@@ -26,6 +27,7 @@ from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.work.familiar import Familiar
 from gateway.work.pauses import Pauses
+from gateway.work.post import Post
 
 
 class Notifier(Protocol):
@@ -57,7 +59,8 @@ class Workshop:
     templates: Templates
     notifier: Notifier
     retry: Retry
-    mail_password: str = field(default="", repr=False)
+    post: Post
+    bounces: Bounces
     dice: random.Random = field(default_factory=random.Random)
     pauses: Pauses = field(default_factory=Pauses)
     familiar: Familiar = field(default_factory=Familiar)

@@ -11,6 +11,7 @@ import pytest
 from gateway.carriers.base import Capabilities
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
@@ -86,4 +87,5 @@ def desk(store: Store, documents: Documents, identity: Identity) -> Desk:
         prices=Prices(configured()),
         limits=Limits(configured(), Prices(configured())),
         default_carrier="main",
+        bounces=Bounces(lambda: bytes(32), "fax.example.com"),
     )

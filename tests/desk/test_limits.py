@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from gateway.carriers.base import Capabilities
 from gateway.config import parse
 from gateway.desk.admission import Admission
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits, Period, window
 from gateway.desk.prices import Prices
@@ -152,6 +153,7 @@ async def desk(store: Store, documents: Documents, identity: Identity) -> Desk:
         prices=Prices(made._config),
         limits=made,
         default_carrier="main",
+        bounces=Bounces(lambda: bytes(32), "fax.example.com"),
     )
 
 

@@ -349,7 +349,9 @@ def as_toml(settings: dict[str, Any]) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {json.dumps(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"[{', '.join(map(_value, value))}]"
     return json.dumps(value)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pypdf
 
@@ -26,10 +27,11 @@ def test_onr_01_a_fax_to_our_line_is_mailed_and_then_forgotten_by_the_carrier(ho
     assert "delivered" in report.subject
     received = [one for one in house.letters(3) if one is not report]
     assert sorted(one.recipients[0] for one in received) == ["bob@example.com", "eve@example.com"]
+    assert len({one.sender for one in received}) == 2
     (fax,) = json.loads(house.cli("queue", "--received", "--json").stdout)
     for one in received:
         mail_in = one.mail
-        assert one.sender == f"bounce+{fax['id']}@fax.example.com"
+        assert re.fullmatch(r"bounce\+out_[0-9a-z]{26}-[0-9a-f]{20}@fax\.example\.com", one.sender)
         assert mail_in["X-Fax-Id"] == fax["id"]
         assert mail_in["X-Fax-Caller"] == OWN_LINE
         assert mail_in["X-Fax-Line"] == SECOND_LINE

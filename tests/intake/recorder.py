@@ -82,6 +82,9 @@ class Recorder:
         self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, bytes(content), not_before))
         return SubmissionId(f"sub_{len(self.taken)}")
 
+    def is_bounce(self, address: str) -> bool:
+        return "bounce+in_" in address
+
     async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None:
         await self._work()
         self.taken.append(Taken(None, envelope, (), tuple(recipients), trace, bytes(content)))

@@ -16,6 +16,7 @@ from gateway.carriers.base import Capabilities
 from gateway.carriers.loopback import Loopback, LoopbackConfig
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
@@ -117,6 +118,7 @@ async def opened(folder: Path, config: Config) -> AsyncIterator[Door]:
         prices=Prices(config),
         limits=Limits(config, Prices(config)),
         default_carrier="main",
+        bounces=Bounces(lambda: bytes(32), "fax.example.com"),
     )
     async with httpx.AsyncClient() as http:
         carrier = Loopback(tools_for(folder / "loopback", http=http, now=clock), LoopbackConfig(kind="loopback"))

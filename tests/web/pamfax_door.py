@@ -20,6 +20,7 @@ from gateway.carriers.loopback import Loopback, LoopbackConfig
 from gateway.config import Config, parse
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Application, Applications
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.limits import Limits
@@ -211,6 +212,7 @@ async def opened(folder: Path, config: Config, *, sandbox: bool = True, own: str
         prices=prices,
         limits=Limits(config, prices),
         default_carrier="main",
+        bounces=Bounces(lambda: bytes(32), "fax.example.com"),
     )
     applications = Applications(store, bytes(32))
     await applications.declare(config)

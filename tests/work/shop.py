@@ -18,6 +18,7 @@ from sqlalchemy import select
 from gateway.carriers.base import Capabilities, Carrier, CarrierConfig, Event, Listed, Order, Receipt, Tools
 from gateway.config import parse
 from gateway.desk.approval import Links
+from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.notary import Notary
@@ -33,6 +34,7 @@ from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
 from gateway.work.loop import Loop
+from gateway.work.post import Post
 from gateway.work.workshop import Workshop
 from tests.spool import values
 
@@ -208,6 +210,8 @@ class House:
             templates=templates,
             notifier=self.program,
             retry=config.retry.schedule(),
+            post=Post(config),
+            bounces=Bounces(lambda: bytes(32), "x.example"),
             dice=random.Random(1),
         )
         self.loop = Loop(self.shop)

@@ -6,7 +6,7 @@ from alembic import op
 from gateway.spool.schema import Moment
 
 revision = "r0010"
-down_revision = "r0008"
+down_revision = "r0009"
 
 
 def upgrade() -> None:
