@@ -4,9 +4,10 @@ What the protocol does not say is decided here:
 
 - `open` makes the whole job and sends nothing: JNEW tells its number, which is on disk before `submit`, and `submit` is
   JSUBM and nothing else. A job that was not submitted goes with its session, so one that is not open any more was not sent.
-- After a lost answer the job says what it is: submitted, or suspended. What is suspended is removed there, so that it is
-  certain that it will not be sent later, and counts as never sent. A job that is not there was never submitted, if it is
-  asked for soon: a finished one stays for fifteen minutes at least (faxqclean(8)). Later nobody can say, and it is held.
+- After a lost answer the job says what it is. One that is not there was never submitted, if it is asked for soon: a
+  finished one stays for fifteen minutes at least (faxqclean(8)). Later nobody can say, and it is held. One that is
+  suspended has a session that did not end yet, and in which JSUBM may still arrive: it is asked for again. To delete it
+  would not do, because hfaxd 6.0.7 writes a deleted job anew at JSUBM.
 - One job is one call (`redials = "ours"`): MAXDIALS and MAXTRIES are 1. Else HylaFAX redials, and we do not.
 - A job that was aborted counts as cancelled if no page was confirmed, else as partly sent.
 - Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result is
@@ -110,9 +111,9 @@ class HylaFax(Carrier):
 
     async def stop(self) -> None:
         await self._events.stop()
-        self._recvq.close()
+        await self._recvq.stop()
         for job in self._open.values():
-            job.wire.close()
+            await job.wire.ended()
 
     # Faxes going out
 
@@ -163,9 +164,9 @@ class HylaFax(Carrier):
     async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
         carrier_ref = carrier_ref or await self.open(order)
         job = self._open.pop(carrier_ref, None)
-        if job is None or job.wire.closed:
+        if job is None:
             raise CarrierUnavailable("This job is not open any more.")
-        if not order.in_time():
+        if job.wire.closed or not order.in_time():
             job.wire.close()
             raise CarrierUnavailable
         name = Name.of(carrier_ref)
@@ -179,7 +180,7 @@ class HylaFax(Carrier):
         except Broken as error:
             raise CarrierUncertain from error
         finally:
-            job.wire.close()
+            await job.wire.ended()
         self._events.expect(name)
         return Receipt(carrier_ref=carrier_ref)
 
@@ -193,8 +194,9 @@ class HylaFax(Carrier):
 
     # What became of it
 
-    async def _told(self, wire: Wire, name: Name) -> Told:
-        """Raises CarrierRefused where there is no such job: the number may be another one's by now."""
+    async def _told(self, wire: Wire, name: Name, *, new: bool = False) -> Told:
+        """Raises CarrierRefused where there is no such job: the number may be another one's by now. One that is still made
+        (`new`) has no tag yet for other sessions than its own."""
         if (await wire.ask(f"JOB {name.job}")).code == 500:
             raise unknown()
         reply = await wire.ask("JPARM")
@@ -203,7 +205,8 @@ class HylaFax(Carrier):
         told = Told.of(self._server.check(reply))
         if told.job == "default":  # it went from one queue to the other in this moment
             raise CarrierUnavailable("The job is being moved there.")
-        if told.job != str(name.job) or told.tag != name.tag:
+        blank = new and not told.tag and told.state == "SUSPENDED"
+        if told.job != str(name.job) or (told.tag != name.tag and not blank):
             raise unknown()
         return told
 
@@ -226,19 +229,21 @@ class HylaFax(Carrier):
     async def went_out(self, carrier_ref: str) -> bool:
         """True: it was submitted. False: it never was, and never will be."""
         name = Name.of(carrier_ref)
+        if mine := self._open.pop(carrier_ref, None):
+            mine.wire.close()
+        young = 0 <= (self.tools.now() - name.made_at).total_seconds() < _CERTAIN
         async with self._server.session() as wire:
             try:
-                told = await self._told(wire, name)
+                told = await self._told(wire, name, new=True)
             except CarrierRefused:
-                if 0 <= (self.tools.now() - name.made_at).total_seconds() < _CERTAIN:
+                if young:
                     return False
                 raise
-            if told.state != "SUSPENDED" or told.dials:
-                return True
-            reply = await wire.ask(f"JDELE {name.job}")
-            if not reply.good:
-                raise CarrierUnavailable("The fax server does not remove a job that was not submitted.")
-            return False
+        if told.state != "SUSPENDED" or told.dials:
+            return True
+        if young:
+            raise CarrierUnavailable("The session that made this job has not ended there yet.")
+        raise CarrierRefused("The job waits there, and nobody can say for what.", carrier_code="SUSPENDED")
 
     async def find(self, reference: str) -> Receipt | None:
         found = [one for one in await self._jobs() if one.name.reference == reference and not one.waits]

@@ -110,6 +110,11 @@ class Recvq:
             self._wire.close()
             self._wire = None
 
+    async def stop(self) -> None:
+        if self._wire is not None:
+            await self._wire.ended()
+            self._wire = None
+
     async def list(self) -> list[Received]:
         """What is complete. Raises CarrierUnavailable."""
         async with self._lock:

@@ -83,7 +83,7 @@ class Hfaxd:
         users = self.spool / "etc" / "hosts.hfaxd"
         users.write_text(f"^{LOGIN}@:21:{hashed[0].strip()}:{hashed[1].strip()}\n")
         (self.spool / "etc" / "config").write_text(
-            'SendFaxCmd: bin/call\nCountryCode: 1\nAreaCode: 415\nDialStringRules: "etc/dialrules"\nMaxBatchJobs: 1\nPollModemWait: 1\nPollLockWait: 1\n'
+            'SendFaxCmd: bin/call\nCountryCode: 1\nAreaCode: 415\nDialStringRules: "etc/dialrules"\nMaxBatchJobs: 1\n'
         )
         call = self.spool / "bin" / "call"
         call.write_text(_CALL)
@@ -194,7 +194,7 @@ class Cutter:
         """Said instead of the server's own, at the next connection."""
         self.commands: list[str] = []
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
@@ -203,19 +203,22 @@ class Cutter:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-            for writer in self._open:
-                writer.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._server.wait_closed()
-            self._server = None
+            self._server, self._tasks = None, set()
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.greeting:
             writer.write(self.greeting)
             self.greeting = b""
             writer.close()
-            return
+        else:
+            self._tasks.add(asyncio.create_task(self._carry(reader, writer)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, server = await asyncio.open_connection("127.0.0.1", self._port)
-        self._open |= {writer, server}
         back = asyncio.create_task(self._back(theirs, writer))
         try:
             while line := await reader.readline():
@@ -225,7 +228,6 @@ class Cutter:
                     back.cancel()
                     await asyncio.gather(back, return_exceptions=True)
                     server.write(line)
-                    await server.drain()
                     await theirs.read(10)  # the answer was given, and goes nowhere
                 if hit:
                     self.word = b""
@@ -233,9 +235,10 @@ class Cutter:
                 server.write(line)
         finally:
             back.cancel()
+            await asyncio.gather(back, return_exceptions=True)
             for end in (writer, server):
                 end.close()
-                self._open.discard(end)
+            await asyncio.gather(writer.wait_closed(), server.wait_closed(), return_exceptions=True)
 
     async def _back(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await theirs.read(4096):
