@@ -197,7 +197,10 @@ class HylaFax(Carrier):
     async def _told(self, wire: Wire, name: Name, *, new: bool = False) -> Told:
         """Raises CarrierRefused where there is no such job: the number may be another one's by now. One that is still made
         (`new`) has no tag yet for other sessions than its own."""
-        if (await wire.ask(f"JOB {name.job}")).code == 500:
+        reply = await wire.ask(f"JOB {name.job}")
+        if reply.code == 500:
+            if new and "does not exist" not in reply.text:  # "invalid or corrupted": nothing is in it before JSUBM
+                raise CarrierUnavailable("The session that made this job has not ended there yet.")
             raise unknown()
         reply = await wire.ask("JPARM")
         if reply.code == 500:

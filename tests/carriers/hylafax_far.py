@@ -208,6 +208,7 @@ class Cutter:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._server.wait_closed()
             self._server, self._tasks = None, set()
+            await asyncio.sleep(0.05)  # for what is being closed
 
     def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.greeting:
@@ -236,8 +237,8 @@ class Cutter:
         finally:
             back.cancel()
             await asyncio.gather(back, return_exceptions=True)
-            for end in (writer, server):
-                end.close()
+            server.transport.abort()
+            writer.close()
             await asyncio.gather(writer.wait_closed(), server.wait_closed(), return_exceptions=True)
 
     async def _back(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
