@@ -210,13 +210,18 @@ class Cutter:
             self._server, self._tasks = None, set()
             await asyncio.sleep(0.05)  # for what is being closed
 
-    def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.greeting:
             writer.write(self.greeting)
             self.greeting = b""
             writer.close()
-        else:
-            self._tasks.add(asyncio.create_task(self._carry(reader, writer)))
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._carry(reader, writer)
+        self._tasks.discard(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, server = await asyncio.open_connection("127.0.0.1", self._port)
@@ -227,7 +232,7 @@ class Cutter:
                 hit = self.word and line.startswith(self.word)
                 if hit and self.after:
                     back.cancel()
-                    await asyncio.gather(back, return_exceptions=True)
+                    await asyncio.wait({back})
                     server.write(line)
                     await theirs.read(10)  # the answer was given, and goes nowhere
                 if hit:
@@ -236,10 +241,8 @@ class Cutter:
                 server.write(line)
         finally:
             back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
-            server.transport.abort()
+            server.close()
             writer.close()
-            await asyncio.gather(writer.wait_closed(), server.wait_closed(), return_exceptions=True)
 
     async def _back(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await theirs.read(4096):
