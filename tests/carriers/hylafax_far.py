@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gateway import carriers
@@ -97,7 +98,7 @@ class Hfaxd:
         self._run("/usr/sbin/hfaxd", "-q", str(self.spool), "-d", "-l", "127.0.0.1", "-i", str(self.port))
         self._until(lambda: _accepts(self.port))
         for n in range(_MODEMS):
-            self._until(lambda n=n: self._hooked(f"ttyT{n}"))
+            self._until(partial(self._hooked, f"ttyT{n}"))
 
     def _hooked(self, modem: str) -> bool:
         return subprocess.run([_BIN / "faxmodem", "-q", self.spool, modem], capture_output=True, check=False).returncode == 0

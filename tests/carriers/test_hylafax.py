@@ -134,8 +134,8 @@ async def test_the_number_of_a_job_is_not_enough(far: HylaFaxFarEnd) -> None:
 
 
 async def test_a_job_says_everything_that_was_asked(server: Hfaxd, tmp_path: Path) -> None:
-    keys = {"modem": "any", "station_ids": {LINE: "ACME +1"}, "dial": "9,+{digits}", "priority": 90}
-    async with hylafax(server, tmp_path, **keys) as far:
+    station_ids = {LINE: "ACME +1"}
+    async with hylafax(server, tmp_path, station_ids=station_ids, dial="9,+{digits}", priority=90) as far:
         order = replace(far.order(), sub_address="55#1")
         job = server.job((await far.adapter.submit(order)).carrier_ref.split(".")[0])
         await server.clear()
@@ -261,3 +261,7 @@ async def test_a_received_fax_is_for_the_line_of_its_modem(server: Hfaxd, tmp_pa
             "fax000000010": "",
         }
     record.unlink()
+
+
+async def test_the_modems_are_told(far: HylaFaxFarEnd) -> None:
+    assert "Running" in (await far.adapter.equipment())[0]
