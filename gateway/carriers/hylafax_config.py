@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from gateway.carriers.base import CarrierConfig
 from gateway.units import Duration, SecretFile, Text
 
-SUBMIT_LIMIT = 90.0  # seconds
+SUBMIT_LIMIT = 75.0  # seconds
 
 
 def _dials(value: str) -> str:
