@@ -373,7 +373,8 @@ def event(name: Name, told: Told, call: Call, now: datetime) -> Event:
     state, outcome = meaning(STATUSES, told.word)
     if told.word in _USED_UP:
         outcome = reason(told.status) or outcome
-    if state is AttemptState.CANCELLED and told.pages:
+    pages = max(told.pages, call.pages)
+    if state is AttemptState.CANCELLED and pages:
         state, outcome = AttemptState.FAILED, Outcome.PARTLY_SENT
     delivered = state is AttemptState.DELIVERED
     return Event(
@@ -384,7 +385,7 @@ def event(name: Name, told: Told, call: Call, now: datetime) -> Event:
         outcome=outcome,
         carrier_code=printable(told.word, 80),
         text=call.words if delivered else printable(told.status, 200),
-        pages_sent=told.pages if told.over else 0,
+        pages_sent=pages if told.over else 0,
         station_id=printable(call.station, 40),
         seconds=call.seconds,
         speed=call.speed,

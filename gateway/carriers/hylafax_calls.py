@@ -33,6 +33,8 @@ class Call:
     number: str = ""
     """Called: the other's, or that of the modem on which it came in."""
     station: str = ""
+    pages: int = 0
+    """That were confirmed; a job whose call broke off may not count them itself."""
     seconds: float | None = None
     """On the telephone."""
     speed: int | None = None
@@ -57,6 +59,7 @@ def calls(content: bytes) -> Iterator[Call]:
                 modem=fields[3],
                 number=fields[7],
                 station=fields[8],
+                pages=int(fields[10]) if re.fullmatch("[0-9]{1,6}", fields[10]) else 0,
                 seconds=duration(fields[12]),
                 speed=speed,
                 resolution=resolution,

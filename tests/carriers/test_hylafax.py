@@ -170,7 +170,10 @@ async def test_a_delayed_fax_waits_there_for_its_time(server: Hfaxd, tmp_path: P
 @pytest.mark.parametrize(
     ("pages", "code", "text", "outcome"),
     [(0, 1, "Busy signal detected", Outcome.BUSY), (0, 333, "No answer from remote; too many", Outcome.NO_ANSWER),
-     (1, 128, "Remote fax disconnected prematurely", Outcome.LINE_TROUBLE), (0, 999, "?", Outcome.UNKNOWN)],
+     (1, 128, "Remote fax disconnected prematurely", Outcome.LINE_TROUBLE), (0, 999, "?", Outcome.UNKNOWN),
+     (0, 333, "Failure to receive silence (synchronization failure).; too many attempts to dial", Outcome.LINE_TROUBLE),
+     (0, 333, "No response to EOP repeated 3 tries; too many attempts to dial", Outcome.UNKNOWN),
+     (0, 325, "Kill time expired", Outcome.GAVE_UP)],
 )  # fmt: skip
 async def test_a_failed_call_says_why(far: HylaFaxFarEnd, pages: int, code: int, text: str, outcome: Outcome) -> None:
     name = (await far.adapter.submit(far.order())).carrier_ref

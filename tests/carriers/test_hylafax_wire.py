@@ -199,7 +199,7 @@ def test_the_record_of_calls_is_read_as_hylafax_writes_it() -> None:
     row = '11/22/26 13:49|SEND|000000002|ttyS0|3|"at_1 5"|gate|"+14155550101"|"+1 415 555 0101"|2220073|2|0:00:22|0:00:19|""'
     (one,) = calls(b"nonsense\n" + row.replace("|", "\t").encode() + b"\n")
     assert (one.about, one.tag, one.station, one.seconds) == ("3", "at_1 5", "+1 415 555 0101", 19.0)
-    assert (one.speed, one.resolution, one.words) == (14_400, "fine", "error correction, MMR")
+    assert (one.speed, one.resolution, one.words, one.pages) == (14_400, "fine", "error correction, MMR", 2)
 
 
 def test_a_broken_document_has_no_call_id() -> None:
