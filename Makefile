@@ -50,7 +50,7 @@ lock:
 	wc -l .ci/*.lock
 
 # What the image has beside: every converter whose programs are in it.
-IMAGE := --extra postgres --extra s3 --extra html --extra repair --extra heic --extra adaptive
+IMAGE := --extra postgres --extra s3 --extra html --extra repair --extra heic --extra adaptive --extra codes
 
 # No address of a package index is written into the lock files: it is everybody's own.
 COMPILE := --quiet --generate-hashes --strip-extras --allow-unsafe --build-deps-for editable \

@@ -7,6 +7,7 @@
                 are not in step: many more faxes are prepared than told meanwhile. So the rate is that of all steps done,
                 five of which are a fax; on an empty queue that is the rate of faxes told. Both are printed.
     parked      CPU of idle lanes beside 100,000 parked faxes
+    sealing     what evidence costs beside: CPU ms, statements and bytes of the database for each fax that has gone its way
     pick-up     time from the 250 to the claim, idle; with --postgres also at another node
 
 The peers are needed only here: `pip install faxgate[bench]`. fsyncs are counted with strace where it is installed, in a
@@ -20,6 +21,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -31,8 +33,11 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from sqlalchemy import Engine, event
 
 from bench import way
+from gateway.desk.notary import Notary
+from gateway.spool.store import Store
 from tests.spool import postgres
 
 _LIMIT = 900.0  # seconds for one measurement
@@ -52,6 +57,10 @@ class Figures:
     waits: tuple[float, ...] = ()
     steps: float = 0.0
     """Steps done a second, by all faxes; five are a fax."""
+    statements: int = 0
+    bytes: int = 0
+    """Of the database, that were added; 0: not known."""
+    all_bytes: int = 0
 
 
 def main() -> None:
@@ -60,7 +69,7 @@ def main() -> None:
     arguments.add_argument("--queued", type=int, default=100_000)
     arguments.add_argument("--postgres", action="store_true", help="also on PostgreSQL")
     arguments.add_argument("--long", action="store_true", help="also with a million queued")
-    arguments.add_argument("--only", choices=("rate", "queued", "parked", "pick-up"), help="one part")
+    arguments.add_argument("--only", choices=("rate", "queued", "parked", "sealing", "pick-up"), help="one part")
     arguments.add_argument("--measure", help=argparse.SUPPRESS)  # what a child process measures
     arguments.add_argument("--url", default="", help=argparse.SUPPRESS)
     arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -76,7 +85,7 @@ def main() -> None:
 
 
 def _bench(chosen: argparse.Namespace, bench: Bench) -> None:
-    parts = (chosen.only,) if chosen.only else ("rate", "queued", "parked", "pick-up")
+    parts = (chosen.only,) if chosen.only else ("rate", "queued", "parked", "sealing", "pick-up")
     if "rate" in parts:
         bench.rates(chosen.faxes)
     if "queued" in parts:
@@ -84,6 +93,8 @@ def _bench(chosen: argparse.Namespace, bench: Bench) -> None:
             bench.queued(chosen.faxes, queued)
     if "parked" in parts:
         bench.parked(chosen.queued)
+    if "sealing" in parts:
+        bench.sealing(chosen.faxes)
     if "pick-up" in parts:
         bench.pick_up()
 
@@ -118,6 +129,14 @@ class Bench:
             found = self._run("parked", 0, queued)
         note = "   (the server's share includes filling)" if self._server else ""
         self._say(f"{queued:,} parked        {found.rate * 100:8.2f} % of a core{note}   server {server[0]:.1f} s")
+
+    def sealing(self, faxes: int) -> None:
+        found = self._run("sealing", faxes)
+        size = f"   {found.bytes / faxes:.0f} bytes, with its rows {found.all_bytes / faxes:.0f}" if found.bytes else ""
+        self._say(
+            f"sealing of {faxes:,}      {found.rate:9.1f} faxes/s   CPU {1000 * found.cpu / faxes:6.2f} ms a fax   "
+            f"{found.statements / faxes:.3f} statements{size}"
+        )
 
     def pick_up(self) -> None:
         for kind in ("pick-up", "pick-up-across") if self._server else ("pick-up",):
@@ -241,6 +260,8 @@ async def _ours(kind: str, folder: Path, url: str, faxes: int, queued: int) -> F
             if there is not store:
                 await there.close()
             return Figures(waits=tuple(waits))
+        if kind == "sealing":
+            return await _sealing(store, folder, faxes)
         cpu, transactions = time.process_time(), store.transactions
         walked = way.Way(store, wanted=faxes)
         took = await walked.walk(faxes)
@@ -252,6 +273,34 @@ async def _ours(kind: str, folder: Path, url: str, faxes: int, queued: int) -> F
         )
     finally:
         await store.close()
+
+
+async def _sealing(store: Store, folder: Path, faxes: int) -> Figures:
+    """Faxes go their way, then all of them are sealed at once."""
+    await way.Way(store, wanted=faxes).walk(faxes)
+    before, statements = _size(folder), [0]
+
+    def count(*_: object) -> None:
+        statements[0] += 1
+
+    event.listen(Engine, "before_cursor_execute", count)
+    began, cpu = time.perf_counter(), time.process_time()
+    await Notary(store, bytes(32)).seal()
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    event.remove(Engine, "before_cursor_execute", count)
+    size = _size(folder)
+    return Figures(rate=faxes / took, cpu=cpu, statements=statements[0], bytes=size - before, all_bytes=size)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the SQLite database, without what waits in its log; 0 where it is another one."""
+    file = folder / "faxgate.db"
+    if not file.exists():
+        return 0
+    with sqlite3.connect(file) as database:
+        (pages,), (size,) = database.execute("PRAGMA page_count").fetchone(), database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    return int(pages) * int(size)
 
 
 if __name__ == "__main__":

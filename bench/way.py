@@ -134,7 +134,9 @@ class Way:
         owed = await self.store.read_one(outbox.several, claim.subject)
         assert owed is not None
         assert await self.store.read_one(queries.cases, owed.about_id)
-        assert await self.store.write(outbox.settled, claim, outbox.SENT, "250 2.0.0 taken")
+        assert await self.store.write(
+            outbox.told, claim, owed, outbox.SENT, "250 2.0.0 taken", message_id=owed.id, mail=values.SHA
+        )
         self.told, self.done = self.told + 1, self.done + 1
         if self.told == self.wanted:
             self.finished.set()

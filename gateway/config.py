@@ -29,12 +29,15 @@ from pydantic import (
 from gateway.errors import ConfigError
 from gateway.faults import validated
 from gateway.listeners import Lmtp, Smtp
+from gateway.receiving import ArchiveSection, Caller, CallerNames, RouteSection
+from gateway.mailboxes import ImapSection
 from gateway.sections import (
     S3,
     AccountSection,
     ApprovalSection,
     Dns,
     Doors,
+    EvidenceSection,
     Http,
     LimitSection,
     LineSection,
@@ -46,6 +49,7 @@ from gateway.sections import (
     Section,
     Work,
 )
+from gateway.telling import ReportSection
 from gateway.units import Beside, Domain, Duration, Money, Text, Zone, secret_in
 
 #: Where the file names no prices.
@@ -92,17 +96,30 @@ class Config(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     smtp: Smtp = Smtp()
     lmtp: Lmtp = Lmtp()
+    imap: tuple[ImapSection, ...] = ()
+    """Mailboxes whose mail is faxed."""
     dns: Dns = Dns()
     http: Http = Http()
     door: Doors = Doors()
     mail: MailOut
     pages: Pages = Pages()
     work: Work = Work()
+    evidence: EvidenceSection = EvidenceSection()
     s3: S3 = S3()
     limits: LimitSection = LimitSection()
     """How much an account may fax that says nothing else."""
+    reports: ReportSection = ReportSection()
+    """What senders are told of their faxes, where their account says nothing else."""
     account: tuple[AccountSection, ...] = ()
     line: tuple[LineSection, ...] = ()
+    route: tuple[RouteSection, ...] = ()
+    """Where received faxes go; where none fits, to the mailboxes of their line."""
+    archive: ArchiveSection | None = None
+    """A copy of received faxes. Default: none."""
+    callers: CallerNames = Field(default_factory=dict)
+    """Names of callers by their numbers, for the mails about received faxes."""
+    blocked_callers: tuple[Caller, ...] = ()
+    """Callers whose faxes nobody gets: numbers, beginnings like "+1900*", or "unknown"."""
     carrier: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"main": {"kind": "loopback"}}, repr=False)
     """Any here is TOML as it came; the adapter's own model gives it types. The first carrier is the default one."""
     retry: RetrySection = RetrySection()
@@ -162,6 +179,12 @@ class Config(Section):
         """The folder of the documents, where they are not in a bucket. A relative one starts beside the file."""
         return Path(self.file).absolute().parent / self.documents if self.documents else self.spool / "documents"
 
+    @property
+    def archive_folder(self) -> Path:
+        """The folder of the archive, where it is not in a bucket. A relative one starts beside the file."""
+        assert self.archive is not None
+        return Path(self.file).absolute().parent / self.archive.folder
+
     def s3_secret(self) -> str:
         """The secret key of the object store, "" if it has none. Raises ConfigError."""
         return _read_secret(self.file, "s3.secret_key_file", self.s3.secret_key_file) if self.s3.secret_key_file else ""
@@ -182,10 +205,23 @@ class Config(Section):
         """The time zone of the account of this name."""
         return ZoneInfo(self.presentation(account).zone or self.zone)
 
+    def languages_of(self, account: str) -> tuple[str, ...]:
+        """The languages in which the account of this name is told, best first: its own, and the house's."""
+        return tuple(filter(None, (self.presentation(account).language, self.mail.language)))
+
     def limits_of(self, account: str) -> LimitSection:
         """How much the account of this name may fax."""
         own = next((section.limits for section in self.account if section.name == account), LimitSection())
         return self.limits.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def reports_of(self, account: str) -> ReportSection:
+        """What senders of the account of this name are told."""
+        own = next((section.reports for section in self.account if section.name == account), ReportSection())
+        return self.reports.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def is_private(self, account: str) -> bool:
+        """Whether what the account of this name faxes is not to be read in mails."""
+        return next((section.private for section in self.account if section.name == account), False)
 
     def approval_of(self, account: str) -> ApprovalSection | None:
         """Which faxes of the account of this name somebody must agree to."""
@@ -195,13 +231,21 @@ class Config(Section):
         """The languages in which faxes to this number (E.164) are read; "" for not at all."""
         return next((section.ocr for section in self.line if section.number == line), "")
 
+    def attached(self, line: str) -> tuple[str, ...]:
+        """In which forms a fax to this number goes with its mail: "pdf", "tiff"."""
+        return next((section.attach for section in self.line if section.number == line), ("pdf",))
+
     @property
     def public_url(self) -> str:
         return self.http.public_url or f"http://{self.http.listen}"
 
-    def secret(self, section: MailOut | AccountSection, name: str = "password") -> str:
+    def secret(self, section: MailOut | AccountSection | ImapSection, name: str = "password") -> str:
         """The password (or another secret) of a section, "" if it has none; read at start, so that a bad file stops it."""
-        key = f"account[{self.account.index(section) + 1}]" if isinstance(section, AccountSection) else "mail"
+        key = "mail"
+        if isinstance(section, AccountSection):
+            key = f"account[{self.account.index(section) + 1}]"
+        elif isinstance(section, ImapSection):
+            key = f"imap[{self.imap.index(section) + 1}]"
         written: SecretStr | None = getattr(section, name)
         path: Path | None = getattr(section, f"{name}_file")
         if path is None:
@@ -257,8 +301,11 @@ def _check_references(config: Config) -> None:
     if len({line.number for line in config.line}) < len(config.line):
         raise ConfigError(config.file, "line", "two lines have the same number")
     _check_mailboxes(config)
+    _check_routes(config)
+    _check_imap(config)
     _check_prices(config)
     _check_limits(config)
+    _check_links(config)
     for name, section in config.carrier.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise ConfigError(config.file, f"carrier.{name}", "a carrier's name has letters, digits, - and _ only")
@@ -277,9 +324,40 @@ def _check_mailboxes(config: Config) -> None:
     addresses = [("mail.operator", config.mail.operator)]
     addresses += [(f"account[{n}].approval.by", one.approval.by) for n, one in enumerate(config.account, 1) if one.approval]
     addresses += [(f"line[{n}].mailbox", mailbox) for n, line in enumerate(config.line, 1) for mailbox in line.mailbox]
+    addresses += [(f"route[{n}].mailbox", one) for n, route in enumerate(config.route, 1) for one in route.mailbox or ()]
     for key, mailbox in addresses:
         if mailbox.rpartition("@")[2].lower() in config.domain:
             raise ConfigError(config.file, key, f"{mailbox} is at a domain that is faxed: its mail would come back here")
+
+
+def _check_routes(config: Config) -> None:
+    """Every rule can fit some fax, and what it asks for is there."""
+    read = {line.number for line in config.line if line.ocr}
+    for n, route in enumerate(config.route, 1):
+        if route.archive and config.archive is None:
+            raise ConfigError(config.file, f"route[{n}].archive", "needs [archive]: where the copies go")
+        if route.words and (not read or (route.line and read.isdisjoint(route.line))):
+            where = "of these lines" if route.line else "at all"
+            raise ConfigError(config.file, f"route[{n}].words", f"can never fit: no line {where} has ocr, which reads them")
+        for m, earlier in enumerate(config.route[: n - 1], 1):
+            if earlier.covers(route):
+                raise ConfigError(config.file, f"route[{n}]", f"can never fit: route[{m}] takes every fax that it would")
+
+
+def _check_imap(config: Config) -> None:
+    """Mailboxes that are read: each once, and what is known of their mails is known as long as they may be taken."""
+    places = list[tuple[str, str]]()
+    for n, one in enumerate(config.imap, 1):
+        key = f"imap[{n}]"
+        if any(one.name.lower() == other.name.lower() for other in config.imap[: n - 1]):
+            raise ConfigError(config.file, f"{key}.name", f'there are two mailboxes called "{one.name}"')
+        if one.max_age > config.keep_records:
+            raise ConfigError(config.file, f"{key}.max_age", "must not be longer than keep_records")
+        for folder in one.folders:
+            if (place := (f"{one.host}:{one.its_port}/{one.username}".lower(), folder)) in places:
+                raise ConfigError(config.file, f"{key}.folders", f"{folder} of this mailbox is read twice")
+            places.append(place)
+        config.secret(one)
 
 
 def _check_prices(config: Config) -> None:
@@ -313,6 +391,13 @@ def _check_limits(config: Config) -> None:
         conditions = approval.always or approval.pages or approval.cost is not None or approval.countries
         if not conditions and config.limits_of(account.name) == LimitSection():
             raise ConfigError(config.file, key, "is about no fax: set always, pages, cost or countries")
+
+
+def _check_links(config: Config) -> None:
+    """A link that nobody can follow is none."""
+    for n, account in enumerate(config.account, 1):
+        if account.private and not config.reports_of(account.name).content and not config.http.public_url:
+            raise ConfigError(config.file, f"account[{n}].private", "needs [http] public_url: its reports have links in them")
 
 
 def _read_secret(file: str, key: str, path: Path) -> str:

@@ -17,9 +17,11 @@ from gateway import __version__, log, number
 from gateway.carriers.base import Capabilities
 from gateway.config import Config
 from gateway.desk.applications import Applications
+from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
+from gateway.desk.notary import shown
 from gateway.desk.steer import release_received, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
@@ -36,8 +38,9 @@ from gateway.fax import (
     TransmissionState,
     new_id,
 )
+from gateway.receiving import caller_pattern
 from gateway.sections import AccountSection
-from gateway.spool import accounts, approvals, inbounds, inspection, queries
+from gateway.spool import accounts, approvals, imap, inbounds, inspection, queries
 from gateway.spool.blocks import EVERYBODY
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
@@ -62,10 +65,11 @@ class Control:
         capabilities: Mapping[str, Capabilities],
         lines: Lines | None,
         applications: Applications,
+        evidence: Evidence,
     ) -> None:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
         self._documents, self._capabilities = documents, capabilities
-        self._applications = applications
+        self._applications, self._evidence = applications, evidence
         self._running = lines  # None: no service is running, and no carrier can be asked
         self._patience = 10.0 if lines else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
@@ -95,7 +99,12 @@ class Control:
             "carriers": self._carriers,
             "received": self._received,
             "fetch": self._fetch,
+            "mailboxes": self._mailboxes,
+            "mailbox-places": self._mailbox_places,
             "fsck": self._fsck,
+            "evidence": self._bundle,
+            "evidence-keys": self._evidence_keys,
+            "evidence-rotate": self._evidence_rotate,
         }
 
     async def call(self, request: Json) -> object:
@@ -127,6 +136,24 @@ class Control:
         found = await self._store.read(inbounds.page, before=before, limit=int(request.get("limit", 50)))
         return [asdict(inbound) for inbound in found]
 
+    async def _mailboxes(self, _request: Json) -> object:
+        """How the mailboxes of the configuration go, wherever they are read."""
+        found = {one["name"]: one for one in await self._store.read(imap.overview)}
+        unread = {"state": imap.NEW, "detail": "", "since": None, "until": None, "read_by": "", "last": None, "to_mark": 0}
+        return [
+            {"name": section.name, "host": section.host, "username": section.username}
+            | (found.get(section.name) or {**unread, "mails": {}, "folders": []})
+            for section in self._config.imap
+        ]
+
+    async def _mailbox_places(self, request: Json) -> object:
+        """How far the folders of a mailbox are dealt with, and which mails behind that are."""
+        name = str(request["name"])
+        return [
+            {"folder": folder, **asdict(place), "done": sorted(await self._store.read(imap.known, name, folder, place))}
+            for folder, place in (await self._store.read(imap.places, name)).items()
+        ]
+
     async def _fetch(self, request: Json) -> object:
         """A received fax, or with `report` what the carrier wrote about a sent one; PDF, in base64."""
         if request.get("report") is True:
@@ -152,6 +179,19 @@ class Control:
         """What is wrong with the spool, and put right if that is asked for."""
         repair = request.get("repair") is True
         return [asdict(finding) async for finding in inspection.inspect(self._store, self._documents, repair=repair)]
+
+    async def _bundle(self, request: Json) -> object:
+        """All about one fax, sealed: a zip, in base64."""
+        beginning = str(request["id"])
+        fax = await (self._find_received(beginning) if beginning.startswith("in_") else self._find(beginning))
+        made = await self._evidence.of(fax, mail=request.get("mail") is True)
+        return {"id": fax, "zip": base64.b64encode(made).decode()}
+
+    async def _evidence_keys(self, _request: Json) -> object:
+        return shown(await self._evidence.notary.keys())
+
+    async def _evidence_rotate(self, _request: Json) -> object:
+        return shown([await self._evidence.notary.rotate()])[0]
 
     async def _find(self, beginning: str) -> TransmissionId:
         """The one transmission whose id begins so: people shorten them."""
@@ -194,7 +234,7 @@ class Control:
         assert inbound is not None
         names = {account.id: account.name for account in await self._identity.all()}
         history = await self._store.read(queries.history, identity)
-        shown = {**asdict(inbound), "account": names.get(inbound.account, "")}
+        shown = {**asdict(inbound), "account": names.get(inbound.account or inbound.withheld_from, "")}
         return {"inbound": shown, "history": [asdict(entry) for entry in history]}
 
     async def _steer(self, request: Json) -> object:
@@ -203,7 +243,11 @@ class Control:
         if fax.startswith("in_"):
             if verb != "release" or choice:
                 raise NotAdmitted("A received fax that is held can be released, and nothing else.")
-            return await release_received(self._store, await self._find_received(fax), by)
+            mailbox = _texts(request, "to")
+            self._check_mailboxes(mailbox)
+            return await release_received(self._store, await self._find_received(fax), by, mailbox)
+        if request.get("to"):
+            raise NotAdmitted("--to is for received faxes.")
         return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)
 
     async def _send(self, request: Json) -> object:
@@ -232,19 +276,30 @@ class Control:
             return judged | {"approval": "; ".join(filter(None, (*toll.reasons, toll.refused))), "approver": toll.approver}
         return judged | ({"reply": NotAdmitted.reply, "reason": toll.refused} if toll.refused else {})
 
-    async def _blocks(self, _request: Json) -> object:
+    async def _blocks(self, request: Json) -> object:
+        if request.get("incoming"):
+            return [asdict(block) for block in await self._desk.blocks.callers()]
         names = {account.id: account.name for account in await self._identity.all()}
         return [
             {**asdict(block), "account": names.get(block.account, block.account)} for block in await self._desk.blocks.every()
         ]
 
     async def _block(self, request: Json) -> object:
-        called, account = await self._blocked(request)
         by = str(request.get("by", "operator"))
+        if request.get("incoming"):
+            callers = _caller(request)
+            await self._desk.blocks.add_caller(callers, reason=str(request.get("reason") or ""), by=by)
+            return callers
+        called, account = await self._blocked(request)
         await self._desk.blocks.add(called, account, reason=str(request.get("reason") or ""), by=by)
         return called
 
     async def _unblock(self, request: Json) -> object:
+        if request.get("incoming"):
+            callers = _caller(request)
+            if not await self._desk.blocks.remove_caller(callers):
+                raise NotAdmitted(f"{callers} is not blocked here; blocked_callers in the file is changed there.")
+            return callers
         called, account = await self._blocked(request)
         if not await self._desk.blocks.remove(called, account):
             raise NotAdmitted(f"{called} is not blocked{' for this account' if account else ' for everybody'}.")
@@ -425,6 +480,14 @@ class Control:
         """What they can do, and, while the service runs, how their modems are."""
         modems = await self._running.equipment() if self._running else {}
         return {name: asdict(able) | {"equipment": list(modems.get(name, ()))} for name, able in self._capabilities.items()}
+
+
+def _caller(request: Json) -> str:
+    """Callers as the list of those writes them."""
+    try:
+        return caller_pattern(str(request["number"]))
+    except ValueError as error:
+        raise NotAdmitted(f"Callers: {error}") from error
 
 
 def _texts(request: Json, key: str) -> tuple[str, ...]:

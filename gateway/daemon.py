@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sdnotify
 
@@ -35,23 +36,30 @@ from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
+from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
+from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices, read_rates
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
+from gateway.desk.views import Views
 from gateway.errors import ConfigError, SpoolUnavailable, Unavailable
+from gateway.intake import imap as mailboxes
 from gateway.intake import tls
 from gateway.intake.door import MailDoor
-from gateway.pages import job
+from gateway.intake.imap import ImapDoor
+from gateway.pages import barcodes, job
 from gateway.pages.confine import WITHIN_REACH
 from gateway.pages.fence import Fence
+from gateway.report import samples
 from gateway.report.compose import Composer, Sender
 from gateway.sections import Http, PamFaxDoor
 from gateway.spool import queries, steps
+from gateway.spool.cabinet import Cabinet, FolderCabinet
 from gateway.spool.documents import Documents
 from gateway.spool.shelf import Folder
 from gateway.spool.store import Store
@@ -67,8 +75,12 @@ from gateway.web.pamfax.previews import Previews
 from gateway.web.pamfax_api import PamFaxApi
 from gateway.web.sandbox import SandboxPage
 from gateway.web.site import Site
+from gateway.web.view import ViewPage
 from gateway.work.loop import Loop
 from gateway.work.workshop import Workshop
+
+if TYPE_CHECKING:  # boto3 is an extra
+    from gateway.spool.objects import Place
 
 _log = logging.getLogger(__name__)
 _SLACK = 10.0  # seconds of a lease beside the two calls of a hand-over
@@ -97,8 +109,17 @@ class Service:
         self._clients = contextlib.AsyncExitStack()
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
+        self.cabinet = cabinet_of(config)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
         self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
+        self.imap = ImapDoor(
+            config,
+            identity=self.identity,
+            throttle=self.throttle,
+            desk=self.desk,
+            store=self.store,
+            documents=self.documents,
+        )
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
@@ -121,11 +142,14 @@ class Service:
         await open_documents(self.documents, alone=self.store.embedded)
         self._stops.append(self.documents.close)
         self._stops.append(self.identity.close)
+        if self.cabinet is not None:
+            self._stops.append(self.cabinet.close)
         if self.store.embedded:
             await self.store.write(steps.free_all)
         await self.identity.declare(config)
         self.applications = Applications(self.store, spool_key(config.spool))
         await self.applications.declare(config)
+        self.evidence = evidence_of(config, self.store, self.documents)
         self._stops.append(self.fence.close)
         statements = Statements(self.store, self.documents)
         secrets = {name: callback_secret(config.spool, name) for name in config.carrier}
@@ -144,12 +168,15 @@ class Service:
             capabilities=capabilities,
             lines=self.lines,
             applications=self.applications,
+            evidence=self.evidence,
         )
         socket = ControlSocket(config.spool / "control.sock", control)
         await socket.start()
         self._stops.append(socket.stop)
         await self.mail.start()
         self._stops.append(self.mail.stop)
+        await self.imap.start()
+        self._stops.append(self.imap.stop)
         fence = await asyncio.to_thread(self.fence.describe)
         level = logging.WARNING if WITHIN_REACH in fence else logging.INFO
         _log.log(level, "converters: %s", fence, extra={"action": "fenced"})
@@ -202,7 +229,7 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
-        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes()]
+        routes = [*callbacks.routes(), *site.routes(), *self._approval_page().routes(), *self._view_page().routes()]
         if self.config.door.hellofax:
             routes += HelloFaxApi(
                 self.config, self.identity, self.desk, self.store, self.lines, throttle=self.throttle
@@ -233,6 +260,19 @@ class Service:
             name=self.config.domain[0],
             zone=self.config.zone,
         )
+
+    def _view_page(self) -> ViewPage:
+        return ViewPage(
+            store=self.store,
+            documents=self.documents,
+            views=self._views(),
+            templates=self.templates,
+            name=self.config.domain[0],
+            now=self.store.now,
+        )
+
+    def _views(self) -> Views:
+        return Views(spool_key(self.config.spool), self.config.public_url)
 
     def _links(self) -> Links:
         return Links(spool_key(self.config.spool), self.config.public_url)
@@ -280,14 +320,6 @@ class Service:
 
     def _workshop(self, statements: Statements) -> Workshop:
         config = self.config
-        sender = Sender(
-            address=config.mail.from_,
-            operator=config.mail.operator,
-            host=config.host,
-            domain=config.domain[0],
-            zone=config.zone,
-            page=config.http.public_url and f"{config.http.public_url}/",
-        )
         return Workshop(
             config=config,
             store=self.store,
@@ -295,14 +327,17 @@ class Service:
             identity=self.identity,
             limits=self.desk.limits,
             links=self._links(),
+            views=self._views(),
+            notary=self.evidence.notary,
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
-            composer=Composer(self.templates, sender),
+            composer=Composer(self.templates, Sender.of(config)),
             templates=self.templates,
             notifier=Notifier(self.outbound, self.store.now),
             retry=config.retry.schedule(),
             mail_password=config.secret(config.mail),
+            cabinet=self.cabinet,
         )
 
     async def _check_spool(self) -> None:
@@ -379,6 +414,7 @@ async def opened(config: Config) -> AsyncIterator[Control]:
             capabilities=capabilities_of(config),
             lines=None,
             applications=applications,
+            evidence=evidence_of(config, store, documents),
         )
     finally:
         identity.close()
@@ -402,25 +438,47 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
     )
 
 
+def cabinet_of(config: Config) -> Cabinet | None:
+    """The archive of received faxes, if there is one. Raises ConfigError."""
+    if config.archive is None:
+        return None
+    if not config.archive.folder.startswith("s3://"):
+        return FolderCabinet(config.archive_folder)
+    try:
+        from gateway.spool.objects import BucketCabinet
+
+        return BucketCabinet(_place(config, config.archive.folder))
+    except ImportError as error:
+        raise ConfigError(config.file, "archive.folder", 'needs the extra "s3": pip install "faxgate[s3]"') from error
+    except ValueError as error:
+        raise ConfigError(config.file, "archive.folder", str(error)) from error
+
+
+def _place(config: Config, url: str) -> Place:
+    """A bucket at the object store of `[s3]`."""
+    from gateway.spool.objects import Place
+
+    s3 = config.s3
+    secret = config.s3_secret()
+    return Place(url=url, endpoint=s3.endpoint, region=s3.region, access_key=s3.access_key, secret_key=secret)
+
+
+def evidence_of(config: Config, store: Store, documents: Documents) -> Evidence:
+    """What makes bundles of evidence, and seals."""
+    return Evidence(store, documents, Notary(store, spool_key(config.spool)), config.domain[0])
+
+
 def documents_of(config: Config) -> Documents:
     """The documents of a spool, wherever they are kept. Scratch files stay in the spool. Raises ConfigError."""
     home = config.spool / "documents"
     if not config.documents.startswith("s3://"):
         return Documents(home, Folder(config.documents_folder))
     try:
-        from gateway.spool.objects import Bucket, Place
+        from gateway.spool.objects import Bucket
     except ImportError as error:
         raise ConfigError(config.file, "documents", 'needs the extra "s3": pip install "faxgate[s3]"') from error
-    s3 = config.s3
-    place = Place(
-        url=config.documents,
-        endpoint=s3.endpoint,
-        region=s3.region,
-        access_key=s3.access_key,
-        secret_key=config.s3_secret(),
-    )
     try:
-        return Documents(home, Bucket(place, home / "incoming"))
+        return Documents(home, Bucket(_place(config, config.documents), home / "incoming"))
     except ValueError as error:
         raise ConfigError(config.file, "documents", str(error)) from error
 
@@ -435,9 +493,14 @@ def fence_of(config: Config, folder: Path) -> Fence:
     )
 
 
-def check(config: Config) -> dict[str, Capabilities]:
-    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError."""
+def check(config: Config, *, whole: bool = False) -> dict[str, Capabilities]:
+    """What would stop a start and can be seen without one; what each carrier can do. Raises ConfigError.
+
+    whole  try every mail, also where all templates are built in, which the tests have tried
+    """
     tls.context(config)
+    for n in range(len(config.imap)):
+        mailboxes.context(config, n)
     if config.rates is not None:
         try:
             read_rates(config.rates)
@@ -445,11 +508,28 @@ def check(config: Config) -> dict[str, Capabilities]:
             raise ConfigError(config.file, "rates", str(error)) from error
     if config.templates is not None and not config.templates.is_dir():
         raise ConfigError(config.file, "templates", f"{config.templates} is not a folder")
-    if problem := Templates(config.templates).problem():
+    templates = Templates(config.templates)
+    if problem := templates.problem():
         raise ConfigError(config.file, "templates", problem)
-    job.check(config, Templates(config.templates).folders)
+    if problem := samples.lacks(templates, config.mail.language):
+        raise ConfigError(config.file, "mail.language", problem)
+    if (whole or config.templates is not None) and (problem := samples.problem(templates, Sender.of(config))):
+        raise ConfigError(config.file, "templates", problem)
+    job.check(config, templates.folders)
     documents_of(config)
+    _check_received(config)
     return capabilities_of(config)
+
+
+def _check_received(config: Config) -> None:
+    """What the rules and the archive of received faxes need is here. Raises ConfigError."""
+    for n, route in enumerate(config.route, 1):
+        if route.code and (problem := barcodes.lacking()):
+            raise ConfigError(config.file, f"route[{n}].code", problem)
+    if (archive := cabinet_of(config)) is not None:
+        archive.close()
+        if isinstance(archive, FolderCabinet) and not os.access(config.archive_folder, os.W_OK | os.X_OK):
+            raise ConfigError(config.file, "archive.folder", f"{config.archive_folder} is no folder that can be written")
 
 
 def capabilities_of(config: Config) -> dict[str, Capabilities]:

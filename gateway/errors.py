@@ -10,7 +10,9 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  ├─ BadAddress              not a fax number
     │  ├─ BadDocument             cannot become pages
     │  ├─ Unsupported             this carrier cannot do what was asked
-    │  └─ CarrierRefused          the carrier said no and we know why
+    │  ├─ CarrierRefused          the carrier said no and we know why
+    │  ├─ MailboxRefused          the server of a mailbox said no
+    │  └─ MailTaken               a mail in a mailbox that was dealt with before
     ├─ Unavailable            temporary; certainly not sent; try again later
     │  ├─ CarrierUnavailable      connect failed; may carry retry_after
     │  │  ├─ CarrierBusy             429: it takes nothing from us for a while, whatever fax it is
@@ -21,6 +23,8 @@ The tree. The whole retry logic asks only which of the three kinds in the middle
     │  ├─ DnsUnavailable          what a mail's proof depends on cannot be looked up
     │  ├─ TooMany                 too much at once from one account or client; may carry retry_after
     │  │  └─ OverLimit               the account's limits let it pass later
+    │  ├─ MailboxUnavailable      the server of a mailbox cannot be reached, or makes no sense
+    │  ├─ LeaseLost               another node reads the mailbox now
     │  └─ SpoolUnavailable        database or disk
     ├─ Uncertain              perhaps sent; never repeated blindly
     │  └─ CarrierUncertain        time-out or broken reply after the request left
@@ -140,6 +144,20 @@ class CarrierRefused(Refused):
         self.carrier_code = carrier_code  #: the carrier's own word for it
 
 
+class MailboxRefused(Refused):
+    """The server of the mailbox refused it."""
+
+    def __init__(
+        self, text: str | None = None, *, code: str = "", reply: str | None = None, outcome: Outcome | None = None
+    ) -> None:
+        super().__init__(text, reply=reply, outcome=outcome)
+        self.code = code  #: the server's own word for it, upper case
+
+
+class MailTaken(Refused):
+    """This mail was dealt with before."""
+
+
 class Unavailable(GatewayError):
     """This does not work right now; nothing was sent."""
 
@@ -196,6 +214,14 @@ class OverLimit(TooMany):
     """The limit of this account is reached for now."""
 
     reply = "450 4.7.0"
+
+
+class MailboxUnavailable(Unavailable):
+    """The mailbox cannot be read right now."""
+
+
+class LeaseLost(Unavailable):
+    """Another node reads this mailbox now."""
 
 
 class SpoolUnavailable(Unavailable):

@@ -50,7 +50,7 @@ async def explain(config: Config, data: bytes, *, to: Sequence[str], accounts: S
     headers = message.headers(data)
     author = origin.sender or (headers.from_addresses[0] if headers.from_addresses else "")
     written = [one if "@" in one else f"{one}@{config.domain[0]}" for one in to] or _addressed(config, data)
-    judged = await _judged(config, data, headers, author, written, [_account(values) for values in accounts], origin)
+    judged = await _judged(config, data, headers, author, written, [account_of(values) for values in accounts], origin)
     account = judged.standing.account if judged.standing else None
     capabilities = daemon.capabilities_of(config)
     recipients = _Recipients(config, Admission(capabilities), judged).judge(written, headers, data)
@@ -251,7 +251,8 @@ def _addressed(config: Config, data: bytes) -> list[str]:
     return [each for each in found if each.rpartition("@")[2].lower() in config.domain]
 
 
-def _account(values: Json) -> Account:
+def account_of(values: Json) -> Account:
+    """As the verb `accounts` tells it."""
     return Account(
         id=AccountId(values["id"]),
         name=values["name"],

@@ -250,6 +250,8 @@ class Envelope:
     """RFC 3461 RET: FULL, HDRS or ""."""
     future_release: str = ""
     """RFC 4865: `for;SECONDS` or `until;DATE`, as it was asked; "" = at once."""
+    disposition_to: str = ""
+    """Of a mail that was picked up: where a disposition notification goes (RFC 8098); "" = nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,3 +386,15 @@ class InboundFax:
     reason: str
     account: AccountId = AccountId("")
     """Whose line it was when the fax was announced; "" = nobody's."""
+    route: str = ""
+    """What decided where it went, in words; "" = nothing yet."""
+    released: bool = False
+    """By a person: no rule holds or drops it any more."""
+    mailbox: tuple[str, ...] = ()
+    """Who is to get it, where that person said so."""
+    withheld_from: AccountId = AccountId("")
+    """Whose line it was, while it is in quarantine or dropped: then no account sees it, and `account` is ""."""
+    resolution: str = ""
+    """Dots by lines an inch of its first page, e.g. "204x196"; "" = nobody says."""
+    damaged: int = 0
+    """Pages that were damaged on the way."""

@@ -9,7 +9,8 @@
                   submitted-> delivered · failed · cancelled
                   uncertain-> submitted · delivered · failed · cancelled
     InboundFax    announced -> fetched · held · failed ; held -> announced · fetched · refused
-                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched ; failed -> announced
+                  fetched -> held · mailed · refused ; mailed -> undelivered -> fetched
+                  failed -> announced ; refused -> announced (a person wants it after all)
 
 Final states do not move. Pure: no clock, no database. Enhanced status codes: reference/internet-fax-standards.md
 section 17.
@@ -52,12 +53,14 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
     I.FETCHED: frozenset({I.HELD, I.MAILED, I.REFUSED}),
     I.MAILED: frozenset({I.UNDELIVERED}),
     I.UNDELIVERED: frozenset({I.FETCHED}),
-    I.REFUSED: frozenset(),
+    I.REFUSED: frozenset({I.ANNOUNCED}),
     I.FAILED: frozenset({I.ANNOUNCED}),
 }
 FINAL = frozenset(state for state, to in MOVES.items() if not to)
 #: How the reason of a held fax begins that somebody must agree to before it is sent.
 APPROVAL = "approval"
+#: The enhanced status code of a *delivered* fax whose carrier took it and says no more of any fax: relayed, and nobody knows.
+RELAYED = "2.1.9"
 #: While an attempt is in one of these, no new attempt may begin.
 OPEN_ATTEMPT = frozenset({A.OPENING, A.SUBMITTED, A.UNCERTAIN})
 
@@ -74,83 +77,32 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """What one outcome means."""
+    """What one outcome means; its words for people are in `templates/mail/words/`."""
 
     kind: Kind
     other_carrier: bool
     """Another carrier may try at once: nothing was sent, and the fault is not the far end's."""
     status: str
     """Enhanced status code of the final report."""
-    sentence: str
-    """For the sender: what happened and what to do."""
 
 
 TRAITS: Mapping[Outcome, Trait] = {
-    Outcome.DELIVERED: Trait(
-        Kind.SUCCESS, False, "2.1.5", "The receiving fax machine confirmed every page. There is nothing left to do."
-    ),
-    Outcome.BUSY: Trait(Kind.TEMPORARY, False, "4.4.1", "The line was busy each time. Send the fax again later."),
-    Outcome.NO_ANSWER: Trait(
-        Kind.TEMPORARY,
-        False,
-        "4.4.1",
-        "Nobody answered. Check the number, and that the machine is switched on, then send again.",
-    ),
-    Outcome.NOT_A_FAX: Trait(
-        Kind.PERMANENT,
-        False,
-        "5.1.2",
-        "A person or a voice system answered, not a fax machine. Check the number; it will not be called again.",
-    ),
-    Outcome.BAD_NUMBER: Trait(Kind.PERMANENT, False, "5.1.1", "This number does not exist. Check the number and send again."),
-    Outcome.DISCONNECTED: Trait(
-        Kind.PERMANENT, False, "5.1.1", "This number is no longer in service. Ask the receiver for the new one."
-    ),
-    Outcome.LINE_TROUBLE: Trait(
-        Kind.TEMPORARY, False, "4.4.2", "The line was too poor, or the call broke off. Send the fax again later."
-    ),
-    Outcome.PARTLY_SENT: Trait(
-        Kind.PERMANENT,
-        False,
-        "4.4.2",
-        "Only some of the pages were confirmed. Ask the receiver which pages arrived before you send it again.",
-    ),
-    Outcome.DOCUMENT_REFUSED: Trait(
-        Kind.PERMANENT,
-        False,
-        "5.6.1",
-        "Nothing was sent, because your mail cannot be made into fax pages. Mend what is named below, and send it again.",
-    ),
-    Outcome.RECIPIENT_BLOCKED: Trait(
-        Kind.PERMANENT,
-        False,
-        "5.7.1",
-        "Faxes to this number are blocked. Ask the operator of this service if you think that is wrong.",
-    ),
-    Outcome.NO_CREDIT: Trait(
-        Kind.HOLD,
-        True,
-        "4.3.2",
-        "The service could not place the call at this time. The operator has been told; you need not do anything yet.",
-    ),
-    Outcome.NOT_AUTHORISED: Trait(
-        Kind.PERMANENT, False, "5.7.1", "You may not send this fax. Ask the operator of this service."
-    ),
-    Outcome.CARRIER_TROUBLE: Trait(
-        Kind.TEMPORARY, True, "4.3.2", "The telephone carrier had a fault. Nothing was sent; send the fax again later."
-    ),
-    Outcome.GAVE_UP: Trait(
-        Kind.PERMANENT, False, "4.4.7", "The fax could not be sent in the time allowed. Send it again later."
-    ),
-    Outcome.CANCELLED: Trait(
-        Kind.PERMANENT, False, "5.0.0", "The fax was cancelled before it was sent. Nothing needs to be done."
-    ),
-    Outcome.UNKNOWN: Trait(
-        Kind.UNCERTAIN,
-        False,
-        "4.4.2",
-        "Nobody can say whether this fax arrived. Ask the receiver before you send it again: it may arrive twice.",
-    ),
+    Outcome.DELIVERED: Trait(Kind.SUCCESS, False, "2.1.5"),
+    Outcome.BUSY: Trait(Kind.TEMPORARY, False, "4.4.1"),
+    Outcome.NO_ANSWER: Trait(Kind.TEMPORARY, False, "4.4.1"),
+    Outcome.NOT_A_FAX: Trait(Kind.PERMANENT, False, "5.1.2"),
+    Outcome.BAD_NUMBER: Trait(Kind.PERMANENT, False, "5.1.1"),
+    Outcome.DISCONNECTED: Trait(Kind.PERMANENT, False, "5.1.1"),
+    Outcome.LINE_TROUBLE: Trait(Kind.TEMPORARY, False, "4.4.2"),
+    Outcome.PARTLY_SENT: Trait(Kind.PERMANENT, False, "4.4.2"),
+    Outcome.DOCUMENT_REFUSED: Trait(Kind.PERMANENT, False, "5.6.1"),
+    Outcome.RECIPIENT_BLOCKED: Trait(Kind.PERMANENT, False, "5.7.1"),
+    Outcome.NO_CREDIT: Trait(Kind.HOLD, True, "4.3.2"),
+    Outcome.NOT_AUTHORISED: Trait(Kind.PERMANENT, False, "5.7.1"),
+    Outcome.CARRIER_TROUBLE: Trait(Kind.TEMPORARY, True, "4.3.2"),
+    Outcome.GAVE_UP: Trait(Kind.PERMANENT, False, "4.4.7"),
+    Outcome.CANCELLED: Trait(Kind.PERMANENT, False, "5.0.0"),
+    Outcome.UNKNOWN: Trait(Kind.UNCERTAIN, False, "4.4.2"),
 }
 
 

@@ -51,19 +51,31 @@ ACTIONS = frozenset(
         "listener_lost",
         "mail_deferred",
         "mail_given_up",
+        "mail_not_taken",
+        "mail_waits",
+        "mailbox_failed",
+        "mailbox_opened",
+        "mailbox_reader_died",
+        "mailbox_renumbered",
         "mailed",
+        "not_archived",
         "no_picture",
         "no_report",
+        "no_tiff",
         "not_called",
         "not_converted",
         "orphans",
+        "page_not_read",
         "page_sign_in_failed",
         "pages_not_made",
         "pamfax_call_refused",
         "pamfax_sign_in_failed",
         "put_off",
+        "sealed",
         "rates_unusable",
         "receipt_late",
+        "received_archived",
+        "received_dropped",
         "received_mailed",
         "refused",
         "sent_again",
@@ -192,3 +204,9 @@ def received(*, inbound: str, caller: str, line: str, **fields: object) -> None:
     """The one line per received fax, once a mailbox's server has taken it (LOG-02)."""
     record = _record("received", {"id": inbound, "caller": shown(caller) if caller else "", "line": shown(line), **fields})
     _fax_log.info("%s", record, extra={"action": "received_mailed"})
+
+
+def dropped(*, inbound: str, caller: str, line: str, **fields: object) -> None:
+    """The one line per received fax that nobody gets."""
+    record = _record("dropped", {"id": inbound, "caller": shown(caller) if caller else "", "line": shown(line), **fields})
+    _fax_log.info("%s", record, extra={"action": "received_dropped"})

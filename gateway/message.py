@@ -14,6 +14,7 @@ import email.policy
 import email.utils
 import functools
 import hashlib
+import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _SHAPING = ("From", "Subject", "Content-Type", "Content-Transfer-Encoding")
 _MARKS_ONLY = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|=\?[^?\s]*\?[^?\s]*\?[^?\s]*\?=')
 _LONGEST_AUTHOR = 2000  # characters
 _GATEWAY = re.compile(r"\sby (\S{1,255}) \(Faxgate\)")
+_LIKED = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?:-[a-z0-9-]*)?\s*(?:;\s*q\s*=\s*([01](?:\.[0-9]{1,3})?))?\s*(?=,|$)")
 _LANGUAGE = re.compile(r"(?:^|,)\s*([a-z]{2,3})(?=[-,;\s]|$)")
 
 
@@ -51,6 +53,10 @@ class _Readable(email.policy.Compat32):
 
 
 _POLICY = _Readable()
+
+
+#: The octets of a mail: in memory, or a file that looks so.
+Octets = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,8 @@ class Headers:
     """Values of X-Faxgate-Loop, our own mark."""
     languages: tuple[str, ...] = ()
     """Content-Language (RFC 3282): the main tags, lower case, e.g. "de" for "de-AT"."""
+    reads: tuple[str, ...] = ()
+    """Accept-Language (RFC 3282): what its author likes to read, best first, as above."""
     cover: str = ""
     """X-Faxgate-Cover: what the sender asks of the cover page."""
     from_fields: int = 1
@@ -176,7 +184,7 @@ class Message:
     root: Part
 
 
-def headers(data: bytes) -> Headers:
+def headers(data: Octets) -> Headers:
     """Read the header block of a mail. Never raises."""
     end = _END_OF_HEADERS.search(data, 0, _HEADER_LIMIT)
     return _block(bytes(data[: end.end() if end else _HEADER_LIMIT])).headers
@@ -215,7 +223,7 @@ def parse(data: bytes) -> Message:
     return Message(headers=_headers(mail), root=_part(mail, "", _DEEPEST))
 
 
-def content_hash(data: bytes) -> str:
+def content_hash(data: Octets) -> str:
     """SHA-256 that stays the same when a mail is sent again by another route.
 
     Over the body and the fields that shape the fax (From, Subject, Content-Type); trace fields differ by route.
@@ -292,6 +300,7 @@ def _headers(mail: email.message.Message) -> Headers:
         received=len(mail.get_all("Received", [])),
         loop_marks=tuple(str(value).strip() for value in mail.get_all("X-Faxgate-Loop", [])),
         languages=tuple(_LANGUAGE.findall(raw("Content-Language").lower())),
+        reads=_liked(raw("Accept-Language").lower()),
         cover=first("X-Faxgate-Cover"),
         from_fields=len(froms),
         from_group=any(_is_group(str(value)) for value in mail.get_all("From", [])),
@@ -300,6 +309,12 @@ def _headers(mail: email.message.Message) -> Headers:
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
+
+
+def _liked(value: str) -> tuple[str, ...]:
+    """The languages of an Accept-Language field by their weights; those that are not wanted (0) are left out."""
+    weighed = [(float(weight or 1), language) for language, weight in _LIKED.findall(value)]
+    return tuple(language for weight, language in sorted(weighed, key=lambda one: -one[0]) if weight)
 
 
 def _is_group(author: str) -> bool:
@@ -376,7 +391,7 @@ def _signed(mail: email.message.Message) -> email.message.Message | None:
 
 def _content_type(mail: email.message.Message) -> str:
     try:
-        return mail.get_content_type()
+        return _WORD_GAP.sub(" ", mail.get_content_type())  # a folded one keeps its line end
     except (ValueError, LookupError, AttributeError):
         return "application/octet-stream"
 

@@ -20,6 +20,8 @@ CALLBACKS = Counter(
     "faxgate_callbacks", "Carrier callbacks, by carrier and what became of them", ["carrier", "result"], registry=REGISTRY
 )
 MAILS = Counter("faxgate_mails", "Mails handed to the smarthost, by kind and result", ["kind", "result"], registry=REGISTRY)
+ARRIVALS = Counter("faxgate_received", "Received faxes, by what becomes of them", ["then"], registry=REGISTRY)
+ARCHIVED = Counter("faxgate_archived", "Copies of received faxes for the archive, by result", ["result"], registry=REGISTRY)
 CALLS = Counter(
     "faxgate_account_callbacks", "Tries of callbacks to accounts, by direction of the fax and result", ["direction", "result"],
     registry=REGISTRY,
@@ -29,6 +31,16 @@ CONVERSION = Histogram(
     "Time from claim to finished pages",
     registry=REGISTRY,
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+PICKED_UP = Counter(
+    "faxgate_imap_mails",
+    "Mails in mailboxes that were dealt with, by mailbox and result",
+    ["mailbox", "result"],
+    registry=REGISTRY,
+)
+MAILBOXES = Gauge("faxgate_imap_reading", "1: the mailbox is read by this node and can be", ["mailbox"], registry=REGISTRY)
+LOOKED = Gauge(
+    "faxgate_imap_looked_seconds", "When all of a mailbox was looked at last, Unix time", ["mailbox"], registry=REGISTRY
 )
 QUEUE = Gauge("faxgate_queue", "Unfinished transmissions, by state", ["state"], registry=REGISTRY)
 QUEUE_AGE = Gauge("faxgate_queue_age_seconds", "Age of the oldest unfinished transmission that is not held", registry=REGISTRY)

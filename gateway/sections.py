@@ -18,6 +18,7 @@ from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import provable
 from gateway.lifecycle import TRAITS, Kind, Retry
+from gateway.telling import ReportSection
 from gateway.units import Beside, Duration, Endpoint, Mail, Money, SecretFile, Size, Text, WebAddress, Zone
 
 
@@ -203,6 +204,15 @@ class MailOut(Section):
     """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
+    language: Text = "en"
+    """Of mails to the operator, and of mails, cover pages and header lines for accounts that name none."""
+
+    @field_validator("language")
+    @classmethod
+    def _main_tag(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z]{2,3}", value):
+            raise ValueError('write a language like "en" or "de"')
+        return value
 
     @field_validator("smarthost")
     @classmethod
@@ -245,6 +255,20 @@ class Work(Section):
     """How long a stop waits for work in hand."""
 
 
+class EvidenceSection(Section):
+    """`[evidence]`: what happened is sealed."""
+
+    every: Duration = timedelta(minutes=10)
+    """How often what happened meanwhile is sealed, from "10s" to "1d"."""
+
+    @field_validator("every")
+    @classmethod
+    def _every(cls, value: timedelta) -> timedelta:
+        if not timedelta(seconds=10) <= value <= timedelta(days=1):
+            raise ValueError('must be from "10s" to "1d"')
+        return value
+
+
 class S3(Section):
     """`[s3]`: the object store of `documents = "s3://…"`."""
 
@@ -271,8 +295,9 @@ class Presentation(Section):
     """Cover page: a name in `templates/cover/`."""
     cover_policy: Literal["always", "message", "asked", "never"] = "always"
     """`message`: when the mail has a message; `asked`: when it asks for a cover page."""
-    language: Text = "en"
-    """Of the cover page and the header line; a mail's Content-Language wins where there are words in it."""
+    language: str = ""
+    """Of the cover page, the header line and mails to the account, e.g. "de"; a mail's Content-Language wins where there are
+    words in it. Default: that of `[mail]`."""
     organisation: str = ""
     """Of the sender, on the cover page."""
     phone: str = ""
@@ -295,7 +320,7 @@ class Presentation(Section):
     @field_validator("cover", "language")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
+        if value and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", value):
             raise ValueError("is a name of small letters and digits")
         return value
 
@@ -398,6 +423,10 @@ class AccountSection(Presentation):
     """How much it may fax; its keys win over those of `[limits]`."""
     approval: ApprovalSection | None = None
     """Which of its faxes somebody must agree to. Default: none."""
+    private: bool = False
+    """What it faxes is not to be read in mails: reports have a link to the pages instead, which ends."""
+    reports: ReportSection = ReportSection()
+    """What its senders are told; its keys win over those of `[reports]`."""
 
     @field_validator("networks")
     @classmethod
@@ -426,6 +455,8 @@ class LineSection(Section):
     carrier: Text
     mailbox: tuple[Mail, ...] = ()
     """Who gets what arrives here; empty: the operator."""
+    attach: Annotated[tuple[Literal["pdf", "tiff"], ...], Field(min_length=1)] = ("pdf",)
+    """What goes with the mail about a fax: "pdf", "tiff" (profile S, which fax programs read), or both."""
     ocr: str = ""
     """Languages as Tesseract calls them, e.g. "eng" or "deu+eng": what arrives gets text that can be searched. "": no."""
 

@@ -6,6 +6,7 @@ In a checkout the built-in templates are in `templates/` beside the package, in 
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import jinja2
@@ -41,6 +42,26 @@ class Templates:
     def names(self, below: str) -> list[str]:
         """Every template whose name starts with `below`."""
         return [name for name in self._jinja.list_templates() if name.startswith(below)]
+
+    def own(self) -> list[str]:
+        """The operator's files that take the place of built-in ones."""
+        return [
+            str(path.relative_to(folder))
+            for folder in self.folders[:-1]
+            for path in sorted(folder.rglob("*"))
+            if (built_in() / path.relative_to(folder)).is_file()
+        ]
+
+    def place(self, error: BaseException) -> str:
+        """Where in a template an error arose, as it begins a message: "mail/a.txt, line 3: "; "" when in none."""
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            return f"{error.name}, line {error.lineno}: "
+        frames = [(Path(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        for folder in self.folders:  # the operator's first: what is passed on wrongly there fails in a piece of ours
+            for path, line in reversed(frames):
+                if path.is_relative_to(folder):
+                    return f"{path.relative_to(folder)}, line {line}: "
+        return ""
 
     def problem(self) -> str:
         """What is wrong with a template, so that it is not found out by a report that cannot be written; "" = nothing."""

@@ -103,7 +103,7 @@ def test_what_was_typed_wrongly_is_told(good: Path) -> None:
 @pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
 def test_a_configuration_that_is_missing_ends_with_78(words: tuple[str, ...], command: click.Command, tmp_path: Path) -> None:
     if not any("--config" in option.opts for option in command.params):
-        assert words in (("version",), ("demo",), ("sandbox",), ("inject",))
+        assert words in (("version",), ("demo",), ("sandbox",), ("inject",), ("evidence", "verify"))
         return
     document = tmp_path / "a.pdf"
     document.write_bytes(b"%PDF-1.7\n")

@@ -207,3 +207,17 @@ def test_the_content_hash_ignores_the_route_and_sees_every_change() -> None:
     assert message.content_hash(one) == message.content_hash(one.replace(b"Received: a", b"Received: other"))
     for changed in (one + b"!", one.replace(b"Subject: x", b"Subject: y"), one.replace(b"a@b", b"c@b")):
         assert message.content_hash(changed) != message.content_hash(one)
+
+
+@pytest.mark.parametrize(
+    ("field", "languages"),
+    [
+        ("", ()),
+        ("de-AT", ("de",)),
+        ("fr-CA;q=0.3, it ; q = 0.8,xx", ("xx", "it", "fr")),
+        ("en;q=0, *, de;q=2, nl", ("nl",)),
+        ("DE, " + "x" * 2000, ("de",)),
+    ],
+)
+def test_what_an_author_likes_to_read_is_known_best_first(field: str, languages: tuple[str, ...]) -> None:
+    assert message.headers(f"Accept-Language: {field}\r\n\r\n".encode()).reads == languages

@@ -81,6 +81,8 @@ class Received(_Written):
     pages: NonNegativeInt
     received_at: AwareDatetime
     seconds: float | None = None
+    complete: bool = True
+    """False: the caller hung up, or the line broke."""
     printed: bool = False
     """The document is what the sender handed over: it is rasterised when it is fetched."""
 

@@ -285,7 +285,15 @@ class Loopback(Carrier):
     # Faxes coming in
 
     async def receive(
-        self, line: str, caller: str, document: bytes, station_id: str = "", *, sub_address: str = "", pages: int = 0
+        self,
+        line: str,
+        caller: str,
+        document: bytes,
+        station_id: str = "",
+        *,
+        sub_address: str = "",
+        pages: int = 0,
+        complete: bool = True,
     ) -> str:
         """A fax from outside arrives now at one of our lines; the document (PDF or TIFF) is handed on as it is.
 
@@ -300,6 +308,7 @@ class Loopback(Carrier):
             station_id=station_id,
             sub_address=sub_address,
             pages=pages,
+            complete=complete,
             received_at=self.tools.now(),
         )
         await self.network.receive(fax, document)
@@ -380,6 +389,7 @@ def _announcement(fax: Received) -> Announcement:
         station_id=printable(fax.station_id, 20),
         sub_address=fax.sub_address,
         pages=fax.pages,
+        complete=fax.complete,
         seconds=fax.seconds,
         received_at=fax.received_at,
         raw=fax.model_dump_json().encode(),

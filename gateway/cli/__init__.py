@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, faxes, pages, sandbox, upkeep
+from gateway.cli import accounts, applications, blocks, evidence, faxes, mailboxes, pages, routes, sandbox, templates, upkeep
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -57,7 +57,7 @@ def check_config(file: Path, as_json: bool) -> None:
     from gateway import daemon
 
     settings = config.load(file)
-    able = daemon.check(settings)
+    able = daemon.check(settings, whole=True)
     values = settings.model_dump(mode="json", by_alias=True)
     _mask(values)
     converters = {"fence": fence.describe(), **fence.equipment()}
@@ -86,7 +86,7 @@ def _mask(values: Any) -> None:
             and not key.endswith("_file")
             and any(w in key for w in ("password", "secret", "key"))
         ):
-            values[key] = value if key == "tls_key" else "********"
+            values[key] = value if key in ("tls_key", "done_keyword") else "********"
 
 
 def _flat(values: Json, prefix: str = "") -> list[tuple[str, object]]:
@@ -139,9 +139,13 @@ for _command in (
     *blocks.COMMANDS,
     *upkeep.COMMANDS,
     *pages.COMMANDS,
+    *routes.COMMANDS,
+    *templates.COMMANDS,
     accounts.account,
     accounts.line,
     applications.application,
+    evidence.evidence,
+    mailboxes.imap,
     sandbox.sandbox,
     sandbox.inject,
 ):

@@ -20,7 +20,8 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from gateway import config, explain
-from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen
+from gateway.cli import mailboxes
+from gateway.cli.terminal import as_json_option, ask, in_file, local, print_table, reported, screen, write_new
 from gateway.config import Config
 from gateway.control import Json
 from gateway.errors import Refused
@@ -145,8 +146,11 @@ def _list_received(found: list[Json], settings: Config, limit: int, as_json: boo
 @as_json_option
 @reported
 def show(fax: str, file: Path, as_json: bool) -> None:
-    """Show the whole history of one fax."""
+    """Show the whole history of one fax; or, with “imap” instead of an ID, how the mailboxes go."""
     settings = config.load(file)
+    if fax == "imap":
+        mailboxes.show(settings, as_json)
+        return
     told = ask(settings, {"verb": "show", "id": fax})
     if as_json:
         click.echo(json.dumps(told, indent=2))
@@ -202,13 +206,19 @@ def _facts_of_received(fax: Json, settings: Config) -> list[tuple[str, str]]:
     return [
         ("fax", fax["id"]),
         ("from", " ".join(filter(None, (fax["caller"] or "unknown", fax["station_id"] and f"(“{fax['station_id']}”)")))),
+        ("route", fax["route"]),
         ("to line", " ".join(filter(None, (fax["line"], fax["sub_address"], fax["account"] and f"of {fax['account']}")))),
         ("state", fax["state"]),
         ("reason", fax["reason"]),
-        ("pages", f"{fax['pages']}{'' if fax['complete'] else ', the call broke off'}"),
+        ("pages", ", ".join(filter(None, (str(fax["pages"]), *_flaws(fax), fax["resolution"])))),
         ("carrier", fax["carrier"]),
         ("received", local(fax["received_at"], settings)),
     ]
+
+
+def _flaws(fax: Json) -> list[str]:
+    damaged = f"{fax['damaged']} damaged on the way" if fax["damaged"] else ""
+    return [damaged, "" if fax["complete"] else "the call broke off"]
 
 
 def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -236,21 +246,9 @@ def fetch(fax: str, out: Path | None, report: bool, file: Path, as_json: bool) -
     if path == Path("-"):
         sys.stdout.buffer.write(pdf)
         return
-    _write(path, pdf)
+    write_new(path, pdf)
     told = {"id": told["id"], "file": str(path), "bytes": len(pdf)}
     click.echo(json.dumps(told) if as_json else f"{told['id']} is in {path} ({len(pdf):,} bytes)")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A new file that only its owner can read. Raises Refused."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise Refused(f"{path} is there already; it was not touched.") from error
-    except OSError as error:
-        raise Refused(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _steering(verb: str, text: str) -> None:
@@ -259,16 +257,17 @@ def _steering(verb: str, text: str) -> None:
     @in_file
     @as_json_option
     @reported
-    def command(fax: str, file: Path, as_json: bool, choice: str = "") -> None:
+    def command(fax: str, file: Path, as_json: bool, choice: str = "", to: tuple[str, ...] = ()) -> None:
         settings = config.load(file)
         by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "by": by})
+        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "to": to, "by": by})
         click.echo(json.dumps({"id": fax, "answer": answer}) if as_json else f"{fax}: {answer}")
 
     command = click.argument("fax", metavar="ID")(command)
     if verb == "release":
         for choice, meaning in (("delivered", "It arrived."), ("retry", "Send it again."), ("fail", "It failed.")):
             command = click.option(f"--{choice}", "choice", flag_value=choice, help=meaning)(command)
+        command = click.option("--to", multiple=True, metavar="MAILBOX", help="A received fax: who is to get it.")(command)
     COMMANDS.append(click.command(verb, help=text)(command))
 
 

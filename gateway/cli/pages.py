@@ -47,7 +47,7 @@ def list_covers(file: Path, as_json: bool) -> None:
     """Name every cover page there is."""
     from gateway.pages import wording  # the libraries that draw
 
-    names = list(wording.names(_templates(_settings(file))))
+    names = list(wording.names(_templates(settings_of(file))))
     if as_json:
         click.echo(json.dumps(names))
         return
@@ -71,12 +71,12 @@ def preview(
     from gateway.pages import cover as covers
     from gateway.pages.paper import PAPERS
 
-    settings = _settings(file)
+    settings = settings_of(file)
     if account and (settings is None or account not in [section.name for section in settings.account]):
         raise Refused(f"The configuration file declares no account “{account}”.")
     look = settings.presentation(account) if settings else Presentation()
     picture = job.logo(look.logo) if look.logo else b""
-    wanted, spoken = template or look.cover, language or look.language
+    wanted, spoken = template or look.cover, language or look.language or (settings.mail.language if settings else "en")
     folders = _templates(settings)
     if problem := covers.problem(folders, wanted, spoken, picture):
         raise Refused(f"{problem[0].upper()}{problem[1:]}")
@@ -118,7 +118,7 @@ def render(source: Path, out: Path, resolution: str, file: Path, as_json: bool) 
     try:
         out.mkdir(parents=True, exist_ok=True)
         made, measures = asyncio.run(
-            _rendered(_settings(file), source.resolve(), out.resolve(), {"auto": None}.get(resolution, resolution == "fine"))
+            _rendered(settings_of(file), source.resolve(), out.resolve(), {"auto": None}.get(resolution, resolution == "fine"))
         )
     except OSError as error:
         raise Refused(f"{out} cannot be written ({error.strerror or error}).") from error
@@ -169,7 +169,7 @@ def _seconds(coded: int) -> float:
     return round(coded * 8 / 14_400, 1)
 
 
-def _settings(file: Path) -> Config | None:
+def settings_of(file: Path) -> Config | None:
     """The configuration, if there is one where it is looked for by default. Raises ConfigError."""
     try:
         return config.load(file)

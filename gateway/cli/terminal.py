@@ -96,6 +96,18 @@ def _other_owner(spool: Path) -> os.stat_result | None:
     return owner if owner.st_uid != 0 else None
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """A new file that only its owner can read. Raises Refused."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise Refused(f"{path} is there already; it was not touched.") from error
+    except OSError as error:
+        raise Refused(f"{path} cannot be written ({error.strerror}).") from error
+
+
 def local(moment: str | None, settings: Config) -> str:
     if not moment:
         return ""

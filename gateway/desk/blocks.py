@@ -1,7 +1,8 @@
 """The do-not-fax list at the counter: numbers that nobody, or one account, may fax.
 
 It is asked here where a recipient is named and when a fax is stored, and once more in the transaction that begins an attempt
-(`spool.transmissions.open_attempt`), so that a number which is blocked meanwhile is not dialled any more.
+(`spool.transmissions.open_attempt`), so that a number which is blocked meanwhile is not dialled any more. Beside it stands the
+list of callers whose faxes nobody gets (`desk.routing`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from gateway.errors import NotAdmitted, Outcome
 from gateway.fax import Account, AccountId
 from gateway.spool import blocks
-from gateway.spool.blocks import EVERYBODY, Block
+from gateway.spool.blocks import EVERYBODY, Block, BlockedCaller
 from gateway.spool.store import Store
 
 _FRESH = 2.0  # seconds the list is used before it is asked whether it has changed
@@ -48,6 +49,18 @@ class Blocks:
         removed = await self._store.write(blocks.remove, number, account)
         self._version, self._asked_at = None, float("-inf")
         return removed
+
+    async def callers(self) -> Sequence[BlockedCaller]:
+        """Callers whose faxes nobody gets; those in the configuration are not among them."""
+        return await self._store.read(blocks.callers)
+
+    async def add_caller(self, pattern: str, *, reason: str, by: str) -> None:
+        """Drop what comes from these callers."""
+        await self._store.write(blocks.add_caller, pattern, reason, by)
+
+    async def remove_caller(self, pattern: str) -> bool:
+        """Deliver what comes from them again. False: they were not blocked."""
+        return await self._store.write(blocks.remove_caller, pattern)
 
     async def _refresh(self) -> None:
         if time.monotonic() - self._asked_at < _FRESH:

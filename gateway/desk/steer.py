@@ -1,8 +1,8 @@
 """Cancel, hold, release, retry, approve, reject: the verbs of every door that steers a fax.
 
 A wish is stored and applied by whoever holds the fax's lease; this waits for the answer. Retrying a failed fax makes a
-new transmission. A received fax that is held can be released: it is fetched where it is not here, and mailed and called back
-where that was given up.
+new transmission. A received fax that is held, or was dropped, can be released: it is fetched where it is not here, and mailed
+and called back where that was given up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from gateway.desk import approval
 from gateway.errors import NotAdmitted
@@ -59,9 +60,12 @@ async def _check_waits(store: Store, case: Case) -> None:
         raise NotAdmitted(f"{fax} is decided already: {found.words}")
 
 
-async def release_received(store: Store, inbound: InboundId, by: str) -> str:
-    """Let a held received fax go on; the answer in words. Raises NotAdmitted where it is not held."""
-    if not await store.write(inbounds.released, inbound, by):
+async def release_received(store: Store, inbound: InboundId, by: str, mailbox: Sequence[str] = ()) -> str:
+    """Let a received fax go on that is held or was dropped; the answer in words. Raises NotAdmitted where it is neither.
+
+    mailbox  who is to get it; () = as rules and line say
+    """
+    if not await store.write(inbounds.released, inbound, by, mailbox):
         found = await store.read(inbounds.get, inbound)
         raise NotAdmitted(
             f"{inbound} is {found.state}; there is nothing to release." if found else f"There is no fax {inbound}."

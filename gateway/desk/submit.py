@@ -40,7 +40,7 @@ from gateway.fax import (
     by_call,
     new_id,
 )
-from gateway.message import Headers
+from gateway.message import Headers, Octets
 from gateway.number import FaxNumber
 from gateway.spool import inbounds, ledger, outbox, submissions, usage
 from gateway.spool.approvals import Toll
@@ -120,13 +120,15 @@ class Desk:
         recipients: Sequence[Recipient],
         *,
         trace: bytes,
-        content: bytes,
+        content: Octets,
         not_before: datetime | None = None,
         fingerprint: str = "",
+        before: Callable[[Transaction], None] | None = None,
     ) -> SubmissionId:
         """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns.
 
         fingerprint  what makes it the same mail, whoever hands it in; "" = sender, Message-ID and content
+        before  is done in the transaction that accepts it; what it raises accepts nothing
         Raises Refused, OverLimit, SpoolUnavailable.
         """
         carrier, caller = await self.route(account.id)
@@ -149,7 +151,7 @@ class Desk:
             for (number, sub_address), group in by_call(recipients).items()
         ]
         most = None if all(call.not_before is None for call in calls) else self._waiting
-        if (accepted := await self._accepted(submission, calls, most)) is None:
+        if (accepted := await self._accepted(submission, calls, most, before)) is None:
             raise NotAdmitted("This account has too many faxes waiting already.", reply="552 5.2.2")
         self._tell_log(accepted, envelope, recipients)
         return accepted.submission
@@ -218,12 +220,12 @@ class Desk:
     ) -> Accepted | None:
         """Durable when it returns. None, and nothing is stored: the account has `most` faxes on their way already."""
         if before is not None:
-            return await self._store.write(submissions.accept_with, before, submission, calls)
+            return await self._store.write(submissions.accept_with, before, submission, calls, most)
         if most is None:
             return await self._store.write(submissions.accept, submission, calls)
         return await self._store.write(submissions.accept_within, submission, calls, most)
 
-    async def _kept(self, content: bytes, trace: bytes = b"") -> tuple[Document, str]:
+    async def _kept(self, content: Octets, trace: bytes = b"") -> tuple[Document, str]:
         """Store a mail below its trace; and what makes its content recognisable. Raises SpoolUnavailable."""
         if len(content) <= _SHORT:
             return await self._documents.put(trace, content), message.content_hash(content)
@@ -259,7 +261,7 @@ class Desk:
             accepted_at=self._store.now(),
         )
 
-    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
+    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None:
         """Take mail for a person (postmaster, bounces of our own): it goes to the operator. A bounce of a received fax's
         mail marks that fax undelivered. Durable when it returns. Raises SpoolUnavailable.
         """

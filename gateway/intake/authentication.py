@@ -64,7 +64,11 @@ class Client:
     failures: int = 0
     """Wrong passwords so far."""
     door: Door = Door.SMTP
-    """LMTP: a mail server that passes on the mail of many."""
+    """LMTP: a mail server that passes on the mail of many. IMAP: a mailbox, whose server has it from anybody."""
+    authserv_ids: frozenset[str] | None = None
+    """Names under which the server before us writes Authentication-Results, lower case. None: those of `[smtp]`."""
+    hops: int = 1
+    """How many Received fields that server writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Standing:
 
 def is_relay(client: Client, relays: Collection[str]) -> bool:
     """Whether a client passes on other people's mail, so that its address says nothing about a sender."""
-    return client.door is Door.LMTP or not client.address or within(client.address, relays)
+    return client.door in (Door.LMTP, Door.IMAP) or not client.address or within(client.address, relays)
 
 
 async def standing(identity: Accounts, client: Client, sender: str, *, relays: Collection[str] = ()) -> Standing:

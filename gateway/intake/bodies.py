@@ -10,11 +10,13 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+from gateway.message import Octets
+
 _PIECE = 256 * 1024
 _BLANKS = re.compile(rb"[\t ]+")
 
 
-def sha256(mail: bytes, *, is_relaxed: bool) -> bytes:
+def sha256(mail: Octets, *, is_relaxed: bool) -> bytes:
     """The hash of the text behind the header, canonical in the simple or the relaxed way.
 
     mail  lines end in CRLF
@@ -34,7 +36,7 @@ def sha256(mail: bytes, *, is_relaxed: bool) -> bytes:
     return digest.digest()
 
 
-def _pieces(mail: bytes, at: int) -> Iterator[bytes]:
+def _pieces(mail: Octets, at: int) -> Iterator[bytes]:
     """Whole lines, so many at a time."""
     while at < len(mail):
         end = mail.find(b"\r\n", at + _PIECE)

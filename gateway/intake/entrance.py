@@ -17,7 +17,7 @@ from gateway.intake import authentication, screening
 from gateway.intake.authentication import Accounts, Client, Proof, Standing
 from gateway.intake.proof import Proofs
 from gateway.intake.results import Result
-from gateway.message import Headers
+from gateway.message import Headers, Octets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,13 @@ class Entrance:
         screening.check_loop(headers, self._hosts)
 
     async def check(
-        self, standing: Standing, headers: Headers, content: bytes, client: Client, sender: str, recipients: Sequence[Recipient]
+        self,
+        standing: Standing,
+        headers: Headers,
+        content: Octets,
+        client: Client,
+        sender: str,
+        recipients: Sequence[Recipient],
     ) -> list[Result]:
         """Whether a mail may be faxed for the account: what proves its author, where the mail itself has to.
 
@@ -61,12 +67,27 @@ class Entrance:
         """
         screening.check_kind(headers, standing)
         screening.check_readable(headers, content)
+        return await self.prove(standing, headers, content, client, sender, recipients)
+
+    async def prove(
+        self,
+        standing: Standing,
+        headers: Headers,
+        content: Octets,
+        client: Client,
+        sender: str,
+        recipients: Sequence[Recipient],
+    ) -> list[Result]:
+        """Whether the author speaks for the account, and what proves it, where the mail itself has to.
+
+        Raises Refused, DnsUnavailable.
+        """
         authentication.check_author(self._identity, standing, headers)
         if standing.proof is not Proof.DMARC:
             return []
         return await self._proofs.check(content, headers, client, sender, recipients)
 
-    async def judge(self, content: bytes, *, client: Client, sender: str, recipients: Sequence[Recipient]) -> Verdict:
+    async def judge(self, content: Octets, *, client: Client, sender: str, recipients: Sequence[Recipient]) -> Verdict:
         """What would be said to a mail from this client with this envelope. Raises SpoolUnavailable.
 
         content  lines end in CRLF

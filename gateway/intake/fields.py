@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.message import Octets
+
 _NAME = re.compile(rb"([\x21-\x39\x3b-\x7e]+):")
 LIMIT = 256 * 1024
 """Octets of a header block that are read, as by `message.headers`."""
@@ -28,26 +30,26 @@ class Field:
         return " ".join(self.raw.partition(b":")[2].decode("utf-8", "replace").split())
 
 
-def fields(mail: bytes) -> list[Field]:
+def fields(mail: Octets) -> list[Field]:
     """Every field above the first empty line, at most 256 KiB of them."""
     return [Field(name, block) for name, block in _blocks(mail)]
 
 
-def without(mail: bytes, unwanted: frozenset[Field]) -> bytes:
+def without(mail: Octets, unwanted: frozenset[Field]) -> bytes:
     """The mail without some of its fields."""
     block = b"".join(raw for name, raw in _blocks(mail) if Field(name, raw) not in unwanted)
     return block + mail[_end(mail) :]
 
 
-def _end(mail: bytes) -> int:
+def _end(mail: Octets) -> int:
     """Where the fields end."""
-    if mail.startswith(b"\r\n"):
+    if mail[:2] == b"\r\n":
         return 0
     end = mail.find(b"\r\n\r\n", 0, LIMIT)
     return end + 2 if end >= 0 else min(len(mail), mail.rfind(b"\r\n", 0, LIMIT) + 2)
 
 
-def _blocks(mail: bytes) -> Iterator[tuple[str, bytes]]:
+def _blocks(mail: Octets) -> Iterator[tuple[str, bytes]]:
     block: list[bytes] = []
     for line in mail[: _end(mail)].splitlines(keepends=True):
         if block and line[:1] not in b" \t":

@@ -26,7 +26,7 @@ from gateway.intake.domains import Alignment, akin
 from gateway.intake.fields import fields
 from gateway.intake.resolver import Lookups, Resolver
 from gateway.intake.results import Result
-from gateway.message import Headers, addresses, plain_address
+from gateway.message import Headers, Octets, addresses, plain_address
 
 _CHECKS = 8  # mails looked at at once
 _NAMED = 20_000  # characters of To and Cc; nobody is named in longer ones
@@ -37,7 +37,7 @@ _PATIENCE = 60.0  # seconds, waiting for a turn included; then the client comes 
 class Evidence:
     """What a mail is judged by."""
 
-    mail: bytes
+    mail: Octets
     """As it came."""
     author: str
     """The domain of the address in the From field: lower case, A-labels."""
@@ -63,7 +63,7 @@ class Proofs:
             self._threads = None
 
     async def check(
-        self, mail: bytes, headers: Headers, client: Client, sender: str, recipients: Sequence[Recipient]
+        self, mail: Octets, headers: Headers, client: Client, sender: str, recipients: Sequence[Recipient]
     ) -> list[Result]:
         """The results that prove the author of a mail with one address in its From field.
 
@@ -97,7 +97,9 @@ class Proofs:
 
     def _relay(self, evidence: Evidence, relayed: bool, _lookups: Lookups) -> list[Result]:
         """What the relay found out; only what passed, since its failures are no reason not to look."""
-        return [one for one in results.of_relay(evidence.mail, self._ids) if one.passed] if relayed and self._ids else []
+        client = evidence.client
+        ids = self._ids if client.authserv_ids is None else client.authserv_ids
+        return [one for one in results.of_relay(evidence.mail, ids, client.hops) if one.passed] if relayed and ids else []
 
     def _signatures(self, evidence: Evidence, _relayed: bool, lookups: Lookups) -> list[Result]:
         return signatures.verify(evidence.mail, lambda domain: akin(domain, evidence.author), lookups)
@@ -145,7 +147,7 @@ def is_by_way(proof: Collection[Result]) -> bool:
     return any(one.method == "spf" for one in proof)
 
 
-def fingerprint(mail: bytes) -> str:
+def fingerprint(mail: Octets) -> str:
     """By what a mail that proves itself is known when it comes again: the rest of it, a stranger can change.
 
     That is all of the text, the author, the date and the subject, each without the blanks that no signature keeps.

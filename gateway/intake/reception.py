@@ -22,6 +22,8 @@ from gateway.intake.entrance import Entrance
 from gateway.intake.results import Result
 from gateway.intake.transaction import Transaction
 from gateway.intake.wishes import Wishes
+from gateway.message import Octets
+from gateway.spool.commit import Transaction as Write
 
 T = TypeVar("T")
 _SHORT = 16 * 1024  # octets of header block that are read on the spot
@@ -41,12 +43,13 @@ class Desk(Protocol):
         recipients: Sequence[Recipient],
         *,
         trace: bytes,
-        content: bytes,
+        content: Octets,
         not_before: datetime | None = None,
         fingerprint: str = "",
+        before: Callable[[Write], None] | None = None,
     ) -> SubmissionId: ...
 
-    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None: ...
+    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None: ...
 
 
 class Throttle(Protocol):
@@ -64,7 +67,7 @@ class Reception:
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
         self._staffed, self._number_in_subject = frozenset({config.mail.from_.lower()}), frozenset(config.number_in_subject)
         self._identity, self._throttle, self._desk, self.now = identity, throttle, desk, now
-        self._entrance, self._wishes = Entrance(config, identity), Wishes(config, now)
+        self.entrance, self._wishes = Entrance(config, identity), Wishes(config, now)
         self._ids = frozenset({self._host.lower(), *self._domains})
         self._storing: set[asyncio.Task[Any]] = set()
 
@@ -88,10 +91,12 @@ class Reception:
             staffed=self._staffed,
             number_in_subject=self._number_in_subject,
         )
-        if isinstance(found, Special):
-            return found
+        return found if isinstance(found, Special) else await self.admitted(client, transaction, found)
+
+    async def admitted(self, client: Client, transaction: Transaction, found: Recipient) -> Recipient:
+        """Whether a recipient may be faxed, and what its address asks understood."""
         if transaction.standing is None:
-            transaction.standing = await self._entrance.standing(client, transaction.sender)
+            transaction.standing = await self.entrance.standing(client, transaction.sender)
         account = transaction.standing.account
         try:
             found = self._wishes.of_address(account, found)
@@ -108,30 +113,30 @@ class Reception:
             raise NotAdmitted(text, reply=error.reply) from error
         return found
 
-    async def mail(self, client: Client, transaction: Transaction, content: bytes) -> str:
+    async def mail(self, client: Client, transaction: Transaction, content: Octets) -> str:
         """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""
         field, content = await self._checked(client, transaction, content)
         return await self._unhurt(self._store(transaction.envelope(client), transaction, field, content))
 
-    async def each(self, client: Client, transaction: Transaction, content: bytes) -> list[Answer]:
+    async def each(self, client: Client, transaction: Transaction, content: Octets) -> list[Answer]:
         """Take one mail for each recipient who may have it. An answer for each, in the order of the RCPT commands."""
         field, content = await self._checked(client, transaction, content)
         return await self._unhurt(self._store_each(transaction.envelope(client), transaction, field, content))
 
-    async def _checked(self, client: Client, transaction: Transaction, content: bytes) -> tuple[bytes, bytes]:
+    async def _checked(self, client: Client, transaction: Transaction, content: Octets) -> tuple[bytes, Octets]:
         """Whether the mail itself may be faxed; our fields for it, and the mail as it is kept. Raises Refused, Unavailable."""
         headers = await _headers(content)
-        self._entrance.check_loop(headers)
+        self.entrance.check_loop(headers)
         proven: list[Result] = []
         if standing := transaction.standing:
-            proven = await self._entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
+            proven = await self.entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
             if standing.proof is Proof.DMARC and not proof.is_by_way(proven):
                 transaction.fingerprint = await asyncio.to_thread(proof.fingerprint, content)
             await self._read_wishes(transaction, standing.account, headers, content)
         field = trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
         return (field + results.written(self._host, proven) if proven else field), results.cleansed(content, self._ids)
 
-    async def _read_wishes(self, transaction: Transaction, account: Account, headers: message.Headers, content: bytes) -> None:
+    async def _read_wishes(self, transaction: Transaction, account: Account, headers: message.Headers, content: Octets) -> None:
         """What the mail asks, and the numbers that are in its subject."""
         before = transaction.recipients
         asked = self._wishes.of_mail(account, before, headers, content)
@@ -141,7 +146,7 @@ class Reception:
         changed = iter(asked)
         transaction.accepted = [next(changed) if isinstance(one, Recipient) else one for one in transaction.accepted]
 
-    async def _store(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> str:
+    async def _store(self, envelope: Envelope, transaction: Transaction, field: bytes, content: Octets) -> str:
         # The operator's copy first: when the second step fails the client repeats both, and a second mail to the
         # operator costs less than a second fax.
         if specials := transaction.specials:
@@ -150,7 +155,7 @@ class Reception:
             return "accepted for the operator"
         return await self._submitted(envelope, transaction, recipients, field, content)
 
-    async def _store_each(self, envelope: Envelope, transaction: Transaction, field: bytes, content: bytes) -> list[Answer]:
+    async def _store_each(self, envelope: Envelope, transaction: Transaction, field: bytes, content: Octets) -> list[Answer]:
         async def operators() -> str:
             await self._desk.for_operator(envelope, transaction.specials, trace=field, content=content)
             return "accepted for the operator"
@@ -171,7 +176,7 @@ class Reception:
         ]
 
     async def _submitted(
-        self, envelope: Envelope, transaction: Transaction, recipients: list[Recipient], field: bytes, content: bytes
+        self, envelope: Envelope, transaction: Transaction, recipients: list[Recipient], field: bytes, content: Octets
     ) -> str:
         assert transaction.account is not None  # found at the first recipient
         submission = await self._desk.submit(
@@ -182,6 +187,7 @@ class Reception:
             content=content,
             not_before=transaction.wishes.not_before,
             fingerprint=transaction.fingerprint,
+            before=transaction.before,
         )
         return f"accepted as {submission}"
 
@@ -201,7 +207,7 @@ class Reception:
         """Return when everything that was begun is stored."""
         if self._storing:
             await asyncio.wait(self._storing)
-        self._entrance.close()
+        self.entrance.close()
 
 
 def answer(why_not: Refused | Unavailable) -> str:
@@ -218,7 +224,7 @@ async def _answer(work: Coroutine[Any, Any, str]) -> Answer:
         return error
 
 
-async def _headers(content: bytes) -> message.Headers:
+async def _headers(content: Octets) -> message.Headers:
     """The header block read; a long one in a thread, because a hostile one takes a second and everybody else waits."""
     if content.find(b"\r\n\r\n", 0, _SHORT) >= 0 or len(content) < _SHORT:
         return message.headers(content)

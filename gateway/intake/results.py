@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.intake.fields import LIMIT, Field, fields, without
+from gateway.message import Octets
 
 _NAME = "authentication-results"
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;="]+)|([;=]))\s*')
@@ -40,19 +41,20 @@ class Result:
         return self.properties.get(name, "").rpartition("@")[2].lower().rstrip(".")
 
 
-def of_relay(mail: bytes, ids: Collection[str]) -> list[Result]:
-    """What the relay that handed this mail in says of it; `ids` are the authserv-ids it uses, lower case."""
+def of_relay(mail: Octets, ids: Collection[str], hops: int = 1) -> list[Result]:
+    """What the relay that handed this mail in says of it; `ids` are the authserv-ids it uses, lower case, `hops` is how many
+    Received fields it writes."""
     received = 0
     for field in fields(mail):
         received += field.name == "received"
-        if received > 1:
+        if received > hops:
             break
         if field.name == _NAME and (said := parse(field.value)) and said[0] in ids:
             return said[1]
     return []
 
 
-def cleansed(mail: bytes, ours: Collection[str]) -> bytes:
+def cleansed(mail: Octets, ours: Collection[str]) -> Octets:
     """The mail without fields that claim to be ours (`ours`: our authserv-ids, lower case)."""
     end = mail.find(b"\r\n\r\n", 0, LIMIT)
     if _NAME.encode() not in mail[: end if end >= 0 else LIMIT].lower():  # most mails: taken apart for nothing

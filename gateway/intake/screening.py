@@ -13,7 +13,7 @@ from collections.abc import Set
 from gateway import cms
 from gateway.errors import BadDocument, NotAdmitted, Refused
 from gateway.intake.authentication import Proof, Standing
-from gateway.message import Headers
+from gateway.message import Headers, Octets
 from gateway.pages.manifest import ENCRYPTED
 
 _HOPS = 100
@@ -53,7 +53,7 @@ def check_kind(headers: Headers, standing: Standing) -> None:
         raise NotAdmitted("Mail of mailing lists and bulk mail is not faxed for this account.")
 
 
-def check_readable(headers: Headers, content: bytes) -> None:
+def check_readable(headers: Headers, content: Octets) -> None:
     """A mail that is encrypted as a whole is not taken; what is so deeper inside, preparation finds. Raises BadDocument."""
     kind, body = headers.content_type, content.find(b"\r\n\r\n") + 4
     if kind in _SMIME:

@@ -23,6 +23,7 @@ from gateway.intake import bodies
 from gateway.intake.fields import Field, fields
 from gateway.intake.resolver import Lookups
 from gateway.intake.results import Result
+from gateway.message import Octets
 
 _MOST = 3  # signatures of the author's domain that are tried: each costs a look at the whole mail
 _FIELDS = 1000  # of a header
@@ -45,7 +46,7 @@ class _Signature:
         return self.tags.get("d", "").lower().rstrip(".")
 
 
-def verify(mail: bytes, speaks: Callable[[str], bool], lookups: Lookups) -> list[Result]:
+def verify(mail: Octets, speaks: Callable[[str], bool], lookups: Lookups) -> list[Result]:
     """The results of signatures by domains of the author's owner (`speaks`); one "policy" where there are only others."""
     block = fields(mail)
     if len(block) > _FIELDS:
@@ -71,7 +72,7 @@ def _read(place: int, field: Field) -> _Signature | None:
     )
 
 
-def _judged(mail: bytes, block: list[Field], signature: _Signature, lookups: Lookups) -> tuple[str, str]:
+def _judged(mail: Octets, block: list[Field], signature: _Signature, lookups: Lookups) -> tuple[str, str]:
     """Result and reason."""
     if why := _too_little(signature):
         return "policy", why
@@ -97,7 +98,7 @@ class _Header(dkim.DKIM):  # type: ignore[misc]  # dkimpy has no types
         return bool(super().verify_sig_process({tag: value for tag, value in sig.items() if tag != b"bh"}, *rest))
 
 
-def _hash(mail: bytes, signature: _Signature) -> bytes:
+def _hash(mail: Octets, signature: _Signature) -> bytes:
     """What `bh` has to be."""
     _, _, way = signature.tags.get("c", "simple/simple").partition("/")
     return bodies.sha256(mail, is_relaxed=way.strip().lower() == "relaxed")

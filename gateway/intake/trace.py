@@ -23,7 +23,9 @@ def received(client: Client, *, host: str, recipients: list[str], at: datetime) 
 
 
 def protocol(client: Client) -> str:
-    """SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA or LMTP (RFC 3848)."""
+    """SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA or LMTP (RFC 3848); IMAP for what was picked up."""
+    if client.door is Door.IMAP:
+        return "IMAP"
     if not client.extended:
         return "SMTP"
     return ("LMTP" if client.door is Door.LMTP else "ESMTP") + ("S" if client.tls else "") + ("A" if client.account else "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.fax import Account, Envelope, Recipient
 from gateway.intake.address import Special
 from gateway.intake.authentication import Client, Proof, Standing
 from gateway.intake.parameters import MailParameters
+from gateway.spool.commit import Transaction as Write
 
 
 @dataclass(slots=True)
@@ -23,6 +25,12 @@ class Transaction:
 
     fingerprint: str = ""
     """By what it is known when it comes again; "" = by its Message-ID and what is with it."""
+
+    disposition_to: str = ""
+    """Where a disposition notification goes, of a mail that was picked up."""
+
+    before: Callable[[Write], None] | None = None
+    """Done in the transaction that accepts it: both or neither."""
 
     @property
     def recipients(self) -> list[Recipient]:
@@ -60,4 +68,5 @@ class Transaction:
             envelope_id=self.wishes.envelope_id,
             ret=self.wishes.ret,
             future_release=self.wishes.future_release,
+            disposition_to=self.disposition_to,
         )

@@ -14,7 +14,7 @@ from gateway import number, opening, options
 from gateway.config import Config
 from gateway.errors import Refused
 from gateway.fax import Account, Recipient
-from gateway.message import Headers
+from gateway.message import Headers, Octets
 from gateway.options import Rules
 
 
@@ -28,7 +28,7 @@ class Wishes:
         """A recipient with what its address asks understood. Raises Refused, fit for an answer to RCPT."""
         return self._rules(account).of_address(recipient) if recipient.options else recipient
 
-    def of_mail(self, account: Account, recipients: Sequence[Recipient], headers: Headers, content: bytes) -> list[Recipient]:
+    def of_mail(self, account: Account, recipients: Sequence[Recipient], headers: Headers, content: Octets) -> list[Recipient]:
         """The recipients with what the mail asks for all of them, each with a number. Raises Refused.
 
         What their own addresses ask stays. Two spellings of one number that ask for different things are refused: it is
@@ -44,7 +44,7 @@ class Wishes:
             called = found.e164
         parts = [rules.of_text(subject)]
         if rules.allowed:
-            parts.append(rules.of_text(opening.line(content)))
+            parts.append(rules.of_text(opening.line(content[: opening.LOOK])))
         wishes = options.together(parts)
         if not wishes and not called and len(recipients) == 1:
             return list(recipients)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from gateway.pages import image, press, windows
+from gateway.pages import barcodes, image, press, windows
 from gateway.pages.paper import PAPERS
 
 _SCRIPTS = {"Arabic": "مرحبا", "Hebrew": "שלום", "Chinese": "传真", "Japanese": "ファクス", "Korean": "팩스", "emoji": "😀"}
@@ -18,6 +18,7 @@ def describe() -> dict[str, str]:
         "scripts": _scripts() if setter else "Latin, Greek and Cyrillic only: WeasyPrint or Pango is missing",
         "broken PDF": "pypdf, pikepdf, pdfium" if find_spec("pikepdf") else "pypdf, pdfium; pikepdf is not installed",
         "fax pages": "OpenCV" if windows.opencv() else "numpy: the same pages, more slowly; OpenCV is not installed",
+        "bar codes": barcodes.lacking() or "zxing-cpp",
         "HEIC pictures": "pi-heif" if image.HEIC else "refused: pi-heif is not installed",
     }
 

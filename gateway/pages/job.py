@@ -92,7 +92,9 @@ def of_mail(
         max_pages=config.pages.max_pages,
         header=f"{date:%Y-%m-%d %H:%M %Z}  {mail.from_name or address}  {ours}" if header else "",
         templates=tuple(templates),
-        languages=tuple(filter(None, (options.value_of(recipient, "LANG").lower(), *mail.languages, look.language))),
+        languages=tuple(
+            filter(None, (options.value_of(recipient, "LANG").lower(), *mail.languages, *config.languages_of(account)))
+        ),
         body=look.body,
         cut_quotes=look.cut_quotes,
         familiar=familiar,
@@ -148,8 +150,9 @@ def check(config: Config, templates: Sequence[Path]) -> None:
     for n, line in enumerate(config.line, 1):
         if line.ocr and (problem := ocr.lacking(line.ocr)):
             raise ConfigError(config.file, f"line[{n}].ocr", problem)
+    house = config.mail.language
     chosen = [(f"account[{n}]", account) for n, account in enumerate(config.account, 1)]
-    chosen = [(key, one) for key, one in chosen if one.cover != "standard" or one.language != "en" or one.logo]
+    chosen = [(key, one) for key, one in chosen if one.cover != "standard" or (one.language or house) != "en" or one.logo]
     if not chosen and config.templates is None:
         return  # what is built in is tested
     from gateway.pages import cover  # the libraries that draw: only where there is something to try
@@ -161,5 +164,5 @@ def check(config: Config, templates: Sequence[Path]) -> None:
             picture = logo(one.logo) if one.logo else b""
         except OSError as error:
             raise ConfigError(config.file, f"{key}.logo", f"{one.logo} cannot be read ({error.strerror})") from error
-        if problem := cover.problem(templates, one.cover, one.language, picture):
+        if problem := cover.problem(templates, one.cover, one.language or house, picture):
             raise ConfigError(config.file, key, problem)

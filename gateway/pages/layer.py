@@ -13,6 +13,7 @@ from gateway.pages.parts import BROKEN
 _DOTS = 300
 _MOST_DOTS = 20_000_000
 _ENOUGH = 20  # characters: such a page has text
+_MOST_TEXT = 100_000  # characters of a fax that are looked through
 
 
 def picture(pdf: bytes, number: int) -> bytes:
@@ -46,3 +47,16 @@ def laid_over(pdf: bytes, layers: dict[int, bytes]) -> bytes:
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+def words(pdf: bytes, pages: int) -> str:
+    """The text of the first `pages` pages, at most 100,000 characters. Raises BadDocument."""
+    found, left = list[str](), _MOST_TEXT
+    try:
+        with pypdfium2.PdfDocument(pdf) as document:
+            for number in range(min(pages, len(document))):
+                found.append(document[number].get_textpage().get_text_bounded()[:left])
+                left -= len(found[-1])
+    except pypdfium2.PdfiumError as broken:
+        raise BadDocument("the received fax cannot be read", reply=BROKEN) from broken
+    return "\n".join(found)

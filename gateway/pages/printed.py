@@ -38,6 +38,11 @@ def as_tiff(source: Path, out: Path, fine: bool = True) -> int:
     return len(bitmaps)
 
 
+def profile_s(source: Path) -> bytes:
+    """The pages as a TIFF of profile S, which any fax program reads: 1728 dots wide, each in the resolution it needs."""
+    return wire.profile_s([page.bitmap for page in raster.fax_pages(source, fine=None)])
+
+
 def render(order: Print) -> tuple[Measure, ...]:
     """Write everything into the folder; the TIFF is of profile S, which any fax program reads. Raises BadDocument."""
     writer = PdfWriter()

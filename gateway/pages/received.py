@@ -44,9 +44,15 @@ class _Page:
 
 def to_pdf(data: bytes) -> tuple[bytes, int]:
     """A received fax as PDF, and its pages. Real PDF stays as it is. Raises BadDocument."""
+    return looked_at(data)[:2]
+
+
+def looked_at(data: bytes) -> tuple[bytes, int, str, int]:
+    """The same, with the resolution of the first page ("204x196"; "" where the file does not say), and how many pages were
+    damaged on the way, as far as that can be seen."""
     kind = sniff.kind(data)
     if kind == "pdf":
-        return data, _count(data)
+        return data, _count(data), "", 0
     if kind == "tiff":
         return _from_tiff(data)
     raise BadDocument("the received fax is neither PDF nor TIFF", reply=BROKEN)
@@ -63,8 +69,8 @@ def _count(data: bytes) -> int:
         raise BadDocument("the received fax is a broken PDF", reply=BROKEN) from broken
 
 
-def _from_tiff(data: bytes) -> tuple[bytes, int]:
-    sheets, readable = Sheets(), 0
+def _from_tiff(data: bytes) -> tuple[bytes, int, str, int]:
+    sheets, readable, damaged, resolution = Sheets(), 0, 0, ""
     try:
         for directory in tags.directories(data):
             if len(sheets) >= _MOST_PAGES:
@@ -72,16 +78,20 @@ def _from_tiff(data: bytes) -> tuple[bytes, int]:
             scan = _scan(directory)
             if scan is None:
                 _say_lost(sheets, "It could not be read.")
+                damaged += 1
             else:
+                resolution = resolution or "x".join(f"{round(dots)}" for dots in _dots(directory))
                 sheets.add(scan)
                 readable += 1
+                damaged += bool(scan.note)
     except tags.BadTiff as broken:
         if not readable:
             raise BadDocument("the received fax is a broken TIFF", reply=BROKEN) from broken
         _say_lost(sheets, "It and any page after it could not be read.")
+        damaged += 1
     if not readable:
         raise BadDocument("the received fax has no page that can be read", reply=BROKEN)
-    return sheets.pdf(), len(sheets)
+    return sheets.pdf(), len(sheets), resolution, damaged
 
 
 def _say_lost(sheets: Sheets, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Verbs of the do-not-fax list: numbers that nobody, or one account, may fax."""
+"""Verbs of the do-not-fax list: numbers that nobody, or one account, may fax; and of the callers whose faxes nobody gets."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gateway.spool.commit import Transaction
 
 EVERYBODY = AccountId("")
 _table = schema.blocked
+_callers = schema.blocked_caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,34 @@ class Block:
     reason: str
     asked_by: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedCaller:
+    """Callers whose faxes nobody gets."""
+
+    pattern: str
+    """E.164, its beginning and `*`, or "unknown"."""
+    reason: str
+    asked_by: str
+    at: datetime
+
+
+def add_caller(t: Transaction, pattern: str, reason: str, asked_by: str) -> None:
+    """Let nobody get faxes of a caller, or say anew why."""
+    remove_caller(t, pattern)
+    t.add(_callers, {"pattern": pattern, "reason": reason, "asked_by": asked_by, "at": t.now})
+
+
+def remove_caller(t: Transaction, pattern: str) -> bool:
+    """Let them be delivered again. False: they were not blocked."""
+    return t.db.execute(delete(_callers).where(_callers.c.pattern == pattern)).rowcount == 1
+
+
+def callers(db: Connection) -> list[BlockedCaller]:
+    """Those callers."""
+    found = db.execute(select(_callers).order_by(_callers.c.pattern))
+    return [BlockedCaller(pattern=row.pattern, reason=row.reason, asked_by=row.asked_by, at=row.at) for row in found]
 
 
 def add(t: Transaction, number: str, account: AccountId, reason: str, asked_by: str) -> None:

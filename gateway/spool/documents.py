@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import mmap
 import os
 import secrets
 import shutil
@@ -55,7 +56,7 @@ class Documents:
         self._threads.shutdown(wait=True)
         self.shelf.close()
 
-    async def put(self, *chunks: bytes) -> Document:
+    async def put(self, *chunks: bytes | mmap.mmap) -> Document:
         """Store the chunks as one document. Durable when this returns. Raises SpoolUnavailable."""
         return await self._run(self._put, chunks)
 
@@ -126,7 +127,7 @@ class Documents:
         except OSError as error:
             raise SpoolUnavailable(f"The fax cannot be stored ({error.strerror}).") from error
 
-    def _put(self, chunks: Iterable[bytes]) -> Document:
+    def _put(self, chunks: Iterable[bytes | mmap.mmap]) -> Document:
         digest, size = hashlib.sha256(), 0
         temporary = self._incoming / secrets.token_hex(16)
         try:
@@ -195,7 +196,7 @@ def _is(path: Path, sha256: Sha256) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
-def _write_all(handle: int, data: bytes) -> None:
+def _write_all(handle: int, data: bytes | mmap.mmap) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]

@@ -90,6 +90,8 @@ def _judged(t: Transaction, event: str, statement: Statement, ended_as: AttemptS
     t.db.execute(update(table).where(table.c.id == event).values(applied_at=t.now, late=late))
     if late:
         t.note(transmission, "late event", f"{statement.state} {statement.outcome or ''} {statement.carrier_code}".strip())
+    else:  # nothing moves; evidence is gathered where the history says that there is something
+        t.note(transmission, "said again", statement.state)
     if late and statement.state is AttemptState.DELIVERED:
         _delivered_after_all(t, transmission)
     return Kept.LATE if late else Kept.NEW
@@ -196,6 +198,14 @@ def _stored(row: Row[Any]) -> Stored:
             raw=row.raw,
         ),
     )
+
+
+def raw(db: Connection, ids: Sequence[str]) -> dict[str, bytes]:
+    """What carriers said, as they said it; of those statements that there are."""
+    return {row.id: row.raw for row in db.execute(_RAW, {"wanted": ids})}
+
+
+_RAW = select(_event.c.id, _event.c.raw).where(schema.among(_event.c.id, "wanted"))
 
 
 def mark_applied(t: Transaction, ids: Iterable[str]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, select, tuple_, update
@@ -16,7 +17,23 @@ from gateway.spool.steps import Claim
 
 #: States of a fax whose file may still come.
 _WITHOUT = frozenset({InboundState.ANNOUNCED, InboundState.HELD, InboundState.FAILED})
-_HELD = frozenset({InboundState.HELD})
+_WAITS = frozenset({InboundState.HELD, InboundState.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A fax that is here, and what was decided about it."""
+
+    document: Sha256
+    """As PDF."""
+    original: Sha256
+    pages: int
+    resolution: str = ""
+    """Of the first page, e.g. "204x196"; "" = nobody says."""
+    damaged: int = 0
+    """Pages."""
+    route: str = ""
+    """What decided where it goes, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +108,62 @@ def original_stored(t: Transaction, claim: Claim, original: Sha256) -> bool:
 def fetched(
     t: Transaction,
     claim: Claim,
+    made: Fetched,
     *,
-    document: Sha256,
-    original: Sha256,
-    pages: int,
     mailboxes: Sequence[str],
+    archived: bool = False,
     callback: AccountId | None = None,
 ) -> bool:
-    """announced -> fetched, and a mail is owed to each mailbox, a callback to an account that wants one."""
-    if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
+    """announced -> fetched, and a mail is owed to each mailbox, a copy to the archive, a callback to the account."""
+    everybody = [*mailboxes, *["the archive"] * archived]
+    if not _arrived(t, claim, made, f"to {', '.join(everybody) or 'nobody by mail'}"):
         return False
-    _set(t, claim.subject, document=document, original=original, pages=pages)
-    t.note(claim.subject, "fetched", f"{pages} pages")
     for mailbox in mailboxes:
         outbox.owe(t, kind=outbox.RECEIVED, about=claim.subject, recipient=mailbox)
+    if archived:
+        outbox.owe(t, kind=outbox.ARCHIVE, about=claim.subject)
     if callback is not None:
         outbox.owe_callback(t, callback, claim.subject, claim)
     mailed(t, InboundId(claim.subject))  # one that was released, where nobody is left who has not got it
     return steps.done(t, claim)
+
+
+def held_back(t: Transaction, claim: Claim, made: Fetched) -> bool:
+    """announced -> fetched -> held: it waits in quarantine until a person releases it, and the operator is told."""
+    if not _arrived(t, claim, made, "held"):
+        return False
+    _withhold(t, claim.subject)
+    undeliverable(t, InboundId(claim.subject), f"In quarantine: {made.route}.")
+    text = f"Nobody has got it: {made.route}."
+    outbox.alarm(t, about=claim.subject, what="a received fax waits in quarantine", text=text)
+    return steps.done(t, claim)
+
+
+def dropped(t: Transaction, claim: Claim, made: Fetched) -> bool:
+    """announced -> fetched -> refused: nobody gets it. The operator is told of the first one of each day (UTC)."""
+    if not _arrived(t, claim, made, "dropped") or not _move(t, claim.subject, InboundState.REFUSED):
+        return False
+    _set(t, claim.subject, reason=f"Dropped: {made.route}.")
+    _withhold(t, claim.subject)
+    text = f"Today's first is {claim.subject}: {made.route}. No other mail comes today. All of them: faxgate queue --received"
+    outbox.alarm(t, about=f"dropped#{t.now:%Y-%m-%d}", what="received faxes are dropped", text=text)
+    return steps.done(t, claim)
+
+
+def _withhold(t: Transaction, inbound: str) -> None:
+    """No account sees it, whatever it asks: every door looks for faxes by their account."""
+    of = schema.inbound.c
+    hidden = update(schema.inbound).where(of.id == inbound, of.account_id != "")
+    t.db.execute(hidden.values(withheld_from=of.account_id, account_id=""))
+
+
+def _arrived(t: Transaction, claim: Claim, made: Fetched, what: str) -> bool:
+    if not steps.holds(t, claim) or not _move(t, claim.subject, InboundState.FETCHED):
+        return False
+    _set(t, claim.subject, reason="", **asdict(made))
+    t.note(claim.subject, "fetched", f"{made.pages} pages")
+    t.note(claim.subject, "routed", f"{made.route}: {what}")
+    return True
 
 
 def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm: str) -> bool:
@@ -128,9 +183,10 @@ def ended(t: Transaction, claim: Claim, state: InboundState, reason: str, alarm:
 
 
 def mailed(t: Transaction, inbound: InboundId) -> bool:
-    """fetched -> mailed, once no mail about it is owed any more; where none ever was, once the callback was taken."""
+    """fetched -> mailed, once no mail about it and no copy in the archive is owed any more; where no mail ever was, once the
+    callback was taken."""
     owed = outbox.states(t.db, outbox.RECEIVED, inbound) or outbox.states(t.db, outbox.CALLBACK, inbound)
-    if outbox.WAITING in owed or not _move(t, inbound, InboundState.MAILED):
+    if outbox.WAITING in (*owed, *outbox.states(t.db, outbox.ARCHIVE, inbound)) or not _move(t, inbound, InboundState.MAILED):
         return False
     t.note(inbound, "mailed")
     return True
@@ -157,13 +213,20 @@ def bounced(t: Transaction, inbound: InboundId, reason: str) -> None:
         outbox.alarm(t, about=f"{inbound}#back", what="a received fax did not reach its mailbox", text=f"{inbound}: {reason}")
 
 
-def released(t: Transaction, inbound: InboundId, by: str) -> bool:
-    """held -> announced: whoever did not take it is asked again, as line and account say now. What was given up
-    is not owed any more, so that it can be owed anew. False: it is in another state."""
-    if not _move(t, inbound, InboundState.ANNOUNCED, of=_HELD):
+def released(t: Transaction, inbound: InboundId, by: str, mailbox: Sequence[str] = ()) -> bool:
+    """held or refused -> announced: whoever did not take it is asked again, as rules, line and account say now; no rule holds
+    or drops it any more. What was given up is not owed any more, so that it can be owed anew. False: it is in another state.
+
+    mailbox  who is to get it; () = as the rules say
+    """
+    if not _move(t, inbound, InboundState.ANNOUNCED, of=_WAITS):
         return False
+    _set(t, inbound, released=True, mailbox=json.dumps(list(mailbox)))
+    of = schema.inbound.c
+    hidden = update(schema.inbound).where(of.id == inbound, of.withheld_from != "")
+    t.db.execute(hidden.values(account_id=of.withheld_from, withheld_from=""))
     outbox.forget_given_up(t, inbound)
-    t.note(inbound, "released", by)
+    t.note(inbound, "released", f"{by}{', to ' if mailbox else ''}{', '.join(mailbox)}")
     steps.add(t, inbound, "receive", steps.RECEIVE)
     return True
 

@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, Row, Select, delete, exists, literal,
 
 from gateway.fax import AttemptState, InboundState, Sha256, TransmissionId, TransmissionState
 from gateway.lifecycle import FINAL, OPEN_ATTEMPT
-from gateway.spool import ledger, lines, outbox, retention, schema, steering, steps
+from gateway.spool import ledger, lines, outbox, retention, schema, seals, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.documents import Documents
 from gateway.spool.schema import attempt, inbound, step, submission, transmission
@@ -50,6 +50,8 @@ class Fault(StrEnum):
     NO_SUBJECT = "step without a subject"
     OPEN_ATTEMPT = "open attempt of a finished fax"
     MONEY = "money that does not add up"
+    CHANGED = "changed after it was sealed"
+    UNSOUND = "seals that do not hold together"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,13 @@ async def inspect(store: Store, documents: Documents, *, repair: bool) -> AsyncI
         yield Finding(fault=finding.fault, subject=finding.subject, detail=finding.detail, repaired=repaired)
     for account, detail in await store.read(ledger.imbalances):  # money is never put right by a program
         yield Finding(fault=Fault.MONEY, subject=account, detail=detail)
+    if wrong := await store.read(seals.unsound):  # nor is evidence
+        yield Finding(fault=Fault.UNSOUND, subject=wrong[0], detail=wrong[1])
+    last = ""
+    while faxes := await store.read(seals.sealed, last):
+        for subject, detail in await store.read(seals.changed, faxes):
+            yield Finding(fault=Fault.CHANGED, subject=subject, detail=detail)
+        last = faxes[-1]
     told = set[Finding]()  # a document may be named twice by one fax
     for column in schema.DOCUMENTS:
         last = ""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.config import Config as Client
@@ -48,18 +49,8 @@ class Bucket:
 
     def __init__(self, place: Place, incoming: Path) -> None:
         """Raises ValueError for what is no address of a bucket."""
-        if not (match := _URL.fullmatch(place.url)):
-            raise ValueError('write it like "s3://bucket/prefix"')
         self.incoming = incoming
-        self._bucket = match[1]
-        prefix = (match[2] or "").strip("/")
-        self._prefix = f"{prefix}/" if prefix else ""
-        session = boto3.session.Session(
-            aws_access_key_id=place.access_key or None,
-            aws_secret_access_key=place.secret_key or None,
-            region_name=place.region or None,
-        )
-        self._client = session.client("s3", endpoint_url=place.endpoint or None, config=_settings(bool(place.endpoint)))
+        self._client, self._bucket, self._prefix = _connected(place)
 
     def open(self) -> None:
         with _faults():
@@ -130,6 +121,37 @@ class Bucket:
 
     def _key(self, sha256: Sha256) -> str:
         return f"{self._prefix}{sha256[:2]}/{sha256}"
+
+
+class BucketCabinet:
+    """The archive of received faxes (`cabinet`) in a bucket: an object is there whole, or not at all."""
+
+    def __init__(self, place: Place) -> None:
+        """Raises ValueError for what is no address of a bucket."""
+        self._client, self._bucket, self._prefix = _connected(place)
+
+    def put(self, name: str, content: bytes, content_type: str) -> None:
+        checked = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        where = {"Bucket": self._bucket, "Key": f"{self._prefix}{name}", "ContentType": content_type}
+        with _faults():
+            self._client.put_object(**where, Body=content, ChecksumSHA256=checked)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _connected(place: Place) -> tuple[Any, str, str]:
+    """A client, the bucket, and what keys begin with. Any: boto3 ships no types. Raises ValueError."""
+    if not (match := _URL.fullmatch(place.url)):
+        raise ValueError('write it like "s3://bucket/prefix"')
+    session = boto3.session.Session(
+        aws_access_key_id=place.access_key or None,
+        aws_secret_access_key=place.secret_key or None,
+        region_name=place.region or None,
+    )
+    client = session.client("s3", endpoint_url=place.endpoint or None, config=_settings(bool(place.endpoint)))
+    prefix = (match[2] or "").strip("/")
+    return client, match[1], f"{prefix}/" if prefix else ""
 
 
 def _settings(own_endpoint: bool) -> Client:

@@ -16,13 +16,23 @@ from gateway.spool.commit import Transaction
 from gateway.spool.steps import Claim
 
 RESULT, HELD, RECEIVED, ALARM, FORWARD = "result", "held", "received", "alarm", "forward"
+#: `text` of a received fax's mail that goes without the fax, because a mail server did not take it so large.
+TOO_LARGE = "too large"
 #: What an account writes itself.
 MESSAGE = "message"
 #: What a program's account may want instead of a result: a report by mail, and a call of its URL.
 CONFIRMATION, CALLBACK = "confirm", "callback"
+#: A copy of a received fax in the archive.
+ARCHIVE = "archive"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
+#: A fax has not ended yet, and its sender may wonder; the faxes of a submission are reported in one mail.
+DELAYED, DIGEST = "delayed", "digest"
+#: Whoever wrote a mail that was found in a mailbox is told that it is not faxed.
+REFUSAL = "refusal"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
+#: A result that a digest will tell.
+GATHERED = "gathered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +42,7 @@ class Owed:
     id: OutboxId
     kind: str
     about: str
-    """Id of the transmission, inbound fax or mail it is about; a `#n` may follow."""
+    """Id of the transmission, submission (a digest), inbound fax or mail it is about; a `#n` may follow."""
     recipient: str
     """"" where the composer decides (the sender, the operator). Of a callback: the account."""
     subject: str
@@ -74,6 +84,8 @@ def owe(
 
 def way(kind: str) -> tuple[str, str]:
     """Kind and lane of the step that does what a row of this kind owes."""
+    if kind == ARCHIVE:
+        return ("archive", steps.ARCHIVE)
     return ("call", steps.CALLBACK) if kind == CALLBACK else ("tell", steps.MAIL)
 
 
@@ -143,10 +155,36 @@ def settled(t: Transaction, claim: Claim, state: str, answer: str) -> bool:
     return True
 
 
+def told(t: Transaction, claim: Claim, owed: Owed, state: str, answer: str, *, message_id: str = "", mail: str = "") -> bool:
+    """The same for a mail, with its Message-ID and the SHA-256 of its octets where it was sent; said in the fax's history."""
+    if not steps.done(t, claim):
+        return False
+    values = {"state": state, "answer": answer, "sent_at": t.now if state == SENT else None}
+    t.change(schema.outbox, {"id": claim.subject, "state": WAITING}, {**values, "message_id": message_id, "mail": mail})
+    if owed.about_id.startswith(("tx_", "in_")):
+        t.note(owed.about_id, "told", f"{owed.kind}: {state}; {answer}")
+    return True
+
+
 def deferred(t: Transaction, claim: Claim, answer: str, due_at: datetime) -> bool:
     """Not taken now: try again at `due_at`."""
     t.db.execute(update(schema.outbox).where(schema.outbox.c.id == claim.subject).values(answer=answer))
     return steps.put_back(t, claim, due_at=due_at)
+
+
+def without_document(t: Transaction, claim: Claim, answer: str) -> bool:
+    """The mail about a received fax was too large: it goes again, at once, without the fax."""
+    if not steps.holds(t, claim):
+        return False
+    table = schema.outbox
+    row = t.db.execute(
+        update(table)
+        .where(table.c.id == claim.subject)
+        .values(answer=answer, text=TOO_LARGE)
+        .returning(table.c.about, table.c.recipient)
+    ).one()
+    t.note(row.about, "too large", f"{row.recipient}: {answer}")
+    return steps.put_back(t, claim)
 
 
 def not_taken(t: Transaction, claim: Claim, answer: str, tried_at: datetime, due_at: datetime) -> bool:

@@ -6,14 +6,14 @@ by rows; only when no row names it any more may it leave the shelf.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
 
 from gateway.fax import InboundState, Sha256, TransmissionId
-from gateway.spool import outbox, reports
+from gateway.spool import links, outbox, reports, seals
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     ABOUT,
@@ -74,7 +74,18 @@ def _let_go(t: Transaction, rows: Sequence[Any]) -> set[Sha256]:
     )
     free = named.keys() - set(t.db.scalars(needing))
     t.db.execute(update(submission).where(submission.c.id.in_(free)).values(document=""))
+    _note_removed(t, rows, {one: named[one] for one in free})
     return gone | {named[one] for one in free}
+
+
+def _note_removed(t: Transaction, rows: Sequence[Any], mails: Mapping[str, Sha256]) -> None:
+    """The names of what is removed stay with each fax: of its pages, and of its mail, for which others may have waited."""
+    pages = {row.id: row.document for row in rows}
+    of = select(transmission.c.id, transmission.c.submission_id).where(transmission.c.submission_id.in_(mails))
+    mail_of = {row.id: mails[row.submission_id] for row in t.db.execute(of)} if mails else {}
+    for fax in sorted(pages.keys() | mail_of.keys()):
+        if pages.get(fax) or fax in mail_of:
+            links.note_removed(t, fax, {"mail": mail_of.get(fax), "pages": pages.get(fax)})
 
 
 def discard(t: Transaction, sent: TransmissionId) -> None:
@@ -107,6 +118,8 @@ def give_up_received(t: Transaction, before: datetime) -> tuple[int, set[Sha256]
     )
     rows = t.db.execute(over).all()
     t.db.execute(update(table).where(table.c.id.in_([row.id for row in rows])).values(document=None, original=None))
+    for row in rows:
+        links.note_removed(t, row.id, {"fax": row.document, "original": row.original})
     return len(rows), {Sha256(sha) for row in rows for sha in (row.document, row.original) if sha}
 
 
@@ -202,13 +215,14 @@ def _forget_about(t: Transaction, subjects: list[str]) -> None:
     """History, and the mails about it."""
     t.db.execute(delete(history).where(history.c.subject.in_(subjects)))
     t.db.execute(delete(mail).where(ABOUT.in_(subjects)))
+    seals.forget(t, subjects)
 
 
 def _owed(subject: ColumnElement[Any]) -> ColumnElement[bool]:
     """A mail about the subject is still waiting."""
-    return exists().where(subject == ABOUT, mail.c.state == outbox.WAITING)
+    return exists().where(subject == ABOUT, mail.c.state.in_([outbox.WAITING, outbox.GATHERED]))
 
 
 def _mailed_since(moment: datetime) -> ColumnElement[bool]:
-    told = (outbox.RECEIVED, outbox.CALLBACK)
+    told = (outbox.RECEIVED, outbox.CALLBACK, outbox.ARCHIVE)
     return exists().where(mail.c.kind.in_(told), mail.c.about == inbound.c.id, mail.c.sent_at >= moment)

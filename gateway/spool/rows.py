@@ -275,4 +275,10 @@ def inbound(row: AnyRow) -> InboundFax:
         received_at=row.received_at,
         reason=row.reason,
         account=row.account_id,
+        route=row.route,
+        released=row.released,
+        mailbox=tuple(json.loads(row.mailbox)),
+        withheld_from=row.withheld_from,
+        resolution=row.resolution,
+        damaged=row.damaged,
     )

@@ -365,6 +365,12 @@ inbound = Table(
     Column("announced_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
     Column("account_id", String(32), nullable=False, server_default=""),  # whose line it was; "" = nobody's
+    Column("route", Text, nullable=False, server_default=""),  # what decided where it goes, in words
+    Column("released", Boolean, nullable=False, server_default=false()),  # by a person: rules hold and drop it no more
+    Column("mailbox", Text, nullable=False, server_default="[]"),  # who is to get it, where that person said so
+    Column("withheld_from", String(32), nullable=False, server_default=""),  # whose it is, while nobody may see it
+    Column("resolution", String(16), nullable=False, server_default=""),  # dots by lines an inch, of the first page
+    Column("damaged", Integer, nullable=False, server_default="0"),  # pages
     UniqueConstraint("carrier", "carrier_ref"),
     Index("ix_inbound_newest", "announced_at", "id"),
     Index("ix_inbound_account", "account_id", "announced_at", "id"),
@@ -388,6 +394,9 @@ outbox = Table(
     # Of a callback: how often it was not taken, and when it was tried first.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("tried_at", Moment),
+    # Of a mail that was sent: its Message-ID, and the SHA-256 of its octets.
+    Column("message_id", Text, nullable=False, server_default=""),
+    Column("mail", String(64), nullable=False, server_default=""),
     UniqueConstraint("kind", "about", "recipient"),
 )
 
@@ -501,6 +510,16 @@ blocked = Table(
     Column("at", Moment, nullable=False),
 )
 
+#: Callers whose faxes nobody gets: a number, its beginning and "*", or "unknown".
+blocked_caller = Table(
+    "blocked_caller",
+    metadata,
+    Column("pattern", String(17), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
 #: What accounts have used of their limits: faxes, pages or micro-EUR in an hour, a day or a month.
 usage = Table(
     "usage",
@@ -522,6 +541,86 @@ approval = Table(
     Column("verdict", String(12), nullable=False),
     Column("words", Text, nullable=False),
     Column("send_at", Moment),  # when it was to be sent, where it was asked for before that time
+)
+
+#: The gateway's own keys (`gateway.seal`). The private one is encrypted with the spool's; "" once another one follows.
+sealing_key = Table(
+    "sealing_key",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("by_previous", String(128), nullable=False),
+    Column("secret", Text, nullable=False),
+)
+
+#: Signed roots; never changed, never removed. `leaves` has 32 bytes for each fax in the tree, `upto` the last row of the
+#: history that was looked at.
+seal = Table(
+    "seal",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("upto", BigInteger, nullable=False),
+)
+
+#: What happened to one fax, as of one seal: `content` is the new links, one a line, compressed; `links` how many there are
+#: with the earlier ones, `place` the leaf's in the tree, `last` the last line of the history that is among them.
+chain = Table(
+    "chain",
+    metadata,
+    Column("subject", String(32), primary_key=True),
+    Column("seal", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, nullable=False),
+    Column("links", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+#: Mailboxes that are read: by which node, until when that is certain, and how it goes.
+imap_mailbox = Table(
+    "imap_mailbox",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("token", String(32)),  # of who reads it; NULL: nobody
+    Column("node", String, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("state", String(12), nullable=False),  # new, reading, failing
+    Column("detail", Text, nullable=False),
+    Column("since", Moment, nullable=False),  # when it came into this state
+)
+
+#: How far a folder was dealt with: no mail below `next_uid` is of interest any more.
+imap_folder = Table(
+    "imap_folder",
+    metadata,
+    Column("mailbox", String(40), primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("validity", BigInteger, nullable=False),  # its UIDVALIDITY: other numbers mean nothing
+    Column("next_uid", BigInteger, nullable=False),
+    Column("found_uid", BigInteger, nullable=False),  # the mails below were there when it was numbered so
+    Column("since", Moment, nullable=False),  # mails that arrived before are left alone where numbers do not say so
+    Column("left_alone", Integer, nullable=False),
+)
+
+#: What became of a mail; written in the transaction of its faxes. `key` is what it is known by when it has another number.
+imap_mail = Table(
+    "imap_mail",
+    metadata,
+    Column("mailbox", String(40), primary_key=True),
+    Column("folder", String, primary_key=True),
+    Column("validity", BigInteger, primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("key", String(64)),  # NULL: it was not faxed, or another row has the key
+    Column("state", String(12), nullable=False),  # taken, again, refused
+    Column("marked", Boolean, nullable=False),  # the mailbox shows it
+    Column("reason", Text, nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+    UniqueConstraint("mailbox", "key"),
 )
 
 history = Table(

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, Select, Update, and_, bindparam, case, delete
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import Moment, among, attempt, moment, step
 
-CONVERT, MAIL, RECEIVE, CALLBACK = "convert", "mail", "receive", "callback"
+CONVERT, MAIL, RECEIVE, CALLBACK, ARCHIVE = "convert", "mail", "receive", "callback", "archive"
 _CARRIER = "carrier:"
 #: Steps that an account may have before the next one comes into the next band.
 _BANDS = (10, 100, 1000)

@@ -104,11 +104,20 @@ def _accepted(
 
 
 def accept_with(
-    t: Transaction, before: Callable[[Transaction], None], submission: Submission, calls: Sequence[Call]
-) -> Accepted:
-    """The same, with something that is done in the same transaction: both or neither. What `before` raises stores nothing."""
+    t: Transaction,
+    before: Callable[[Transaction], None],
+    submission: Submission,
+    calls: Sequence[Call],
+    most: int | None = None,
+) -> Accepted | None:
+    """The same, with something that is done in the same transaction: both or neither. What `before` raises stores nothing.
+
+    most  None, or as `accept_within` takes it
+    """
+    if most is not None and (accepted := accept_within(t, submission, calls, most)) is None:
+        return None
     before(t)
-    return accept(t, submission, calls)
+    return accept(t, submission, calls) if most is None else accepted
 
 
 def accept_within(t: Transaction, submission: Submission, calls: Sequence[Call], most: int) -> Accepted | None:

@@ -26,6 +26,7 @@ from gateway.errors import NotAdmitted, Unavailable
 from gateway.fax import TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.report import facts
+from gateway.report.words import english_words
 from gateway.spool import approvals, queries
 from gateway.spool.approvals import Approval
 from gateway.spool.documents import Documents
@@ -109,6 +110,7 @@ class ApprovalPage:
             fax,
             case.recipients,
             self._zone,
+            english_words(),
             account=account.name if account else "",
             cost=self._limits.cost(fax.number, fax.pages),
             links=(self._beside(fax.id, APPROVE), self._beside(fax.id, REJECT)),

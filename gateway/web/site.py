@@ -213,7 +213,7 @@ class Site:
     def _went(self, fax: Transmission) -> Row:
         words = "waits to be approved" if facts.waits_for_approval(fax) else _SENT[fax.state]
         if fax.state is T.FAILED and fax.outcome:
-            words = f"{words}: {facts.SHORT[fax.outcome]}"
+            words = f"{words}: {facts.short(fax.outcome)}"
         return Row(
             id=fax.id,
             time=facts.moment(fax.accepted_at, self._zone),

@@ -9,7 +9,7 @@ from random import Random
 from gateway.errors import Outcome
 from gateway.fax import AttemptState
 from gateway.fax import TransmissionState as T
-from gateway.lifecycle import TRAITS, Kind, Retry
+from gateway.lifecycle import RELAYED, TRAITS, Kind, Retry
 from gateway.spool.queries import Case
 from gateway.spool.transmissions import Ending, Next
 
@@ -31,6 +31,10 @@ def judged(ending: Ending, pages: int) -> Ending:
     return ending
 
 
+#: Of a fax that its carrier took, which never says what became of any.
+HANDED_OVER = Ending(state=AttemptState.DELIVERED, outcome=Outcome.UNKNOWN)
+
+
 def following(
     case: Case, ending: Ending, *, retry: Retry, redial: bool, now: datetime, dice: Random, retry_after: float | None = None
 ) -> Next:
@@ -41,6 +45,8 @@ def following(
     if ending.state is AttemptState.CANCELLED:
         return Next(state=T.CANCELLED, outcome=Outcome.CANCELLED, reason=ending.text)
     kind = TRAITS[outcome].kind
+    if ending.state is AttemptState.DELIVERED and kind is not Kind.SUCCESS:
+        return Next(state=T.DELIVERED, outcome=outcome, status=RELAYED)
     if kind is Kind.SUCCESS:
         return Next(state=T.DELIVERED, outcome=outcome, pages_sent=ending.pages_sent)
     if kind is Kind.HOLD:

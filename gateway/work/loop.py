@@ -1,7 +1,7 @@
 """Claim, step, record: the lanes, their width, the heartbeat, the drain.
 
-Each lane (conversion, each carrier, receiving, mail, callbacks) claims as many due steps as it has free hands. A step that ends
-without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
+Each lane (conversion, each carrier, receiving, mail, callbacks, archive) claims as many due steps as it has free hands. A step
+that ends without recording anything (a crash, a cut-off stop) becomes due again when its lease ends. An exception nobody
 expected pushes its step away before it is logged, so that one poisonous row cannot stop a lane; a fax that fails so
 again and again is held for a person. One process never works on one subject twice at once, whatever its clock says.
 """
@@ -20,7 +20,7 @@ from gateway.fax import InboundState, TransmissionState
 from gateway.spool import inbounds, steps, transmissions
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
-from gateway.work import callback, receive, reports, sweep, tell, tidy, transmission
+from gateway.work import callback, delays, filing, receive, reports, sweep, tell, tidy, transmission
 from gateway.work.listen import Listening
 from gateway.work.workshop import Workshop
 
@@ -46,6 +46,7 @@ STEPS: Mapping[str, Step] = {
     "receive": receive.step,
     "tell": tell.step,
     "call": callback.step,
+    "archive": filing.step,
 }
 
 
@@ -57,7 +58,7 @@ class Loop:
         work = shop.config.work
         self._lease = work.lease.total_seconds()
         self._lanes = {steps.CONVERT: work.convert, steps.MAIL: work.mails, steps.RECEIVE: work.convert}
-        self._lanes[steps.CALLBACK] = work.callbacks
+        self._lanes |= {steps.CALLBACK: work.callbacks, steps.ARCHIVE: work.mails}
         self._lanes |= {steps.carrier_lane(name): work.calls for name in shop.carriers}
         self._calls = {steps.carrier_lane(name): carrier.config.calls for name, carrier in shop.carriers.items()}
         self._running: dict[asyncio.Task[None], Claim] = {}
@@ -69,10 +70,12 @@ class Loop:
 
     def start(self) -> None:
         self._lanes_at_work = [self._lane(lane, width) for lane, width in self._lanes.items()]
-        chores: list[tuple[str, float, Callable[[], Awaitable[None]]]] = [
+        chores: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
             ("tidying", _TIDY_EVERY, partial(tidy.tidy, self._shop)),
             ("removing documents", _DISCARD_EVERY, partial(tidy.discard, self._shop)),
             ("looking for orphaned documents", _SWEEP_EVERY, partial(tidy.sweep, self._shop)),
+            ("looking for late faxes", delays.every(self._shop), partial(delays.look, self._shop)),
+            ("sealing what happened", self._shop.config.evidence.every.total_seconds(), self._shop.notary.seal),
             ("looking for strays", _STRAY_EVERY, self._strays),
             *(
                 (f"comparing with {name}", _COMPARE_EVERY, partial(sweep.sweep, self._shop, name))
@@ -187,7 +190,7 @@ class Loop:
     async def _set_aside(self, claim: Claim) -> bool:
         """A fax whose step cannot be done is held, and the operator told. Mails and callbacks go on being tried."""
         text, write = f"The step “{claim.kind}” failed {claim.tries} times; the log says how.", self._shop.store.write
-        if claim.kind in ("tell", "call"):
+        if claim.kind in ("tell", "call", "archive"):
             return False
         if claim.kind == "receive":
             return await write(inbounds.ended, claim, InboundState.HELD, text, "a received fax is held")
@@ -200,7 +203,7 @@ class Loop:
                 self._lanes[lane] = 1
                 self._lanes_at_work.append(self._lane(lane, 1))
 
-    async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: float, name: str, chore: Callable[[], Awaitable[object]]) -> None:
         while True:
             wait = seconds
             try:

@@ -16,7 +16,7 @@ from gateway.work.workshop import Workshop
 
 def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
     """One line when the result of a fax has been told; `told`: to whom, in a word."""
-    if case is None or owed.kind != outbox.RESULT or case.transmission.state not in FINAL:
+    if case is None or owed.kind not in (outbox.RESULT, outbox.DIGEST) or case.transmission.state not in FINAL:
         return
     fax, submission = case.transmission, case.submission
     calls = [(one.submitted_at or one.opened_at, one.finished_at) for one in case.attempts]
@@ -41,6 +41,21 @@ def sent(shop: Workshop, owed: Owed, case: Case | None, told: str) -> None:
         finished=fax.finished_at,
         told=told,
         reported=shop.now(),
+    )
+
+
+def dropped(shop: Workshop, inbound: InboundFax) -> None:
+    """One line when nobody gets a received fax."""
+    log.dropped(
+        inbound=inbound.id,
+        caller=inbound.caller,
+        line=inbound.line,
+        account=inbound.withheld_from,
+        carrier=inbound.carrier,
+        station=log.shown(inbound.station_id),
+        pages=inbound.pages,
+        arrived=inbound.received_at,
+        why=log.shown(inbound.route),
     )
 
 

@@ -9,32 +9,33 @@ around a crash is recognised as one. What the server refuses for good is told to
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from pathlib import Path
+import re
+from datetime import datetime
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import aiosmtplib
 
 from gateway import metrics
 from gateway.desk.approval import APPROVE, REJECT
-from gateway.errors import BadDocument, ConverterUnavailable
-from gateway.fax import Door, InboundId, Settings, TransmissionState
-from gateway.pages.fence import Fence
-from gateway.report import compose, facts
+from gateway.fax import AccountId, Door, InboundId, Settings, SubmissionId, TransmissionState
+from gateway.report import facts
 from gateway.report.compose import Mail
-from gateway.spool import inbounds, outbox, queries, retention, steps
+from gateway.spool import digests, inbounds, outbox, queries, retention, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import receive, records
+from gateway.work import receive, records, results
+from gateway.work.picture import first_page, profile_s
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
-_OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION})
+_OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION, outbox.DELAYED})
 #: Doors of programs: they are told as their account says.
 _PROGRAMS = frozenset({Door.HELLOFAX})
 
@@ -46,13 +47,17 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await shop.store.write(steps.done, claim)
         return
     case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
+    if owed.kind == outbox.DIGEST and not await results.closes(shop, claim, owed):
+        return
+    if await results.joins(shop, claim, owed, case):
+        return
     if case is not None and owed.kind != outbox.CONFIRMATION and case.submission.envelope.door in _PROGRAMS:
         await _tell_program(shop, claim, owed, case)
         records.sent(shop, owed, case, "program")
         return
     mail = await _compose(shop, owed, case)
     if mail is None:
-        await shop.store.write(outbox.settled, claim, outbox.SILENT, "nobody wants to be told")
+        await shop.store.write(outbox.told, claim, owed, outbox.SILENT, "nobody wants to be told")
         records.sent(shop, owed, case, "nobody")
         return
     try:
@@ -66,13 +71,19 @@ async def step(shop: Workshop, claim: Claim) -> None:
     metrics.MAILS.labels(owed.kind, "sent").inc()
     _log.info("%s %s mailed to %s", owed.kind, owed.about, ", ".join(mail.to), extra={"action": "mailed"})
     records.sent(shop, owed, case, "mail")
-    await _record_sent(shop, claim, owed, answer)
+    for member in await results.members(shop, owed) if owed.kind == outbox.DIGEST else ():
+        records.sent(shop, owed, member, "digest")
+    await _record_sent(shop, claim, owed, mail, answer)
 
 
-async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> None:
+async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, mail: Mail, answer: str) -> None:
+    digest = hashlib.sha256(mail.content).hexdigest()
+
     def record(t: Transaction) -> bool:
-        if not outbox.settled(t, claim, outbox.SENT, answer):
+        if not outbox.told(t, claim, owed, outbox.SENT, answer, message_id=mail.message_id, mail=digest):
             return False
+        if owed.kind == outbox.DIGEST:
+            digests.told(t, SubmissionId(owed.about), outbox.SENT, answer)
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
     whole = await shop.store.write(record)
@@ -89,7 +100,7 @@ async def _tell_program(shop: Workshop, claim: Claim, owed: Owed, case: Case) ->
     settings = account.settings if account else Settings()
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.SILENT, "told as its account says"):
+        if not outbox.told(t, claim, owed, outbox.SILENT, "told as its account says") or owed.kind == outbox.DELAYED:
             return
         if settings.confirmations:
             outbox.owe(t, kind=outbox.CONFIRMATION, about=owed.about, of=claim)
@@ -108,30 +119,57 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
     made_at = shop.now()
     if owed.kind in _OF_FAXES:
         assert case is not None
-        return await _about_transmission(shop, owed, case)
+        return await results.about(shop, owed, case)
+    if owed.kind == outbox.DIGEST:
+        return await results.digest(shop, owed)
     if owed.kind == outbox.RECEIVED:
-        inbound = await shop.store.read(inbounds.get, owed.about_id)
-        assert inbound is not None
-        assert inbound.document is not None
-        account = await shop.identity.by_id(inbound.account)
-        pdf = picture = b""
-        if account is None or account.settings.received_pdf:
-            pdf = await shop.documents.get(inbound.document)
-            async with shop.documents.local(inbound.document) as file:
-                picture = await first_page(shop.fence, file)
-        return shop.composer.received(
-            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
-        )
+        return await _about_received(shop, owed, made_at)
     if owed.kind == outbox.APPROVAL:
         return await _ask_approval(shop, owed)
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
-        note = f"Mail to {owed.subject} from {owed.text or 'an empty return path'}."
-        return shop.composer.forwarded(outbox=owed.id, original=original, note=note, made_at=made_at)
+        return shop.composer.forwarded(outbox=owed.id, original=original, to=owed.subject, sender=owed.text, made_at=made_at)
+    if owed.kind == outbox.REFUSAL:
+        words = json.loads(owed.text)
+        return shop.composer.not_taken(outbox=owed.id, to=owed.recipient, subject=owed.subject, made_at=made_at, **words)
     if owed.kind == outbox.MESSAGE:
-        return shop.composer.message(outbox=owed.id, to=owed.recipient, subject=owed.subject, text=owed.text, made_at=made_at)
+        return shop.composer.message(
+            outbox=owed.id,
+            to=owed.recipient,
+            subject=owed.subject,
+            text=owed.text,
+            made_at=made_at,
+            languages=await _languages(shop, AccountId(owed.about_id)),
+        )
     return shop.composer.alarm(outbox=owed.id, what=owed.subject, text=_with_advice(owed), made_at=made_at)
+
+
+async def _about_received(shop: Workshop, owed: Owed, made_at: datetime) -> Mail:
+    """A received fax for one mailbox, in the forms its line wants; without it where a mail server found that too large."""
+    inbound = await shop.store.read(inbounds.get, owed.about_id)
+    assert inbound is not None
+    assert inbound.document is not None
+    account = await shop.identity.by_id(inbound.account)
+    pdf = picture = tiff = b""
+    too_large, wanted = owed.text == outbox.TOO_LARGE, shop.config.attached(inbound.line)
+    if not too_large and (account is None or account.settings.received_pdf):
+        async with shop.documents.local(inbound.document) as file:
+            picture = await first_page(shop.fence, file)
+            tiff = await profile_s(shop.fence, file) if "tiff" in wanted else b""
+        pdf = await shop.documents.get(inbound.document) if "pdf" in wanted or not tiff else b""
+    return shop.composer.received(
+        outbox=owed.id,
+        inbound=inbound,
+        to=owed.recipient,
+        pdf=pdf,
+        first_page=picture,
+        tiff=tiff,
+        name=shop.config.callers.get(inbound.caller, ""),
+        too_large=too_large,
+        made_at=made_at,
+        languages=shop.config.languages_of(account.name if account else ""),
+    )
 
 
 async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
@@ -144,27 +182,25 @@ async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
     if account is not None and fax.document is not None and shop.limits.shows_content(account):
         async with shop.documents.local(fax.document) as file:
             picture = await first_page(shop.fence, file)
-    question = facts.question(
-        case.submission,
-        fax,
-        case.recipients,
-        ZoneInfo(shop.config.zone),
+    return shop.composer.approval(
+        outbox=owed.id,
+        submission=case.submission,
+        transmission=fax,
+        recipients=case.recipients,
         account=account.name if account else "",
         cost=shop.limits.cost(fax.number, fax.pages),
         links=(shop.links.link(fax.id, APPROVE), shop.links.link(fax.id, REJECT)),
+        to=owed.recipient,
+        first_page=picture,
+        made_at=shop.now(),
+        languages=shop.config.languages_of(account.name if account else ""),
     )
-    return shop.composer.approval(outbox=owed.id, question=question, to=owed.recipient, first_page=picture, made_at=shop.now())
 
 
-async def first_page(fence: Fence, pdf: Path) -> bytes:
-    """The first page as PNG; b"" where it cannot be drawn: a fax must not stay here for want of a picture."""
-    try:
-        png = await fence.run("gateway.pages.raster:first_page_png", pdf)
-    except (BadDocument, ConverterUnavailable) as error:
-        _log.warning("%s has no picture: %s", pdf.name, error.text, extra={"action": "no_picture"})
-        return b""
-    assert isinstance(png, bytes)
-    return png
+async def _languages(shop: Workshop, account: AccountId) -> tuple[str, ...]:
+    """Those in which an account is told, best first."""
+    found = await shop.identity.by_id(account)
+    return shop.config.languages_of(found.name if found else "")
 
 
 def _with_advice(owed: Owed) -> str:
@@ -175,27 +211,6 @@ def _with_advice(owed: Owed) -> str:
     if not fax.startswith("tx_"):
         return owed.text
     return f"{owed.text}\n\nThe fax waits until you decide:\n\nfaxgate show {fax}\nfaxgate release {fax}"
-
-
-async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
-    late = owed.about != case.transmission.id  # said of one moment, not of the end
-    if late and case.transmission.state is not TransmissionState.HELD:
-        return None  # a person has decided meanwhile; what became of it is told by a row of its own
-    wanted = compose.wanted(case.submission, case.transmission, case.recipients)
-    made_at = shop.now()
-    if not wanted and case.transmission.state is not TransmissionState.FAILED:
-        return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
-    tell = shop.composer.held if late else shop.composer.result
-    mail = case.submission.document  # "" once it is given up
-    return tell(
-        outbox=owed.id,
-        submission=case.submission,
-        transmission=case.transmission,
-        recipients=wanted,
-        attempts=case.attempts,
-        original_headers=await shop.documents.head(mail, _HEADERS) if mail else b"",
-        made_at=made_at,
-    )
 
 
 async def _send(shop: Workshop, mail: Mail) -> str:
@@ -226,8 +241,15 @@ async def _not_taken(shop: Workshop, claim: Claim, owed: Owed, error: aiosmtplib
     codes, text = _codes(error)
     if not codes or any(code < 500 for code in codes):
         await _defer(shop, claim, owed, text)
+    elif owed.kind == outbox.RECEIVED and owed.text != outbox.TOO_LARGE and _too_large(codes, text):
+        await shop.store.write(outbox.without_document, claim, text)
     else:
         await _give_up(shop, claim, owed, f"The mail server refused it for good: {text}")
+
+
+def _too_large(codes: list[int], text: str) -> bool:
+    """Whether a mail server refuses a mail for its size (RFC 1870, RFC 3463): it may take the news alone (ONR-19)."""
+    return 552 in codes or re.search(r"\b5\.(3\.4|2\.3)\b", text) is not None
 
 
 def _codes(error: aiosmtplib.SMTPException) -> tuple[list[int], str]:
@@ -258,10 +280,12 @@ async def _give_up(shop: Workshop, claim: Claim, owed: Owed, answer: str) -> Non
     _log.error("%s %s cannot be mailed: %s", owed.kind, owed.about, answer, extra={"action": "mail_given_up"})
 
     def record(t: Transaction) -> None:
-        if not outbox.settled(t, claim, outbox.GIVEN_UP, answer):
+        if not outbox.told(t, claim, owed, outbox.GIVEN_UP, answer):
             return
         if owed.kind == outbox.RECEIVED:
             inbounds.undeliverable(t, InboundId(owed.about_id), answer)
+        if owed.kind == outbox.DIGEST:
+            digests.told(t, SubmissionId(owed.about), outbox.GIVEN_UP, answer)
         if owed.kind != outbox.ALARM:
             received = owed.kind == outbox.RECEIVED
             what = "a received fax cannot be mailed" if received else "a report cannot be mailed"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from gateway.fax import Sha256
-from gateway.spool import retention, submissions, usage
+from gateway.spool import imap, retention, submissions, usage
 from gateway.spool.commit import Transaction
 from gateway.work.workshop import Workshop
 
@@ -32,6 +32,8 @@ async def tidy(shop: Workshop) -> None:
     config, now = shop.config, shop.now()
     for verb in _GIVING_UP:
         await _give_up(shop, verb, now - config.keep_documents)
+    while await shop.store.write(imap.forget, now - config.keep_records):
+        pass
     forgotten = 0
     for forget in _FORGETTING:
         while count := await shop.store.write(forget, now - config.keep_records):

@@ -58,6 +58,9 @@ async def track(shop: Workshop, claim: Claim, case: Case) -> None:
 async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, said: Sequence[Stored]) -> None:
     """The carrier has it: what became of it?"""
     final = _final(said)
+    if final is None and not carrier.capabilities.final_results:
+        await finish(shop, claim, case, carrier, attempt, conclude.HANDED_OVER, tuple(stored.id for stored in said))
+        return
     if final is None:
         known = await _ask(shop, carrier, attempt)
         said = await _waiting(shop, attempt)

@@ -13,11 +13,14 @@ from gateway.config import Config
 from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
+from gateway.desk.notary import Notary
 from gateway.desk.statements import Statements
+from gateway.desk.views import Views
 from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
 from gateway.pages.fence import Fence
 from gateway.report.compose import Composer
+from gateway.spool.cabinet import Cabinet
 from gateway.spool.documents import Documents
 from gateway.spool.store import Store
 from gateway.templates import Templates
@@ -45,6 +48,8 @@ class Workshop:
     identity: Identity
     limits: Limits
     links: Links
+    views: Views
+    notary: Notary
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence
@@ -56,6 +61,8 @@ class Workshop:
     dice: random.Random = field(default_factory=random.Random)
     pauses: Pauses = field(default_factory=Pauses)
     familiar: Familiar = field(default_factory=Familiar)
+    cabinet: Cabinet | None = None
+    """The archive of received faxes; None: there is none."""
 
     def now(self) -> datetime:
         return self.store.now()

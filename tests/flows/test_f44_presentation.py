@@ -1,4 +1,4 @@
-"""An account's cover page, language and header line on a real fax; what arrives can be searched."""
+"""An account's cover page, language and header line on a real fax, and its reports; what arrives can be searched."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ def test_the_account_says_how_its_faxes_look_and_a_mail_may_wish_otherwise(house
     }
     house.start()
     formal, simple, bare, unknown = fresh(), fresh(), fresh(), fresh()
-    house.send(letter(), formal)
+    german = letter()
+    house.send(german, formal)
     spanish = letter(X_Faxgate_Cover="simple")
     spanish["Content-Language"] = "es-MX"
     house.send(spanish, simple)
     house.send(letter(text="No cover, please.\n", X_Faxgate_Cover="no"), bare)
-    house.send(letter(X_Faxgate_Cover="fromal"), unknown)
+    wrong = letter(X_Faxgate_Cover="fromal")
+    wrong["Accept-Language"] = "xx, fr-CA;q=0.3, it;q=0.8"
+    house.send(wrong, unknown)
     (page,) = house.pages(house.fax(formal, "delivered"))
     for words in ("Muster GmbH", "Telefax", "+49 30 1234", "Betreff", "Vertraulich", "Nur für die genannte Person."):
         assert words in page, words
@@ -40,6 +43,10 @@ def test_the_account_says_how_its_faxes_look_and_a_mail_may_wish_otherwise(house
     assert "Betreff" not in page
     failed = house.fax(unknown, "failed")
     assert "fromal" in failed["reason"]
+    assert [house.reports(mail)[0].subject.split(" +")[0] for mail in (german, spanish)] == ["Fax an", "Fax a"]
+    (report,) = house.reports(wrong)
+    assert "non riuscito" in report.subject
+    assert "non esiste una copertina chiamata «fromal»" in " ".join(report.text.split())
 
 
 @pytest.mark.needs("tesseract")

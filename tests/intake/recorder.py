@@ -15,6 +15,8 @@ from gateway.desk.identity import Identity as RealIdentity
 from gateway.errors import GatewayError, OverLimit
 from gateway.fax import Account, AccountId, Envelope, Recipient, SubmissionId
 from gateway.intake.door import MailDoor
+from gateway.message import Octets
+from gateway.spool.commit import Transaction
 
 NOW = dt.datetime(2026, 1, 31, 9, 30, tzinfo=dt.UTC)
 CORP = Account(
@@ -69,19 +71,20 @@ class Recorder:
         recipients: Sequence[Recipient],
         *,
         trace: bytes,
-        content: bytes,
+        content: Octets,
         not_before: dt.datetime | None = None,
         fingerprint: str = "",
+        before: Callable[[Transaction], None] | None = None,
     ) -> SubmissionId:
         await self._work()
         if bad := [recipient for recipient in recipients if recipient.number in self.full]:
             raise OverLimit(f"No more faxes to {bad[0].number} today.")
-        self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, content, not_before))
+        self.taken.append(Taken(account, envelope, tuple(recipients), (), trace, bytes(content), not_before))
         return SubmissionId(f"sub_{len(self.taken)}")
 
-    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: bytes) -> None:
+    async def for_operator(self, envelope: Envelope, recipients: Sequence[str], *, trace: bytes, content: Octets) -> None:
         await self._work()
-        self.taken.append(Taken(None, envelope, (), tuple(recipients), trace, content))
+        self.taken.append(Taken(None, envelope, (), tuple(recipients), trace, bytes(content)))
 
     async def _work(self) -> None:
         self.begun += 1

@@ -1,8 +1,8 @@
-"""A telephone exchange with two modems and HylaFAX, in namespaces of their own, torn down without a trace.
+"""HylaFAX with two modems that call one another, in namespaces of their own, torn down without a trace.
 
     with exchange.running() as line:
         line.port             hfaxd on 127.0.0.1; login "faxgate" with the password `PASSWORD`
-        line.modems           names of the two modems; a call of one always rings the other
+        line.modems           names of HylaFAX's two modems; a call of one always rings the other
 
 The modems are iaxmodems: their sound goes through two T.30 modems of spandsp, over IAX2 on the loopback of a network
 namespace, in real time. What HylaFAX and the modems say of themselves is in `line.logged()`.
@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +30,7 @@ import psutil
 from tests.ports import free_port
 
 LOGIN, PASSWORD, ADMIN = "faxgate", "Secret.4559", "Admin.4559"
-#: What the two modems say who they are: as caller, and as station.
+#: What the modems say who they are: as caller, and as station.
 NUMBERS = ("4155550100", "4155550101")
 STATIONS = ("+1 415 555 0100", "+1 415 555 0101")
 _SPOOL, _CONFIG = Path("/var/spool/hylafax"), Path("/etc/hylafax")
@@ -75,7 +77,7 @@ class Exchange:
                 ["unshare", "-mipf", "--mount-proc", "--kill-child", "bash", str(Path(__file__).parent / "up.sh")],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=environment, cwd="/",
             )  # fmt: skip
-        self._until(lambda: all(self.status(modem).startswith("Running and idle") for modem in self.modems), "idle modems")
+        self.wait_idle()
 
     def stop(self) -> None:
         """The first process of a namespace takes all others of it along."""
@@ -96,25 +98,42 @@ class Exchange:
         return ""
 
     def wait_idle(self, patience: float = 90) -> None:
-        """After a call a modem needs some seconds until it takes the next."""
+        """After its start and after a call a modem needs some seconds until it takes the next."""
         self._until(lambda: all(self.status(modem).startswith("Running and idle") for modem in self.modems), "idle", patience)
-        time.sleep(6)  # iaxmodem answers "busy" for five seconds after a call, and says so nowhere
+        time.sleep(6)  # iaxmodem answers "busy" for five seconds after it was hung up, and says so nowhere
 
     @contextlib.contextmanager
-    def off_hook(self, modem: str) -> Iterator[None]:
-        """Who calls this modem gets the busy tone."""
-        with self._frozen("faxgetty", modem):
-            self._say(modem, b"ATH1\r")
-            try:
-                yield
-            finally:
-                self._say(modem, b"ATH0\r")
+    def busy(self, modem: str) -> Iterator[None]:
+        """Who calls this modem gets the busy tone: that is what a caller's iaxmodem makes of a call that is hung up while it
+        rings. (What is called in a call of its own refuses in another way; that is "no dial tone" at the caller.)"""
+        getty, over = self.pid("faxgetty", modem), threading.Event()
+        os.kill(getty, signal.SIGSTOP)  # it would answer
+
+        def hang_up() -> None:
+            with open(f"/dev/{modem}", "r+b", buffering=0) as line:
+                while not over.is_set():
+                    if select.select([line], [], [], 0.2)[0] and b"RING" in line.read(1000):
+                        line.write(b"ATH0\r")
+
+        hands = threading.Thread(target=hang_up)
+        hands.start()
+        try:
+            yield
+        finally:
+            over.set()
+            hands.join()
+            os.kill(getty, signal.SIGCONT)
 
     @contextlib.contextmanager
     def dead(self, modem: str) -> Iterator[None]:
         """Nothing answers at this modem, nor says that it does not; a call that goes on falls silent."""
-        with self._frozen("iaxmodem", modem):
+        gate = self.folder / f"dead.{modem}"
+        gate.touch()
+        os.kill(self.pid("iaxmodem", modem), signal.SIGKILL)
+        try:
             yield
+        finally:
+            gate.unlink()
 
     def pid(self, program: str, modem: str) -> int:
         """Of the process of this modem."""
@@ -124,23 +143,6 @@ class Exchange:
                 if process.name() == program and process.cmdline()[-1] == modem:
                     return int(process.pid)
         raise AssertionError(f"no {program} {modem}: {self.logged()}")
-
-    @contextlib.contextmanager
-    def _frozen(self, program: str, modem: str) -> Iterator[None]:
-        pid = self.pid(program, modem)
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    def _say(self, modem: str, command: bytes) -> None:
-        tty = os.open(f"/dev/{modem}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
-        try:
-            os.write(tty, command)
-        finally:
-            os.close(tty)
-        time.sleep(0.5)
 
     def _until(self, ready: Callable[[], bool], what: str, patience: float = 60) -> None:
         until = time.monotonic() + patience
@@ -187,7 +189,7 @@ LongDistancePrefix: 1
 InternationalPrefix: 011
 DialStringRules: etc/dialrules
 ServerTracing: 1
-SessionTracing: 0x08501
+SessionTracing: 0xFFF
 RecvFileMode: 0644
 LogFileMode: 0644
 DeviceMode: 0660

@@ -31,6 +31,7 @@ from gateway.fax import (
     TransmissionState,
 )
 from gateway.report.compose import Composer, Mail, Sender
+from gateway.report.facts import NOTHING, Beside
 from gateway.templates import Templates
 
 START = datetime(2026, 3, 2, 9, 0, 4, tzinfo=UTC)
@@ -164,7 +165,8 @@ def result(
     attempts: Sequence[Attempt] = (),
     *,
     of: Submission | None = None,
-    original_headers: bytes = ORIGINAL,
+    original: bytes = ORIGINAL,
+    beside: Beside = NOTHING,
 ) -> Mail:
     return COMPOSER.result(
         outbox=OUTBOX,
@@ -172,7 +174,8 @@ def result(
         transmission=fax,
         recipients=recipients,
         attempts=attempts,
-        original_headers=original_headers,
+        original=original,
+        beside=beside,
         made_at=START + timedelta(minutes=101),
     )
 

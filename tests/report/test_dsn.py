@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import Outcome
 from gateway.fax import TransmissionState
 from gateway.lifecycle import TRAITS
-from gateway.report import dsn
+from gateway.report import dsn, facts
 from tests.report.report_values import (
     ASKED,
     BUSY_TO_THE_END,
@@ -91,22 +91,41 @@ def test_dsn_11_the_frame_has_three_parts() -> None:
     assert returned.get_content_type() == "text/rfc822-headers"
 
 
+WHOLE = facts.Beside(whole=True)
+BODY = b"\r\nthe secret contract\r\n"
+
+
+def test_dsn_12_the_whole_mail_goes_back_where_it_was_asked_for_and_something_failed() -> None:
+    returned = list(
+        parsed(result(transmission(), of=submission(ret="FULL"), original=ORIGINAL + BODY, beside=WHOLE)).iter_parts()
+    )[2]
+    assert returned.get_content_type() == "message/rfc822"
+    assert returned.get_content().get_content() == "the secret contract\r\n"
+    good = result(delivered(), [ASKED], of=submission(ret="FULL"), original=ORIGINAL + BODY, beside=WHOLE)
+    assert list(parsed(good).iter_parts())[2].get_content_type() == "text/rfc822-headers"
+
+
+def test_dsn_12_a_mail_that_is_not_seven_bit_goes_back_as_its_header() -> None:
+    eight = ORIGINAL + "\r\nGrüße\r\n".encode()
+    returned = list(parsed(result(transmission(), of=submission(ret="FULL"), original=eight, beside=WHOLE)).iter_parts())[2]
+    assert returned.get_content_type() == "text/rfc822-headers"
+
+
 @pytest.mark.parametrize("ret", ["", "HDRS", "FULL"])
 def test_dsn_12_only_the_header_goes_back(ret: str) -> None:
-    body = b"\r\nthe secret contract\r\n"
-    mail = result(transmission(), of=submission(ret=ret), original_headers=ORIGINAL + body)
+    mail = result(transmission(), of=submission(ret=ret), original=ORIGINAL + BODY)
     returned = list(parsed(mail).iter_parts())[2].get_content()
     assert returned.encode() == ORIGINAL
     assert b"secret" not in mail.content
 
 
 def test_dsn_11_a_mail_without_known_header_still_gets_a_report() -> None:
-    assert len(list(parsed(result(transmission(), original_headers=b"")).iter_parts())) == 2
+    assert len(list(parsed(result(transmission(), original=b"")).iter_parts())) == 2
 
 
 def test_returned_header_survives_long_lines_and_eight_bit_bytes() -> None:
     original = b"Subject: " + "Grüße".encode() + b"\nX-Long: " + b"x" * 3000 + b"\n\nbody"
-    returned = list(parsed(result(transmission(), original_headers=original)).iter_parts())[2]
+    returned = list(parsed(result(transmission(), original=original)).iter_parts())[2]
     assert returned.get_payload(decode=True) == original[: -len(b"\nbody")].replace(b"\n", b"\r\n")
 
 

@@ -26,7 +26,7 @@ def test_the_header_of_a_received_fax() -> None:
     assert {name: str(value) for name, value in message.items() if not name.startswith("Content-")} == {
         "Received": "from +442079460123 by gw.fax.example via GSTN with T30 id in_01jncccccccccccccccccccccc;"
         " Mon, 02 Mar 2026 10:00:04 +0100",  # ONR-12
-        "From": "ACME LTD <FAX=+442079460123@fax.example>",  # ONR-03
+        "From": '"ACME LTD (unverified)" <FAX=+442079460123@fax.example>',  # ONR-03, ONR-14
         "To": "office@corp.example",
         "Subject": "Fax from +44 20 7946 0123 to +1 415-555-0100: 2 pages",
         "Date": "Mon, 02 Mar 2026 10:00:04 +0100",
@@ -39,6 +39,7 @@ def test_the_header_of_a_received_fax() -> None:
         "X-Fax-Sub-Address": "77",
         "X-Fax-Pages": "2",
         "X-Fax-Complete": "yes",
+        "X-Fax-Seconds": "71",
         "X-Fax-Received": "Mon, 02 Mar 2026 10:00:04 +0100",
         "X-Fax-Station-Id": "ACME LTD (a claim of the sending machine)",  # ONR-14
         "MIME-Version": "1.0",
@@ -46,7 +47,7 @@ def test_the_header_of_a_received_fax() -> None:
 
 
 def test_adr_12_the_callers_address_is_written_without_quotes() -> None:
-    assert b'\r\nFrom: "ACME LTD" <FAX=+442079460123@fax.example>\r\n' in received(inbound()).content
+    assert b'\r\nFrom: "ACME LTD (unverified)" <FAX=+442079460123@fax.example>\r\n' in received(inbound()).content
 
 
 @pytest.mark.parametrize("caller", ["", "anonymous", "+44\r\nBcc: x@y.example"])
@@ -107,7 +108,7 @@ def test_onr_17_the_text_says_everything() -> None:
         "The whole fax is in the attached PDF.\n"
         "\n"
         "  From        +44 20 7946 0123 (+442079460123)\n"
-        '  Station id  "ACME LTD" (the machine\'s own claim)\n'
+        "  Station id  “ACME LTD” (the machine’s own claim)\n"
         "  To line     +1 415-555-0100 (+14155550100)\n"
         "  Sub-address 77\n"
         "  Pages       2 pages\n"

@@ -30,6 +30,7 @@ from gateway.lifecycle import FINAL, MOVES
 from gateway.spool import (
     accounts,
     applications,
+    blocks,
     events,
     inbounds,
     ledger,
@@ -239,6 +240,8 @@ class ClaimConformance:
         await asyncio.wait_for(woken.wait(), 5)
 
 
+_FETCHED = inbounds.Fetched(document=SHA, original=SHA, pages=1)
+_TWO_PAGES = inbounds.Fetched(document=SHA, original=SHA, pages=2)
 Verb = Callable[[Store, Claim], Awaitable[object]]
 #: Every verb that takes a claim, on a transmission that is sending. None may do anything for an old claim.
 FENCED: dict[str, Verb] = {
@@ -252,7 +255,10 @@ FENCED: dict[str, Verb] = {
     "settled": lambda s, c: s.write(outbox.settled, c, outbox.SENT, ""),
     "deferred": lambda s, c: s.write(outbox.deferred, c, "", s.now()),
     "original_stored": lambda s, c: s.write(inbounds.original_stored, c, SHA),
-    "fetched": lambda s, c: s.write(inbounds.fetched, c, document=SHA, original=SHA, pages=1, mailboxes=()),
+    "fetched": lambda s, c: s.write(inbounds.fetched, c, _FETCHED, mailboxes=()),
+    "held_back": lambda s, c: s.write(inbounds.held_back, c, _FETCHED),
+    "dropped": lambda s, c: s.write(inbounds.dropped, c, _FETCHED),
+    "without_document": lambda s, c: s.write(outbox.without_document, c, ""),
     "ended": lambda s, c: s.write(inbounds.ended, c, InboundState.HELD, "", ""),
 }
 
@@ -577,9 +583,7 @@ class InboundConformance:
     async def test_fetched_owes_a_mail_to_each_mailbox_and_mailed_waits_for_all(self, store: Store) -> None:
         await store.write(inbounds.announced, "main", values.news())
         mine = await values.claim(store, steps.RECEIVE)
-        assert await store.write(
-            inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com", "b@example.com"]
-        )
+        assert await store.write(inbounds.fetched, mine, _TWO_PAGES, mailboxes=["a@example.com", "b@example.com"])
         found = await store.read(inbounds.get, mine.subject)
         assert found is not None
         assert (found.state, found.pages) == (InboundState.FETCHED, 2)
@@ -590,10 +594,45 @@ class InboundConformance:
         assert await store.write(inbounds.mailed, found.id)
         assert not await store.write(inbounds.mailed, found.id), "once"
 
+    async def test_mailed_waits_for_the_archive_too(self, store: Store) -> None:
+        await store.write(inbounds.announced, "main", values.news())
+        mine = await values.claim(store, steps.RECEIVE)
+        assert await store.write(inbounds.fetched, mine, _TWO_PAGES, mailboxes=["a@example.com"], archived=True)
+        (mail,) = await store.write(steps.claim, steps.MAIL, 5, 60.0, 0.0)
+        assert await store.write(outbox.settled, mail, outbox.SENT, "250")
+        assert not await store.write(inbounds.mailed, InboundId(mine.subject))
+        (copy,) = await store.write(steps.claim, steps.ARCHIVE, 5, 60.0, 0.0)
+        assert await store.write(outbox.settled, copy, outbox.SENT, "2026/fax.pdf")
+        assert await store.write(inbounds.mailed, InboundId(mine.subject))
+
+    async def test_a_fax_that_was_dropped_is_kept_and_may_be_released(self, store: Store) -> None:
+        await store.write(inbounds.announced, "main", values.news())
+        mine = await values.claim(store, steps.RECEIVE)
+        made = replace(_TWO_PAGES, route="the caller is blocked", resolution="204x98", damaged=1)
+        assert await store.write(inbounds.dropped, mine, made)
+        dropped = await store.read(inbounds.get, mine.subject)
+        assert dropped is not None
+        assert (dropped.state, dropped.document, dropped.resolution, dropped.damaged) == (
+            InboundState.REFUSED, SHA, "204x98", 1,
+        )  # fmt: skip
+        assert (dropped.route, dropped.reason) == ("the caller is blocked", "Dropped: the caller is blocked.")
+        assert await store.write(inbounds.released, dropped.id, "ann", ["b@example.com"])
+        again = await store.read(inbounds.get, dropped.id)
+        assert again is not None
+        assert (again.state, again.released, again.mailbox) == (InboundState.ANNOUNCED, True, ("b@example.com",))
+
+    async def test_callers_are_blocked_and_let_in_again(self, store: Store) -> None:
+        for reason in ("spam", "much spam"):
+            await store.write(blocks.add_caller, "+1900*", reason, "ann")
+        assert [(one.pattern, one.reason) for one in await store.read(blocks.callers)] == [("+1900*", "much spam")]
+        assert await store.write(blocks.remove_caller, "+1900*")
+        assert not await store.write(blocks.remove_caller, "+1900*")
+        assert await store.read(blocks.callers) == []
+
     async def test_a_refused_mailbox_holds_the_fax(self, store: Store) -> None:
         await store.write(inbounds.announced, "main", values.news())
         mine = await values.claim(store, steps.RECEIVE)
-        await store.write(inbounds.fetched, mine, document=SHA, original=SHA, pages=2, mailboxes=["a@example.com"])
+        await store.write(inbounds.fetched, mine, _TWO_PAGES, mailboxes=["a@example.com"])
         found = await store.read(inbounds.get, mine.subject)
         assert found is not None
         await store.write(inbounds.undeliverable, found.id, "no such mailbox")

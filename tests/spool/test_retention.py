@@ -127,9 +127,8 @@ async def test_a_received_fax_goes_after_it_was_mailed(store: Store) -> None:
     await store.write(inbounds.announced, "main", values.news())
     claim = await values.claim(store, steps.RECEIVE)
     between, later = store.now(), store.now() + YEAR
-    assert await store.write(
-        inbounds.fetched, claim, document=values.SHA, original=values.SHA, pages=2, mailboxes=["a@example.com"]
-    )
+    made = inbounds.Fetched(document=values.SHA, original=values.SHA, pages=2)
+    assert await store.write(inbounds.fetched, claim, made, mailboxes=["a@example.com"])
     assert await store.write(retention.give_up_received, later) == (0, set())
     await mailed(store)
     assert await store.write(inbounds.mailed, InboundId(claim.subject))

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from sqlalchemy import select
@@ -19,8 +20,10 @@ from gateway.config import parse
 from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
+from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices
 from gateway.desk.statements import Statements
+from gateway.desk.views import Views
 from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
 from gateway.fax import Account, AttemptState, InboundFax, Sha256, Transmission, TransmissionId
 from gateway.pages.fence import Fence
@@ -174,7 +177,7 @@ class House:
 
     def __init__(
         self, folder: Path, now: Callable[[], datetime], far: FarEnd, *, url: str = "", node: str = "here",
-        capabilities: Capabilities | None = None,
+        capabilities: Capabilities | None = None, settings: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.now, self.far = folder, now, far
         self.store = Store(folder, url, now=now, node=node)
@@ -185,7 +188,7 @@ class House:
         self.carrier = Scripted(self._tools(), far, capabilities)
         self.program = Program()
         templates = Templates()
-        config = parse({**SETTINGS, "spool": str(folder)}, "gateway.toml")
+        config = parse({**SETTINGS, "spool": str(folder), **(settings or {})}, "gateway.toml")
         self.shop = Workshop(
             config=config,
             store=self.store,
@@ -193,6 +196,8 @@ class House:
             identity=self.identity,
             limits=Limits(config, Prices(config)),
             links=Links(bytes(32), "https://x.example"),
+            views=Views(bytes(32), "https://x.example"),
+            notary=Notary(self.store, bytes(32)),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),
@@ -245,6 +250,13 @@ class House:
     async def work(self) -> int:
         """Do every step to one carrier that is due now, once; how many there were. As the loop does it."""
         claims = await self.loop._claim(values.LANE, 100)
+        for claim in claims:
+            await self.loop._step(claim, None)
+        return len(claims)
+
+    async def mail(self) -> int:
+        """Do every mail that is due now, once; how many there were."""
+        claims = await self.loop._claim(steps.MAIL, 100)
         for claim in claims:
             await self.loop._step(claim, None)
         return len(claims)

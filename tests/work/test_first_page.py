@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.pages.fence import Fence
-from gateway.work import tell
+from gateway.work.picture import first_page
 from tests.pages import fax_files
 
 
@@ -15,8 +15,8 @@ async def test_a_fax_whose_first_page_cannot_be_drawn_is_mailed_without_its_pict
     bad.write_bytes(b"%PDF-1.4 that is all")
     fence = Fence(memory=300_000_000, time_limit=20, folder=tmp_path / "scraps")
     try:
-        assert (await tell.first_page(fence, good)).startswith(b"\x89PNG")
-        assert await tell.first_page(fence, bad) == b""
-        assert await tell.first_page(fence, gone) == b""
+        assert (await first_page(fence, good)).startswith(b"\x89PNG")
+        assert await first_page(fence, bad) == b""
+        assert await first_page(fence, gone) == b""
     finally:
         await fence.close()

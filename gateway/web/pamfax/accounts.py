@@ -170,7 +170,7 @@ async def send_message(house: House, call: Call) -> Members:
     to = call.text("recipient", 200) or call.address
     if to.lower() != call.address.lower() and not house.sandbox:
         raise Fault("missing_right_messaging", "Messages are sent to the account itself.")
-    about, subject, body = new_id("msg"), call.text("subject", _SUBJECT), call.needed("body")
+    about, subject, body = f"{call.account.id}#{new_id('msg')[-10:]}", call.text("subject", _SUBJECT), call.needed("body")
     to = _address(house, to)
 
     def record(t: Transaction) -> None:

@@ -49,10 +49,10 @@ def _rows(case: Case, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("From", FaxNumber(fax.caller).readable if fax.caller else ""),
         ("Accepted", facts.moment(fax.accepted_at, zone)),
         ("Ended", facts.moment(fax.finished_at, zone) if fax.finished_at else ""),
-        ("Result", facts.SHORT[fax.outcome] if fax.outcome else fax.state.value),
+        ("Result", facts.short(fax.outcome) if fax.outcome else fax.state.value),
         ("Pages", f"{fax.pages_sent} of {fax.pages} confirmed"),
     ]
     for attempt in case.attempts[-_MOST_ATTEMPTS:]:
-        ended = facts.SHORT[attempt.outcome] if attempt.outcome else attempt.state.value
+        ended = facts.short(attempt.outcome) if attempt.outcome else attempt.state.value
         rows.append((f"Attempt {attempt.n}", f"{facts.moment(attempt.opened_at, zone)}: {ended}"))
     return rows

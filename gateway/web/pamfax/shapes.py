@@ -22,7 +22,7 @@ from gateway.fax import CoverPage, InboundFax, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.number import FaxNumber
-from gateway.report.facts import SHORT
+from gateway.report.facts import short
 from gateway.spool import accounts
 from gateway.web.pamfax.call import Call
 from gateway.web.pamfax.countries import town
@@ -217,5 +217,5 @@ def _message(fax: Transmission) -> str:
         return "ok"
     if fax.outcome in (None, Outcome.DELIVERED):
         return ""
-    words = SHORT[fax.outcome]
+    words = short(fax.outcome)
     return f"{words}: {fax.reason}" if fax.outcome is Outcome.DOCUMENT_REFUSED and fax.reason else words
