@@ -497,7 +497,9 @@ class Control:
         return request["key"]
 
     async def _carriers(self, _request: Json) -> object:
-        return {name: asdict(able) for name, able in self._capabilities.items()}
+        """What they can do, and, while the service runs, how their modems are."""
+        modems = await self._running.equipment() if self._running else {}
+        return {name: asdict(able) | {"equipment": list(modems.get(name, ()))} for name, able in self._capabilities.items()}
 
 
 def _caller(request: Json) -> str:

@@ -4,16 +4,17 @@ What the protocol does not say is decided here:
 
 - `open` makes the whole job and sends nothing: JNEW tells its number, which is on disk before `submit`, and `submit` is
   JSUBM and nothing else. A job that was not submitted goes with its session, so one that is not open any more was not sent.
-- After a lost answer the job says what it is: submitted, or suspended. What is suspended is removed there, so that it is
-  certain that it will not be sent later, and counts as never sent. A job that is not there was never submitted, if it is
-  asked for soon: a finished one stays for fifteen minutes at least (faxqclean(8)). Later nobody can say, and it is held.
+- After a lost answer the job says what it is. One that is not there was never submitted, if it is asked for soon: a
+  finished one stays for fifteen minutes at least (faxqclean(8)). Later nobody can say, and it is held. One that is
+  suspended has a session that did not end yet, and in which JSUBM may still arrive: it is asked for again. To delete it
+  would not do, because hfaxd 6.0.7 writes a deleted job anew at JSUBM.
 - One job is one call (`redials = "ours"`): MAXDIALS and MAXTRIES are 1. Else HylaFAX redials, and we do not.
 - A job that was aborted counts as cancelled if no page was confirmed, else as partly sent.
-- Speed and station are only in the log of the call, which an administrator may read, or everybody where LogFileMode says
-  so. Without it the result is the same, and does not tell them.
+- Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result is
+  the same, and does not tell them.
 - A received fax is known by file and time; it is listed until it is safe here, and removed there where that is wished.
 
-Sources: hfaxd(8c), sendq(5), recvq(5), hylafax-log(5), and hfaxd 6.0.7 as it answers.
+Sources: hfaxd(8c), sendq(5), recvq(5), xferfaxlog(5), and hfaxd 6.0.7 as it answers.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
+from gateway import number
 from gateway.carriers.base import (
     Announcement,
     Capabilities,
@@ -40,26 +42,28 @@ from gateway.carriers.base import (
     Tools,
     meaning,
 )
+from gateway.carriers.hylafax_calls import Call, recorded
 from gateway.carriers.hylafax_codes import STATUSES, reason
 from gateway.carriers.hylafax_config import SUBMIT_LIMIT, HylaFaxConfig
 from gateway.carriers.hylafax_events import Events
 from gateway.carriers.hylafax_job import FORMAT, Entry, Name, Told, entries, made, not_a_document, paper, parameters, unknown
-from gateway.carriers.hylafax_log import Session, session
 from gateway.carriers.hylafax_received import Received, Recvq, call_id
 from gateway.carriers.hylafax_server import Server
 from gateway.carriers.hylafax_wire import Broken, Wire, text_of
-from gateway.errors import CarrierRefused, CarrierUnavailable, CarrierUncertain, Outcome
+from gateway.errors import BadAddress, CarrierRefused, CarrierUnavailable, CarrierUncertain, NotAdmitted, Outcome
 from gateway.fax import AttemptState
 from gateway.log import printable
+from gateway.number import FaxNumber
 
 __all__ = ["STATUSES", "HylaFax", "HylaFaxConfig"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_LIST = 20_000_000  # bytes
-_LONGEST_LOG = 1_000_000  # bytes
 _FORGOTTEN = 300.0  # seconds after which an open job that nobody submits is let go
 _CERTAIN = 600.0  # seconds after which a job that is not there may have been sent, and cleaned up
 _LOOKS = 20  # at a job that is being aborted, half a second apart
+_MOST_NEW = 200  # received faxes that are fetched in one round, for the number they were sent to
+_LEAST = 3  # digits of a called number that say which line of ours it is
 _USED_UP = frozenset({"E325", "E333", "E334"})
 
 
@@ -107,9 +111,9 @@ class HylaFax(Carrier):
 
     async def stop(self) -> None:
         await self._events.stop()
-        self._recvq.close()
+        await self._recvq.stop()
         for job in self._open.values():
-            job.wire.close()
+            await job.wire.ended()
 
     # Faxes going out
 
@@ -160,9 +164,9 @@ class HylaFax(Carrier):
     async def submit(self, order: Order, carrier_ref: str = "") -> Receipt:
         carrier_ref = carrier_ref or await self.open(order)
         job = self._open.pop(carrier_ref, None)
-        if job is None or job.wire.closed:
+        if job is None:
             raise CarrierUnavailable("This job is not open any more.")
-        if not order.in_time():
+        if job.wire.closed or not order.in_time():
             job.wire.close()
             raise CarrierUnavailable
         name = Name.of(carrier_ref)
@@ -176,7 +180,7 @@ class HylaFax(Carrier):
         except Broken as error:
             raise CarrierUncertain from error
         finally:
-            job.wire.close()
+            await job.wire.ended()
         self._events.expect(name)
         return Receipt(carrier_ref=carrier_ref)
 
@@ -190,9 +194,13 @@ class HylaFax(Carrier):
 
     # What became of it
 
-    async def _told(self, wire: Wire, name: Name) -> Told:
-        """Raises CarrierRefused where there is no such job: the number may be another one's by now."""
-        if (await wire.ask(f"JOB {name.job}")).code == 500:
+    async def _told(self, wire: Wire, name: Name, *, new: bool = False) -> Told:
+        """Raises CarrierRefused where there is no such job: the number may be another one's by now. One that is still made
+        (`new`) has no tag yet for other sessions than its own."""
+        reply = await wire.ask(f"JOB {name.job}")
+        if reply.code == 500:
+            if new and "does not exist" not in reply.text:  # "invalid or corrupted": nothing is in it before JSUBM
+                raise CarrierUnavailable("The session that made this job has not ended there yet.")
             raise unknown()
         reply = await wire.ask("JPARM")
         if reply.code == 500:
@@ -200,45 +208,45 @@ class HylaFax(Carrier):
         told = Told.of(self._server.check(reply))
         if told.job == "default":  # it went from one queue to the other in this moment
             raise CarrierUnavailable("The job is being moved there.")
-        if told.job != str(name.job) or told.tag != name.tag:
+        blank = new and not told.tag and told.state == "SUSPENDED"
+        if told.job != str(name.job) or (told.tag != name.tag and not blank):
             raise unknown()
         return told
 
     async def poll(self, carrier_ref: str) -> Sequence[Event]:
-        name = Name.of(carrier_ref)
         async with self._server.session(admin=bool(self.config.admin)) as wire:
+            name = Name.of(carrier_ref)
             told = await self._told(wire, name)
-            call = await self._call(wire, told) if told.over else Session()
+            call = await self._call(wire, name) if told.over and self.config.admin else Call()
         if told.over:
             self._events.ended(name)
         else:
             self._events.expect(name)
         return [event(name, told, call, self.tools.now())]
 
-    async def _call(self, wire: Wire, told: Told) -> Session:
-        """What the log of the last call tells; nothing where we may not read it."""
-        if not (told.session.isascii() and told.session.isdigit()):
-            return Session()
-        self._server.check(await wire.ask("TYPE I"))
-        reply, content = await wire.download(f"RETR log/c{told.session}", _LONGEST_LOG)
-        return session(text_of(content)) if reply.good else Session()
+    async def _call(self, wire: Wire, name: Name) -> Call:
+        """The last one of a job; nothing where there is no record of it."""
+        mine = [one for one in await recorded(wire) if (one.kind, one.about, one.tag) == ("SEND", str(name.job), name.tag)]
+        return mine[-1] if mine else Call()
 
     async def went_out(self, carrier_ref: str) -> bool:
         """True: it was submitted. False: it never was, and never will be."""
         name = Name.of(carrier_ref)
+        if mine := self._open.pop(carrier_ref, None):
+            mine.wire.close()
+        young = 0 <= (self.tools.now() - name.made_at).total_seconds() < _CERTAIN
         async with self._server.session() as wire:
             try:
-                told = await self._told(wire, name)
+                told = await self._told(wire, name, new=True)
             except CarrierRefused:
-                if 0 <= (self.tools.now() - name.made_at).total_seconds() < _CERTAIN:
+                if young:
                     return False
                 raise
-            if told.state != "SUSPENDED" or told.dials:
-                return True
-            reply = await wire.ask(f"JDELE {name.job}")
-            if not reply.good:
-                raise CarrierUnavailable("The fax server does not remove a job that was not submitted.")
-            return False
+        if told.state != "SUSPENDED" or told.dials:
+            return True
+        if young:
+            raise CarrierUnavailable("The session that made this job has not ended there yet.")
+        raise CarrierRefused("The job waits there, and nobody can say for what.", carrier_code="SUSPENDED")
 
     async def find(self, reference: str) -> Receipt | None:
         found = [one for one in await self._jobs() if one.name.reference == reference and not one.waits]
@@ -303,30 +311,42 @@ class HylaFax(Carrier):
         refs = {one.carrier_ref for one in found}
         self._safe &= refs
         self._called = {ref: called for ref, called in self._called.items() if ref in refs}
-        return [await self._announcement(one, lines) for one in found if one.carrier_ref not in self._safe]
+        new = [one for one in found if one.carrier_ref not in self._safe]
+        if len(lines) != 1:
+            new = await self._with_number_called(new)
+        return [self._announcement(one, lines) for one in new]
 
-    async def _announcement(self, one: Received, lines: Sequence[str]) -> Announcement:
+    async def _with_number_called(self, found: Sequence[Received]) -> list[Received]:
+        """Those of which it is known on which number they came in, or that nobody says so; a bounded number of new ones."""
+        new = [one for one in found if one.carrier_ref not in self._called]
+        if self.config.called:
+            for one in new[:_MOST_NEW]:
+                document = await self._recvq.fetch(one.carrier_ref)
+                self._called[one.carrier_ref] = call_id(document, self.config.called)
+        elif new:
+            by_file = await self._modems_numbers()
+            self._called |= {one.carrier_ref: by_file.get(one.file, "") for one in new}
+        return [one for one in found if one.carrier_ref in self._called]
+
+    async def _modems_numbers(self) -> Mapping[str, str]:
+        """Received file -> the number of the modem that received it."""
+        if not self.config.admin:
+            return {}
+        async with self._server.session(admin=True) as wire:
+            return {call.about: call.number for call in await recorded(wire) if call.kind == "RECV"}
+
+    def _announcement(self, one: Received, lines: Sequence[str]) -> Announcement:
+        line = lines[0] if len(lines) == 1 else _ours(self._called[one.carrier_ref], lines)
         return Announcement(
             carrier_ref=one.carrier_ref,
-            line=await self._line(one, lines),
-            caller=_e164(one.caller),
+            line=line,
+            caller=_caller(one.caller, line),
             station_id=printable(one.station, 40),
             pages=one.pages,
             seconds=one.seconds,
             received_at=one.at,
             raw=one.raw,
         )
-
-    async def _line(self, one: Received, lines: Sequence[str]) -> str:
-        """Ours that was called, "" where nobody says so."""
-        if not self.config.called:
-            return lines[0] if len(lines) == 1 else ""
-        if one.carrier_ref not in self._called:
-            document = await self._recvq.fetch(one.carrier_ref)
-            self._called[one.carrier_ref] = call_id(document, self.config.called)
-        digits = "".join(char for char in self._called[one.carrier_ref] if char in "0123456789")
-        fits = [line for line in lines if len(digits) >= 3 and line.endswith(digits)]
-        return fits[0] if len(fits) == 1 else ""
 
     async def fetch_inbound(self, carrier_ref: str) -> bytes:
         return await self._recvq.fetch(carrier_ref)
@@ -348,12 +368,13 @@ class HylaFax(Carrier):
         return [printable(line, 120) for line in text_of(content).splitlines() if line.strip()]
 
 
-def event(name: Name, told: Told, call: Session, now: datetime) -> Event:
+def event(name: Name, told: Told, call: Call, now: datetime) -> Event:
     """What a job says of itself, in our words."""
     state, outcome = meaning(STATUSES, told.word)
     if told.word in _USED_UP:
         outcome = reason(told.status) or outcome
-    if state is AttemptState.CANCELLED and told.pages:
+    pages = max(told.pages, call.pages)
+    if state is AttemptState.CANCELLED and pages:
         state, outcome = AttemptState.FAILED, Outcome.PARTLY_SENT
     delivered = state is AttemptState.DELIVERED
     return Event(
@@ -364,15 +385,28 @@ def event(name: Name, told: Told, call: Session, now: datetime) -> Event:
         outcome=outcome,
         carrier_code=printable(told.word, 80),
         text=call.words if delivered else printable(told.status, 200),
-        pages_sent=told.pages if told.over else 0,
+        pages_sent=pages if told.over else 0,
         station_id=printable(call.station, 40),
         seconds=call.seconds,
+        speed=call.speed,
+        resolution=call.resolution,
         at=now,
         raw=told.raw + (b"\n" + call.raw if call.raw else b""),
     )
 
 
-def _e164(written: str) -> str:
-    """A caller's number, "" where it is none; without a country nobody knows whose."""
-    digits = "".join(char for char in written if char in "0123456789")
-    return f"+{digits}" if written.startswith("+") and 7 <= len(digits) <= 15 else ""
+def _ours(called: str, lines: Sequence[str]) -> str:
+    """The line that a called number is the end of, "" where it is none or several."""
+    digits = "".join(char for char in called if char in "0123456789")
+    fits = [line for line in lines if len(digits) >= _LEAST and line.endswith(digits)]
+    return fits[0] if len(fits) == 1 else ""
+
+
+def _caller(written: str, line: str) -> str:
+    """A caller's number, as it is written where our line is; "" where it is none."""
+    if not line and not written.startswith("+"):
+        return ""
+    try:
+        return number.parse(written, FaxNumber(line).country if line else "").e164
+    except (BadAddress, NotAdmitted):
+        return ""

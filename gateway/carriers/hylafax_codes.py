@@ -87,19 +87,69 @@ STATUSES: Statuses = {
     **_failed(Outcome.UNKNOWN, range(500, 510)),
 }
 
-#: How a status begins whose code only says that calls or time were used up: it still has the reason of the last call.
-_LAST: Mapping[str, Outcome] = {
-    "busy signal detected": Outcome.BUSY,
-    "no answer from remote": Outcome.NO_ANSWER,
-    "ringback detected, no answer": Outcome.NO_ANSWER,
-    "no carrier detected": Outcome.NOT_A_FAX,
-    "carrier established, but phase a failure": Outcome.NOT_A_FAX,
-    "no receiver protocol": Outcome.NOT_A_FAX,
-    "no local dialtone": Outcome.CARRIER_TROUBLE,
+#: How a status begins whose own code only says that calls or time were used up (E325, E333, E334), as in "Busy signal
+#: detected; too many attempts to dial": the last call's reason, and its code in the same list.
+_LAST: Mapping[str, str] = {
+    "busy signal detected": "E001",
+    "no carrier detected": "E002",
+    "no answer from remote": "E003",
+    "no local dialtone": "E004",
+    "invalid dialing command": "E005",
+    "unknown problem": "E006",
+    "carrier established, but phase a failure": "E007",
+    "data connection established": "E008",
+    "glare - ring detected": "E009",
+    "blacklisted by modem": "E010",
+    "ringback detected, no answer": "E011",
+    "ring detected without successful handshake": "E012",
+    "v.34/v.8 handshake incompatibility": "E013",
+    "procedure interrupt": "E129",
+    "failure to receive silence": "E100",
+    "failure to raise v.21 transmission carrier": "E101",
+    "rsprec error/got dcn": "E103",
+    "rsprec invalid response received": "E104",
+    "failure to train modems": "E105",
+    "comrec received dcn": "E108",
+    "no response to rnr repeated": "E109",
+    "comrec invalid response received to rr": "E140",
+    "comrec invalid response received to ctc": "E142",
+    "comrec invalid response received to eor": "E145",
+    "comrec invalid response received to pps": "E146",
+    "comrec invalid response received": "E110",
+    "remote has no t.4 receiver capability": "E122",
+    "comrec error in transmit phase b": "E124",
+    "comrec invalid command received": "E125",
+    "no receiver protocol": "E126",
+    "stop and wait failure": "E127",
+    "remote fax disconnected prematurely": "E128",
+    "unable to transmit page": "E131",
+    "fax protocol error": "E134",
+    "dis/dtc received 3 times": "E136",
+    "failure to train remote modem": "E137",
+    "receiver flow control exceeded timer": "E138",
+    "no response to rr repeated": "E139",
+    "no response to ctc repeated": "E141",
+    "failure to transmit clean ecm image data": "E143",
+    "no response to eor repeated": "E144",
+    "no response to pps repeated": "E147",
+    "unable to establish message carrier": "E148",
+    "unspecified transmit phase c error": "E149",
+    "no response to mps repeated": "E150",
+    "no response to eop repeated": "E151",
+    "no response to eom repeated": "E152",
+    "no response to ppm repeated": "E153",
+    "timeout waiting for phase c carrier drop": "E154",
+    "no answer (t.30 t1 timeout)": "E218",
+    "dcs sent 3 times without response": "E224",
+    "send program terminated abnormally": "E343",
 }
 
 
 def reason(status: str) -> Outcome | None:
-    """What the text of a status says of the last call, where its code does not."""
+    """What the text of a status says of the last call, where its code does not; words that nobody listed, `unknown`. None:
+    it says nothing of a call."""
     words = status.lower().lstrip('" ')
-    return next((outcome for start, outcome in _LAST.items() if words.startswith(start)), None)
+    if not words or words.startswith(("kill time", "reject")):
+        return None
+    code = next((code for start, code in _LAST.items() if words.startswith(start)), "")
+    return STATUSES[code][1] if code else Outcome.UNKNOWN

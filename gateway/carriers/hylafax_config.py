@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from gateway.carriers.base import CarrierConfig
 from gateway.units import Duration, SecretFile, Text
 
-SUBMIT_LIMIT = 90.0  # seconds
+SUBMIT_LIMIT = 75.0  # seconds
 
 
 def _dials(value: str) -> str:
@@ -32,7 +32,8 @@ class HylaFaxConfig(CarrierConfig):
     password: SecretStr | None = None
     password_file: SecretFile | None = None
     admin_password: SecretStr | None = None
-    """Of an administrator there; needed for `forget = "delete"`, and for speed and station of a call."""
+    """Of an administrator there: for speed, station and seconds of a call, for the line on which a fax came in where there are
+    several, and for `forget = "delete"`."""
     admin_password_file: SecretFile | None = None
     dial: Annotated[str, AfterValidator(_dials)] = "+{digits}"
     """What is dialled; `{digits}` is the number in international form. HylaFAX's DialStringRules apply to it."""
@@ -55,8 +56,8 @@ class HylaFaxConfig(CarrierConfig):
     kill_after: Duration = timedelta(hours=3)
     """A job that has not ended so long after the time it was to be sent at is given up there."""
     called: Annotated[int, Field(ge=0, le=9)] = 0
-    """Where several lines are at this carrier: in which line of HylaFAX's call id (CallIDPattern, counted from 1) the called
-    number stands. 0: it is not told, and a received fax is for the only line, or for the operator."""
+    """Where several lines share a modem: in which value of HylaFAX's call id (CallIDPattern, counted from 1) the called
+    number stands. 0: the modem's own number (FAXNumber there) says which line it is."""
     forget: Literal["keep", "delete"] = "keep"
     """Whether a received fax that is safe here is removed there; that needs an administrator."""
     events: bool = True

@@ -179,8 +179,6 @@ class Told:
     """Confirmed by the far end."""
     total: int
     dials: int
-    session: str
-    """The call's number (COMMID), by which its log is known; "" before the first."""
     raw: bytes
 
     @property
@@ -213,7 +211,6 @@ class Told:
             pages=_count(found, "NPAGES"),
             total=_count(found, "TOTPAGES"),
             dials=_count(found, "TOTDIALS"),
-            session=found.get("COMMID", ""),
             raw="\n".join([*reply.lines, reply.text]).encode("utf-8", "replace"),
         )
 

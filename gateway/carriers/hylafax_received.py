@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gateway.carriers.hylafax_calls import duration
 from gateway.carriers.hylafax_server import Server
 from gateway.carriers.hylafax_wire import Broken, Wire, text_of
 from gateway.errors import CarrierRefused, CarrierUnavailable
@@ -25,9 +26,9 @@ _log = logging.getLogger(__name__)
 #: name, still coming (*), when complete, bytes, pages, lines an inch, seconds, caller's number; its station may hold bars.
 _FORMAT = "%f|%z|%Z|%n|%p|%r|%h|%j|%s"
 _ENTRY = re.compile(
-    r"(fax[0-9A-Za-z._-]{1,60})\|([* ]?)\|([0-9]{1,12})\|([0-9]{1,12})\|([0-9]{1,6})\|([0-9]{1,5})\|([0-9:]{0,12})\|([^|]{0,100})\|(.*)"
+    r"(fax[0-9A-Za-z._-]{1,60})\|([* ]?)\|([0-9]{1,12})\|([0-9]{1,12})\|([0-9]{1,6})"
+    r"\|([0-9]{1,5})\|([0-9:]{0,12})\|([^|]{0,100})\|(.*)"
 )
-_REF = re.compile(r"(fax[0-9A-Za-z._-]{1,60})\.([0-9]{1,12})")
 _LONGEST_LIST = 50_000_000  # bytes
 _LARGEST = 100_000_000  # bytes of a fax
 
@@ -70,21 +71,13 @@ def received(content: bytes) -> Iterator[Received]:
                 size=int(found[4]),
                 pages=int(found[5]),
                 lines_per_inch=int(found[6]),
-                seconds=_seconds(found[7]),
+                seconds=duration(found[7]),
                 caller=found[8].strip(),
                 station=found[9].strip(),
                 raw=raw,
             )
         elif raw.strip():
             _log.debug("an entry of recvq that is no fax: %s", printable(text_of(raw), 80))
-
-
-def _seconds(written: str) -> float | None:
-    """`0:20` or `1:02:03`."""
-    parts = written.split(":")
-    if not all(part.isdigit() for part in parts):
-        return None
-    return float(sum(int(part) * 60**n for n, part in enumerate(reversed(parts))))
 
 
 def call_id(document: bytes, which: int) -> str:
@@ -110,10 +103,16 @@ class Recvq:
         self._server, self._delete = server, delete
         self._lock = asyncio.Lock()
         self._wire: Wire | None = None
+        self._last: dict[str, Received] = {}
 
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
+            self._wire = None
+
+    async def stop(self) -> None:
+        if self._wire is not None:
+            await self._wire.ended()
             self._wire = None
 
     async def list(self) -> list[Received]:
@@ -121,7 +120,8 @@ class Recvq:
         async with self._lock:
             try:
                 wire = await self._session()
-                content = await _listed(self._server, wire, "recvq")
+                reply, content = await wire.download("LIST recvq", _LONGEST_LIST)
+                self._server.check(reply)
                 found = await asyncio.to_thread(lambda: list(received(content)))
             except BaseException as error:
                 self.close()
@@ -130,22 +130,23 @@ class Recvq:
                 raise
             if any(one.comes for one in found):
                 self.close()
-            return [one for one in found if not one.comes]
+            self._last = {one.carrier_ref: one for one in found if not one.comes}
+            return list(self._last.values())
 
     async def _session(self) -> Wire:
         if self._wire is None or self._wire.closed:
             self._wire = await self._server.signed_in()
-            await _prepare(self._server, self._wire)
+            self._server.check(await self._wire.ask(f'RCVFMT "{_FORMAT}"'))
+            self._server.check(await self._wire.ask("TYPE A"))
         return self._wire
 
     async def fetch(self, carrier_ref: str) -> bytes:
         """One file, whole. Raises CarrierRefused where it is not there any more, CarrierUnavailable."""
+        one = await self._known(carrier_ref)
         async with self._server.session(admin=self._delete) as wire:
-            one = await self._one(wire, carrier_ref)
+            await self._same(wire, one)
             self._server.check(await wire.ask("TYPE I"))
             reply, content = await wire.download(f"RETR recvq/{one.file}", _LARGEST)
-            if reply.code == 550:
-                raise _gone()
             self._server.check(reply)
             if len(content) != one.size:
                 raise CarrierUnavailable("The received fax did not come whole.")
@@ -155,36 +156,27 @@ class Recvq:
         """Remove it there, where that is wished and it is there. Raises CarrierUnavailable, CarrierRefused."""
         if not self._delete:
             return
-        async with self._server.session(admin=True) as wire:
-            with contextlib.suppress(CarrierRefused):
-                one = await self._one(wire, carrier_ref)
+        with contextlib.suppress(CarrierRefused):
+            one = await self._known(carrier_ref)
+            async with self._server.session(admin=True) as wire:
+                await self._same(wire, one)
                 self._server.check(await wire.ask(f"DELE recvq/{one.file}"))
 
-    async def _one(self, wire: Wire, carrier_ref: str) -> Received:
-        """That very fax, complete. Raises CarrierRefused."""
-        if not (ref := _REF.fullmatch(carrier_ref)):
+    async def _known(self, carrier_ref: str) -> Received:
+        """Raises CarrierRefused where no complete fax is called that."""
+        if carrier_ref not in self._last:
+            await self.list()
+        if carrier_ref not in self._last:
             raise _gone()
-        await _prepare(self._server, wire)
-        content = await _listed(self._server, wire, f"recvq/{ref[1]}")
-        for one in received(content):
-            if one.carrier_ref == carrier_ref and not one.comes:
-                return one
-        raise _gone()
+        return self._last[carrier_ref]
+
+    async def _same(self, wire: Wire, one: Received) -> None:
+        """That the file is still that fax. Raises CarrierRefused."""
+        reply = await wire.ask(f"MDTM recvq/{one.file}")
+        if reply.code == 550 or (reply.good and reply.text.strip() != f"{one.at:%Y%m%d%H%M%S}"):
+            raise _gone()
+        self._server.check(reply)
 
 
 def _gone() -> CarrierRefused:
     return CarrierRefused("The fax server has no such received fax.", carrier_code="not in recvq")
-
-
-async def _prepare(server: Server, wire: Wire) -> None:
-    server.check(await wire.ask(f'RCVFMT "{_FORMAT}"'))
-    server.check(await wire.ask("TYPE A"))
-
-
-async def _listed(server: Server, wire: Wire, what: str) -> bytes:
-    """A list; an entry that does not exist is an empty one."""
-    reply, content = await wire.download(f"LIST {what}", _LONGEST_LIST)
-    if reply.code in (450, 550):  # "No such file"; "not a plain file"
-        return b""
-    server.check(reply)
-    return content

@@ -34,7 +34,7 @@ class Server:
                 with contextlib.suppress(Broken):
                     await wire.ask("QUIT")
             finally:
-                wire.close()
+                await wire.ended()
         except Broken as error:
             raise self.gone(error) from error
 

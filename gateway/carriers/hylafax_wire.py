@@ -76,6 +76,10 @@ class Wire:
         """Cut. The server forgets a job that was not submitted, and files that no job has."""
         self._writer.close()
 
+    async def ended(self) -> None:
+        """The same, and nothing of it is left."""
+        await _ended(self._writer)
+
     @property
     def closed(self) -> bool:
         return self._writer.is_closing() or self._reader.at_eof()
@@ -152,7 +156,7 @@ class Wire:
             try:
                 yield reader
             finally:
-                writer.close()
+                await _ended(writer)
         finally:
             server.close()
 
@@ -177,7 +181,7 @@ class Wire:
         except OSError as error:
             raise Broken("the data connection was lost") from error
         finally:
-            writer.close()
+            await _ended(writer)
 
     async def _send(self, command: str) -> None:
         self._writer.write(command.encode("utf-8", "replace") + b"\r\n")
@@ -225,3 +229,10 @@ class Wire:
             if len(more) > _MOST_LINES:
                 raise ValueError("an answer has no end")
         return Reply(int(found[1]), text_of(line[4:]), tuple(text_of(one) for one in more))
+
+
+async def _ended(writer: asyncio.StreamWriter) -> None:
+    """Nothing that was not sent yet matters any more."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

@@ -112,13 +112,15 @@ def _flat(values: Json, prefix: str = "") -> list[tuple[str, object]]:
 @as_json_option
 @reported
 def carriers(file: Path, as_json: bool) -> None:
-    """List the configured carriers and what they can do."""
+    """List the configured carriers, how their modems are, and what they can do."""
     found = ask(config.load(file), {"verb": "carriers"})
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     for name, able in found.items():
         screen.print(f"[bold]{name}[/]")
+        for modem in able.pop("equipment"):
+            screen.print(f"  {modem}", markup=False)
         for key, value in able.items():
             screen.print(f"  {key.replace('_', ' '):<24}{value}", markup=False)
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from gateway.carriers.base import Carrier
 from gateway.desk.identity import Identity, mailbox_of
-from gateway.errors import CarrierRefused, CarrierUncertain, NotAdmitted, Unavailable, Uncertain, Unsupported
+from gateway.errors import CarrierRefused, CarrierUncertain, NotAdmitted, Refused, Unavailable, Uncertain, Unsupported
 from gateway.fax import Account, Line, new_id
 from gateway.log import shown
 from gateway.spool import accounts, outbox
@@ -35,6 +35,16 @@ class Lines:
     def sells(self) -> bool:
         """Whether numbers can be bought from any carrier."""
         return any(carrier.capabilities.sells for carrier in self._carriers.values())
+
+    async def equipment(self) -> Mapping[str, Sequence[str]]:
+        """What each carrier says of its modems, where it has some."""
+        said: dict[str, Sequence[str]] = {}
+        for name, carrier in self._carriers.items():
+            try:
+                said[name] = await carrier.equipment()
+            except (Refused, Unavailable) as error:
+                said[name] = (error.text,)
+        return said
 
     async def areas(self, state: str, *, carrier: str = "") -> Sequence[str]:
         """Area codes in which a number can be bought, of a state like "CA". Raises Refused, Unavailable.

@@ -47,6 +47,8 @@ class FarEnd(ABC):
     """Every status word in the carrier's documentation, written down here a second time."""
     secrets: Sequence[str]
     """Keys, passwords and signing secrets that the adapter was given."""
+    received = b"%PDF-1.4 received"
+    """A fax that arrives."""
     confirms_pages = True
     """The carrier says how many pages arrived, not only how many it bills."""
 
@@ -307,12 +309,12 @@ class CarrierConformance:
             with pytest.raises(Unsupported):
                 await adapter.fetch_inbound("ref-1")
             return
-        ref, line = await far.arrive(b"%PDF-1.4 received")
+        ref, line = await far.arrive(far.received)
         listed = await adapter.list_inbound()
         assert [(fax.carrier_ref, fax.line) for fax in listed] == [(ref, line)]
         assert listed[0].received_at.tzinfo is not None
         for _ in range(2):
-            assert await adapter.fetch_inbound(ref) == b"%PDF-1.4 received"
+            assert await adapter.fetch_inbound(ref) == far.received
         await adapter.forget_inbound(ref)
         await adapter.forget_inbound(ref)
         with pytest.raises(CarrierRefused):
@@ -321,7 +323,7 @@ class CarrierConformance:
     async def test_a_received_fax_is_announced(self, far: FarEnd) -> None:
         if not far.adapter.capabilities.receives:
             return
-        ref, line = await far.arrive(b"%PDF-1.4 received")
+        ref, line = await far.arrive(far.received)
         request = far.arrival()
         if request is None:
             return
