@@ -187,6 +187,10 @@ class Config(Section):
         own = next((section.limits for section in self.account if section.name == account), LimitSection())
         return self.limits.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
+    def proof_of(self, account: str) -> bool:
+        """Whether the senders of the account of this name see the pages before a fax is sent."""
+        return any(section.proof for section in self.account if section.name == account)
+
     def approval_of(self, account: str) -> ApprovalSection | None:
         """Which faxes of the account of this name somebody must agree to."""
         return next((section.approval for section in self.account if section.name == account), None)

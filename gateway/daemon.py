@@ -35,11 +35,13 @@ from gateway.control_socket import ControlSocket
 from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
+from gateway.desk.commands import Commands
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.prices import Prices, read_rates
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
@@ -98,7 +100,14 @@ class Service:
         self.fence = fence_of(config, config.spool / "documents" / "work")
         self.templates = Templates(config.templates)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
-        self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
+        self.mail = MailDoor(
+            config,
+            identity=self.identity,
+            throttle=self.throttle,
+            desk=self.desk,
+            now=self.store.now,
+            commands=Commands(self.store, self.desk, replies_of(config)),
+        )
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
         self.loop: Loop | None = None
@@ -295,6 +304,7 @@ class Service:
             identity=self.identity,
             limits=self.desk.limits,
             links=self._links(),
+            replies=replies_of(config),
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
@@ -400,6 +410,11 @@ def desk_of(config: Config, store: Store, documents: Documents, identity: Identi
         waiting=config.smtp.hold_quota,
         duplicates=config.duplicates,
     )
+
+
+def replies_of(config: Config) -> Replies:
+    """The addresses that our mails ask answers to."""
+    return Replies(lambda: spool_key(config.spool), config.domain[0], config.mail.replies)
 
 
 def documents_of(config: Config) -> Documents:

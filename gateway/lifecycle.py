@@ -58,6 +58,8 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
 FINAL = frozenset(state for state, to in MOVES.items() if not to)
 #: How the reason of a held fax begins that somebody must agree to before it is sent.
 APPROVAL = "approval"
+#: The same, where its own sender is shown the pages first.
+PROOF = "proof"
 #: While an attempt is in one of these, no new attempt may begin.
 OPEN_ATTEMPT = frozenset({A.OPENING, A.SUBMITTED, A.UNCERTAIN})
 

@@ -188,6 +188,57 @@ class Composer:
         header = self._header(outbox, to, words.subject, made_at, "auto-generated", reply_to=reply_to)
         return Mail(envelope_from="", to=(to,), content=mime.mail(header, root), kind="approval")
 
+    def proof(
+        self,
+        *,
+        outbox: OutboxId,
+        submission: Submission,
+        question: facts.Question,
+        seconds: float,
+        to: str,
+        pdf: bytes,
+        first_page: bytes,
+        made_at: datetime,
+        reply_to: str = "",
+    ) -> Mail:
+        """Shows a fax to its sender before it is sent. `pdf` are its pages and `first_page` is a PNG, b"" where the mail is
+        not to show them; `seconds` is how long they are on the wire, 0 where nobody knows."""
+        picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
+        words = self._rendered(
+            "proof",
+            question=question,
+            fax=question.fax,
+            wire=facts.duration(seconds) if seconds else "",
+            picture=picture,
+            attached=bool(pdf),
+            answers=bool(reply_to),
+        )
+        root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))
+        if pdf:
+            document = _document(f"{question.fax.id}.pdf", pdf)
+            root = mime.multipart("mixed", _boundary(outbox, "mixed"), [root, document])
+        header = self._header(outbox, to, words.subject, made_at, "auto-replied", reply_to=reply_to)
+        return Mail(envelope_from="", to=(to,), content=mime.mail([*header, *_thread(submission)], root), kind="proof")
+
+    def answer(
+        self,
+        *,
+        outbox: OutboxId,
+        to: str,
+        words: str,
+        answer: str,
+        fax: facts.OutgoingFax,
+        message_id: str,
+        made_at: datetime,
+    ) -> Mail:
+        """What came of a command that somebody has mailed; `words` is the command, "" = none that is known."""
+        said = self._rendered("answer", words=mime.plain(words, 80), answer=mime.plain(answer, 500), fax=fax)
+        header = self._header(outbox, to, said.subject, made_at, "auto-replied")
+        ids = mime.message_ids([message_id])
+        thread = [("In-Reply-To", ids), ("References", ids)]
+        content = mime.mail([*header, *thread], said.alternative(_boundary(outbox, "text")))
+        return Mail(envelope_from="", to=(to,), content=content, kind="answer")
+
     def received(
         self,
         *,

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import Attempt, AttemptState, InboundFax, Recipient, Submission, Transmission, TransmissionState
-from gateway.lifecycle import APPROVAL, TRAITS, Kind
+from gateway.lifecycle import APPROVAL, PROOF, TRAITS, Kind
 from gateway.report.mime import plain
 
 #: An outcome in a few words, for subjects and the list of attempts.
@@ -172,14 +172,24 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 def reason_of(transmission: Transmission, outcome: Outcome) -> str:
     """The reason as the sender may read it."""
     if waits_for_approval(transmission):
-        return plain(f"Why: {transmission.reason.removeprefix(f'{APPROVAL}: ')}")
+        return plain(f"Why: {_asked_for(transmission)}")
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
     return "" if hidden else plain(transmission.reason)
 
 
 def waits_for_approval(transmission: Transmission) -> bool:
-    """Whether it is held because somebody must agree to it."""
-    return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{APPROVAL}: ")
+    """Whether it is held because somebody must agree to it: an approver, or who sent it."""
+    return transmission.state is TransmissionState.HELD and transmission.reason.startswith((f"{APPROVAL}: ", f"{PROOF}: "))
+
+
+def waits_for_proof(transmission: Transmission) -> bool:
+    """Whether it is held because its sender is shown the pages first."""
+    return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{PROOF}: ")
+
+
+def _asked_for(transmission: Transmission) -> str:
+    """Why somebody must agree to it."""
+    return transmission.reason.removeprefix(f"{APPROVAL}: ").removeprefix(f"{PROOF}: ")
 
 
 def confirmed_pages(transmission: Transmission) -> int:
@@ -215,7 +225,7 @@ def outgoing(
         tries=tuple(_try(attempt, zone) for attempt in attempts),
         pieces=tuple(_piece(row) for row in _rows(transmission.manifest)),
         station=plain(last.station_id, 60) if last else "",
-        duration=_duration(last.seconds) if last else "",
+        duration=duration(last.seconds) if last else "",
         written=tuple(plain(recipient.written) for recipient in recipients),
         tags=tuple(plain(recipient.tag, 60) for recipient in recipients if recipient.tag),
     )
@@ -236,7 +246,7 @@ def question(
         fax=outgoing(submission, transmission, recipients, (), zone),
         sender=plain(submission.envelope.sender) or plain(submission.from_header),
         account=plain(account),
-        reason=plain(transmission.reason.removeprefix(f"{APPROVAL}: ")),
+        reason=plain(_asked_for(transmission)),
         pages=counted(transmission.pages),
         cost=cost,
         until=moment(transmission.due_at, zone) if transmission.due_at else "",
@@ -258,7 +268,7 @@ def arrived(inbound: InboundFax, zone: ZoneInfo) -> ArrivedFax:
         pages=counted(inbound.pages),
         complete=inbound.complete,
         received=moment(inbound.received_at, zone),
-        duration=_duration(inbound.seconds),
+        duration=duration(inbound.seconds),
         zone=zone.key,
     )
 
@@ -343,7 +353,8 @@ def _piece(row: Mapping[str, object]) -> Piece:
     return Piece(title=plain(title, 120), pages=pages, note=plain(str(row.get("note") or "")))
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """e.g. "1 min 5 s"; "" where it is not known."""
     if seconds is None or seconds < 0:
         return ""
     minutes, rest = divmod(round(seconds), 60)

@@ -22,6 +22,10 @@ MESSAGE = "message"
 CONFIRMATION, CALLBACK = "confirm", "callback"
 #: Somebody is asked to agree to a fax before it is sent.
 APPROVAL = "approval"
+#: The sender is shown the pages of a fax before it is sent.
+PROOF = "proof"
+#: What came of a command that was asked by mail.
+ANSWER = "answer"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 
 

@@ -10,30 +10,35 @@ around a crash is recognised as one. What the server refuses for good is told to
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import aiosmtplib
 
-from gateway import metrics
+from gateway import metrics, number
 from gateway.desk.approval import APPROVE, REJECT
-from gateway.errors import BadDocument, ConverterUnavailable
+from gateway.desk.replies import Scope
+from gateway.errors import BadDocument, ConverterUnavailable, Refused
 from gateway.fax import Door, InboundId, Settings, TransmissionState
 from gateway.pages.fence import Fence
 from gateway.report import compose, facts
 from gateway.report.compose import Mail
-from gateway.spool import inbounds, outbox, queries, retention, steps
+from gateway.spool import commands, inbounds, outbox, queries, retention, steering, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import receive, records
+from gateway.work import proof, receive, records
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 60.0  # seconds for each answer of the mail server
 _HEADERS = 256 * 1024
+#: An answer waits so long, in such steps, for what was asked to be done; then it says that it will be.
+_PATIENCE, _SOON = timedelta(minutes=1), timedelta(seconds=0.5)
+_NOTED = "noted; it is done as soon as the step in hand is over"
 _OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION})
 #: Doors of programs: they are told as their account says.
 _PROGRAMS = frozenset({Door.HELLOFAX})
@@ -44,6 +49,9 @@ async def step(shop: Workshop, claim: Claim) -> None:
     owed = await shop.store.read_one(outbox.several, claim.subject)
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
+        return
+    if owed.kind == outbox.ANSWER and await _is_open(shop, owed):
+        await shop.store.write(steps.put_back, claim, due_at=shop.now() + _SOON)
         return
     case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
     if case is not None and owed.kind != outbox.CONFIRMATION and case.submission.envelope.door in _PROGRAMS:
@@ -120,10 +128,20 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
             async with shop.documents.local(inbound.document) as file:
                 picture = await first_page(shop.fence, file)
         return shop.composer.received(
-            outbox=owed.id, inbound=inbound, to=owed.recipient, pdf=pdf, first_page=picture, made_at=made_at
+            outbox=owed.id,
+            inbound=inbound,
+            to=owed.recipient,
+            pdf=pdf,
+            first_page=picture,
+            made_at=made_at,
+            reply_to=shop.replies.address(Scope.FAX, inbound.id, "", made_at) if _can_be_faxed(inbound.caller) else "",
         )
     if owed.kind == outbox.APPROVAL:
         return await _ask_approval(shop, owed)
+    if owed.kind == outbox.PROOF:
+        return await proof.mail(shop, owed)
+    if owed.kind == outbox.ANSWER:
+        return await _answer(shop, owed)
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
@@ -153,7 +171,50 @@ async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
         cost=shop.limits.cost(fax.number, fax.pages),
         links=(shop.links.link(fax.id, APPROVE), shop.links.link(fax.id, REJECT)),
     )
-    return shop.composer.approval(outbox=owed.id, question=question, to=owed.recipient, first_page=picture, made_at=shop.now())
+    return shop.composer.approval(
+        outbox=owed.id,
+        question=question,
+        to=owed.recipient,
+        first_page=picture,
+        made_at=shop.now(),
+        reply_to=shop.replies.address(Scope.DECIDE, fax.id, owed.recipient, shop.now()),
+    )
+
+
+def _can_be_faxed(caller: str) -> bool:
+    """Whether a received fax can be answered: it says from which number it came."""
+    try:
+        return caller.startswith("+") and bool(number.parse(caller, ""))
+    except Refused:
+        return False
+
+
+async def _is_open(shop: Workshop, owed: Owed) -> bool:
+    """Whether what was asked by mail has not been looked at yet, and may be soon."""
+    asked = await shop.store.read(commands.of, owed.about)
+    if asked is None or not asked.wish or shop.now() - owed.created_at > _PATIENCE:
+        return False
+    return await shop.store.read(steering.answered, asked.wish) is None
+
+
+async def _answer(shop: Workshop, owed: Owed) -> Mail | None:
+    """What came of a command; None: its fax has been forgotten."""
+    asked = await shop.store.read(commands.of, owed.about)
+    case = await shop.store.read_one(queries.cases, owed.about_id)
+    if asked is None or case is None:
+        return None
+    answer = asked.answer
+    if asked.wish:
+        answer = await shop.store.read(steering.answered, asked.wish) or _NOTED
+    return shop.composer.answer(
+        outbox=owed.id,
+        to=owed.recipient,
+        words=asked.words,
+        answer=answer,
+        fax=facts.outgoing(case.submission, case.transmission, case.recipients, (), ZoneInfo(shop.config.zone)),
+        message_id=asked.message_id,
+        made_at=shop.now(),
+    )
 
 
 async def first_page(fence: Fence, pdf: Path) -> bytes:
@@ -182,7 +243,9 @@ async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | 
     if late and case.transmission.state is not TransmissionState.HELD:
         return None  # a person has decided meanwhile; what became of it is told by a row of its own
     wanted = compose.wanted(case.submission, case.transmission, case.recipients)
-    made_at = shop.now()
+    made_at, told = shop.now(), case.submission.envelope.sender
+    if late and facts.waits_for_proof(case.transmission):
+        return None  # the proof says so itself
     if not wanted and case.transmission.state is not TransmissionState.FAILED:
         return None  # a failure that its sender may not be told of goes to the operator: the composer sees to it
     tell = shop.composer.held if late else shop.composer.result
@@ -195,6 +258,7 @@ async def _about_transmission(shop: Workshop, owed: Owed, case: Case) -> Mail | 
         attempts=case.attempts,
         original_headers=await shop.documents.head(mail, _HEADERS) if mail else b"",
         made_at=made_at,
+        reply_to=shop.replies.address(Scope.STEER, case.transmission.id, told, made_at) if told else "",
     )
 
 

@@ -13,6 +13,7 @@ from gateway.config import Config
 from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.fax import Account, InboundFax, Transmission
 from gateway.lifecycle import Retry
@@ -45,6 +46,7 @@ class Workshop:
     identity: Identity
     limits: Limits
     links: Links
+    replies: Replies
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadDocument
+from gateway import quoted
 from gateway.pages import image, markup, quotes
 from gateway.pages.paper import PAPERS
 from tests.pages import fax_files as make
@@ -305,7 +306,7 @@ NOTE = (
     ],
 )
 def test_quoted_history_and_notes_are_cut_from_text(text: str, kept: str) -> None:
-    assert quotes.cut_text(text).strip() == kept
+    assert quoted.cut_text(text).strip() == kept
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from gateway.desk.approval import Links
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.prices import Prices
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
 from gateway.fax import Account, AttemptState, InboundFax, Sha256, Transmission, TransmissionId
@@ -193,6 +194,7 @@ class House:
             identity=self.identity,
             limits=Limits(config, Prices(config)),
             links=Links(bytes(32), "https://x.example"),
+            replies=Replies(lambda: bytes(32), "x.example", timedelta(days=30)),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),
