@@ -401,7 +401,7 @@ class AccountSection(Presentation):
     limits: LimitSection = LimitSection()
     """How much it may fax; its keys win over those of `[limits]`."""
     proof: bool = False
-    """Its senders are shown the pages of each mail that is to be faxed, and what it costs, and the fax waits for their answer."""
+    """Its senders are shown the pages of each fax, and what it costs, and it waits for their answer."""
     approval: ApprovalSection | None = None
     """Which of its faxes somebody must agree to. Default: none."""
 

@@ -81,7 +81,7 @@ class Replies:
 
     def check(self, ticket: Ticket, *addresses: str) -> None:
         """Raises BadAddress where it is for none of these."""
-        if not any([self.is_for(ticket, address) for address in addresses]):  # each is looked at, whichever it is
+        if not sum(self.is_for(ticket, address) for address in addresses):  # each is looked at, whichever it is
             raise BadAddress(_UNKNOWN, reply="550 5.1.1")
 
     def _mac(self, scope: Scope, subject: str, until: int, to: str) -> str:

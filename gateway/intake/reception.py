@@ -239,7 +239,9 @@ class Reception:
 
     async def _commanded(self, client: Client, transaction: Transaction, field: bytes, content: bytes) -> str:
         """An answer to one of our mails that asks something; durable when this returns. What is no command is for a person."""
-        assert self._commands is not None and transaction.ticket is not None and transaction.standing is not None
+        assert self._commands is not None
+        assert transaction.ticket is not None
+        assert transaction.standing is not None
         asked, headers = await asyncio.to_thread(order.read, content), message.headers(content)
         proven = transaction.standing.proof is not authentication.Proof.DMARC
         wanted = Wanted(

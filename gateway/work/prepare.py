@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -65,7 +64,6 @@ async def _known(shop: Workshop, claim: Claim, case: Case) -> None:
         async with shop.documents.local(of.document) as source:
             with shop.documents.scratch() as folder:
                 out = folder / "pages.pdf"
-                await asyncio.to_thread(out.touch)
                 await shop.fence.run("gateway.pages.printed:some", source, out, of.first, of.last)
                 document = await shop.documents.put_file(out)
     except (BadDocument, ConverterUnavailable) as error:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from gateway.desk.approval import APPROVE, REJECT
 from gateway.desk.replies import Scope
 from gateway.errors import BadDocument, ConverterUnavailable
 from gateway.fax import Sha256
-from gateway.pages.assemble import Measure, Print
+from gateway.pages.assemble import Print
 from gateway.report import facts
 from gateway.report.compose import Mail
 from gateway.spool import queries
@@ -56,9 +55,8 @@ async def _printed(shop: Workshop, document: Sha256) -> tuple[float, bytes]:
     try:
         async with shop.documents.local(document) as source:
             with shop.documents.scratch() as folder:
-                measures: Sequence[Measure] = await shop.fence.run(
-                    "gateway.pages.printed:render", Print(source=source, out=folder)
-                )
+                measures = await shop.fence.run("gateway.pages.printed:render", Print(source=source, out=folder))
+                assert isinstance(measures, tuple)
                 picture = await asyncio.to_thread((folder / _FIRST).read_bytes)
     except (BadDocument, ConverterUnavailable):
         return 0.0, b""

@@ -194,7 +194,8 @@ async def _is_open(shop: Workshop, owed: Owed) -> bool:
     asked = await shop.store.read(commands.of, owed.about)
     if asked is None or not asked.wish or shop.now() - owed.created_at > _PATIENCE:
         return False
-    return await shop.store.read(steering.answered, asked.wish) is None
+    found: str | None = await shop.store.read(steering.answered, asked.wish)
+    return found is None
 
 
 async def _answer(shop: Workshop, owed: Owed) -> Mail | None:
@@ -205,7 +206,8 @@ async def _answer(shop: Workshop, owed: Owed) -> Mail | None:
         return None
     answer = asked.answer
     if asked.wish:
-        answer = await shop.store.read(steering.answered, asked.wish) or _NOTED
+        found: str | None = await shop.store.read(steering.answered, asked.wish)
+        answer = found or _NOTED
     return shop.composer.answer(
         outbox=owed.id,
         to=owed.recipient,

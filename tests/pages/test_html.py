@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import BadDocument
 from gateway import quoted
+from gateway.errors import BadDocument
 from gateway.pages import image, markup, quotes
 from gateway.pages.paper import PAPERS
 from tests.pages import fax_files as make
