@@ -264,7 +264,7 @@ def test_an_answer_goes_alone(house: House) -> None:
 def shown(house: House, subject: str = "Contract", sender: str = CAREFUL) -> tuple[Letter, str]:
     """The proof of a fax, and its number."""
     number = fresh()
-    mail = letter(subject, files=[("contract.pdf", "application/pdf", THREE), ("odd.xyz", "application/x-odd", b"\0\1")])
+    mail = letter(subject, files=[("contract.pdf", "application/pdf", THREE), ("kim.vcf", "text/vcard", b"BEGIN:VCARD\nFN:Kim\nEND:VCARD\n")])
     mail.replace_header("From", f"Kim <{sender}>")
     house.send(mail, number, sender=sender)
     house.fax(number, "held")
@@ -275,7 +275,7 @@ def shown(house: House, subject: str = "Contract", sender: str = CAREFUL) -> tup
 def test_the_sender_sees_exactly_the_pages_that_are_sent_and_approves_them(house: House) -> None:
     proof, number = shown(house)
     assert proof.recipients == [CAREFUL]
-    for fact in ("4 pages", "0.40 EUR", "about ", "odd.xyz", "APPROVE on the first line"):
+    for fact in ("4 pages", "0.40 EUR", "about ", "kim.vcf", "APPROVE on the first line"):
         assert fact in proof.flat
     kinds = [part.get_content_type() for part in proof.mail.walk()]
     assert kinds.count("application/pdf") == 1
