@@ -38,16 +38,16 @@ _STEERS = {"stop": "cancel", "approve": approval.APPROVE, "reject": approval.REJ
 class Wanted:
     """What an answer asks, as the door has read it."""
 
+    mail: str
+    """SHA-256 of the mail, hex."""
     verb: str
     """stop, resend, forward, approve, reject; "" = nothing that is known."""
     words: str
     """The same in one spelling, with what stands beside it."""
     pages: tuple[int, int] | None = None
     number: str = ""
-    message_id: str
+    message_id: str = ""
     """With angle brackets; "" = none."""
-    mail: str
-    """SHA-256 of the mail, hex."""
 
 
 class Commands:

@@ -96,9 +96,12 @@ async def resend(
         raise NotAdmitted("It has no pages here, so none of them can be sent again.")
     # Its sender has seen these pages, or agreed to them unseen.
     recipients = tuple(replace(one, options=tuple(o for o in one.options if o[0] != "PREVIEW")) for one in case.recipients)
-    for one in recipients[:1]:
-        await desk.admit(account, one, caller=old.caller)
-    call = desk.call(account, recipients, carrier=old.carrier, caller=old.caller)
+    try:
+        carrier, caller = await desk.route(account.id, old.caller)
+    except NotAdmitted:  # its line has been given back
+        carrier, caller = await desk.route(account.id)
+    await desk.admit(account, recipients[0], caller=caller)
+    call = desk.call(account, recipients, carrier=carrier, caller=caller)
 
     def send(t: Transaction) -> TransmissionId:
         if old.document is None:

