@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import smtplib
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.answers import answer
 from tests.flows.house import DOMAIN, OWN_LINE, SENDER, House, Letter, as_bytes, fresh, letter, pdf
+from tests.nameserver import NameServer
+from tests.signing import publish, signed
 
 SECOND_LINE = "+14155550200"
 THREE = pdf("sheet one", "sheet two", "sheet three")
@@ -210,20 +214,18 @@ def test_aur_06_what_a_program_answers_by_itself_steers_nothing(house: House, na
     assert house.fax(number, "held")["state"] == "held"
 
 
+def passed_on(house: House, mail: str) -> bool:
+    """Whether the operator has got that mail."""
+    return any(one.recipients == ["operator@example.com"] and mail in one.content.decode() for one in list(house.sink.letters))
+
+
 def test_what_is_no_command_goes_to_a_person_and_does_nothing(house: House) -> None:
     number = fresh("18")
     report = held(house, number)
     for name in ("question", "nothing-new", "outlook-history", "signature-only"):
         mail = say(house, report, name)
         assert "The first line is no command." in told(house, mail).flat
-        wanted = message_id(mail)
-        house.wait(
-            lambda wanted=wanted: any(
-                one.recipients == ["operator@example.com"] and wanted in one.content.decode()
-                for one in list(house.sink.letters)
-            ),
-            what="the operator's copy",
-        )
+        house.wait(partial(passed_on, house, message_id(mail)), what="the operator's copy")
     assert "You are not asked to approve this fax" in told(house, say_text(house, report, "APPROVE")).flat
     assert "has not ended yet" in told(house, say_text(house, report, "RESEND")).flat
     assert house.fax(number, "held")["state"] == "held"
@@ -260,6 +262,38 @@ def test_an_answer_goes_alone(house: House) -> None:
             assert client.rcpt(first)[0] == 250
             assert client.rcpt(second)[0] == 452
             client.rset()
+
+
+def test_aut_08_a_mail_that_proves_itself_steers_only_where_it_names_the_address(tmp_path: Path) -> None:
+    dns, mx = NameServer(), House(tmp_path)
+    publish(dns, "example.com")
+    try:
+        mx.settings["account"] = [{"name": "office", "senders": ["*@example.com"], "dmarc": True, "countries": ["US"]}]
+        mx.settings["dns"] = {"servers": [f"127.0.0.1:{dns.port}"], "timeout": "0.5s"}
+        mx.start()
+        number = fresh()
+        mail = letter(To=f"{number}@{DOMAIN}")
+        mx.send(signed(as_bytes(mail), "example.com"), number)
+        (report,) = mx.reports(mail)
+        address = reply_to(report)
+        to_bob = signed(as_bytes(letter("Hello", "RESEND\r\n", To="bob@example.com")), "example.com")
+        unsigned = as_bytes(letter("Re: fax", "RESEND\r\n", To=address))
+        for forged, code in ((to_bob, b"5.7.21"), (unsigned, b"5.7.1"), (signed(unsigned, "example.com") + b"x", b"5.7.20")):
+            with pytest.raises(smtplib.SMTPDataError) as refused:
+                mx.send(forged, address)
+            assert refused.value.smtp_error.startswith(code)  # type: ignore[union-attr]
+        fields = (b"from", b"to", b"subject", b"date", b"mime-version")
+        taken = signed(unsigned, "example.com", fields=fields)
+        mx.send(taken, address, sender="ann+bounces@example.com")
+        assert "sent as tx_" in told(mx, taken).flat
+        mx.send(taken, address)
+        mx.wait(lambda: len(mx.calls(number)) == 2, what="the fax to be sent again")
+        mx.send(taken.replace(b"Message-ID: <", b"Message-ID: <x"), address)
+        mx.wait(lambda: any("done already" in one.flat for one in list(mx.sink.letters)), what="the replay's answer")
+        assert len(mx.calls(number)) == 2
+    finally:
+        mx.close()
+        dns.close()
 
 
 def shown(house: House, subject: str = "Contract", sender: str = CAREFUL) -> tuple[Letter, str]:

@@ -23,7 +23,7 @@ from gateway.work import tell
 from tests.carriers.tools import Clock
 from tests.spool import values
 from tests.spool.values import SHA
-from tests.work.shop import House, Scripted
+from tests.work.shop import House, lost
 
 ANN = "ann@example.com"
 OFFICE = Account(id=AccountId("acc_1"), name="office", countries=("US",))
@@ -93,8 +93,7 @@ async def test_only_who_got_the_mail_may_ask_and_nobody_else_is_answered(house: 
     assert (await values.case(house.store, fax)).wishes == ()
 
 
-async def test_a_carrier_that_confirms_no_cancel_is_told_of(house: House) -> None:
-    house.carrier.capabilities = replace(Scripted.capabilities, cancels=False)  # type: ignore[misc]
+async def test_a_carrier_that_confirms_no_cancel_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     fax = await house.fax()
     await house.work()
     assert (await values.case(house.store, fax)).transmission.state is T.SENDING
@@ -102,7 +101,7 @@ async def test_a_carrier_that_confirms_no_cancel_is_told_of(house: House) -> Non
     async def unconfirmed(_ref: str) -> bool:
         return False
 
-    house.carrier.cancel = unconfirmed  # type: ignore[method-assign]
+    monkeypatch.setattr(house.carrier, "cancel", unconfirmed)
     await ask(house, fax, STOP)
     assert "it is done as soon as the step in hand is over" in " ".join((await said(house))[0].split())
     await house.work()
@@ -114,13 +113,7 @@ async def test_a_fax_of_which_nobody_knows_whether_it_is_there_is_not_called_sto
     fax = await house.fax()
     house.far.listed = False
 
-    async def lost_after(order: object) -> object:
-        from tests.work.shop import lost
-
-        house.far.take(order)  # type: ignore[arg-type]
-        return await lost(order)  # type: ignore[arg-type]
-
-    house.carrier.behaviour = lost_after  # type: ignore[assignment]
+    house.carrier.behaviour = lost
     await house.work()
     await ask(house, fax, STOP)
     await house.work()

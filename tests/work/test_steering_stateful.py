@@ -53,7 +53,6 @@ class Steered(Faxes):
     def __init__(self) -> None:
         super().__init__()
         self.shown: set[TransmissionId] = set()
-        self.agreed: set[TransmissionId] = set()
         self.mails: list[tuple[TransmissionId, Wanted]] = []
         self.commands: Commands
 
@@ -106,8 +105,6 @@ class Steered(Faxes):
         if not self.faxes:
             return
         fax = list(self.faxes)[which % len(self.faxes)]
-        if wish in (("approve", ""), ("release", "")):
-            self.agreed.add(fax)
         if wish == ("release", "fail"):
             self.decided.add(fax)
         if wish[0] == "retry" and self.do(values.case(self.house.store, fax)).transmission.finished_at:
@@ -127,8 +124,6 @@ class Steered(Faxes):
             number = f"+1415555{len(self.faxes):04}" if verb == "forward" else ""
             wanted = Wanted(verb=verb, words=f"{verb.upper()} {number}".strip(), number=number, mail=str(len(self.mails)))
             self.mails.append((fax, wanted))
-        if wanted.verb == "approve":
-            self.agreed.add(fax)
         before = self.known() if wanted.verb == "forward" else set[str]()
         replies, now = self.house.shop.replies, self.house.now()
         ticket = replies.read(replies.address(Scope.STEER, fax, ANN, now).partition("@")[0], now)
@@ -138,6 +133,11 @@ class Steered(Faxes):
             self.faxes[TransmissionId(new)] = wanted.number
         self.turn(works, seconds)
 
+    def agreed(self) -> set[TransmissionId]:
+        """Faxes that somebody has asked to be sent, by whatever door."""
+        asked = "SELECT transmission_id FROM steering WHERE verb IN ('approve', 'release')"
+        return {TransmissionId(row[0]) for row in self.rows(asked)}
+
     def known(self) -> set[str]:
         return {row[0] for row in self.rows("SELECT id FROM transmission")}
 
@@ -146,8 +146,8 @@ class Steered(Faxes):
 
     @invariant()
     def nothing_is_sent_unseen(self) -> None:
-        for fax in self.shown - self.agreed:
-            assert self.far.to(self.faxes[fax]) == [], "sent before its sender agreed"
+        called = {fax for fax in self.shown if self.far.to(self.faxes[fax])}
+        assert not called or called <= self.agreed(), "sent before its sender agreed"
 
     def teardown(self) -> None:
         try:
@@ -164,7 +164,7 @@ class Steered(Faxes):
                 SEEN.add((old, new))
             else:
                 assert AttemptState(new) in ATTEMPT_MOVES[AttemptState(old)], f"{old} -> {new}"
-        for fax in self.shown - self.agreed:
+        for fax in self.shown - self.agreed():
             found = self.do(self.house.store.read(approvals.of, fax))
             assert found is None or found.verdict != approvals.APPROVED
         ((mails, answers),) = self.rows(
@@ -185,4 +185,5 @@ TestSteered = Steered.TestCase
 
 def test_the_machine_has_seen_these_moves() -> None:
     wanted = {(old.value, new.value) for old, to in MOVES.items() for new in to}
-    assert wanted - SEEN <= set()
+    print(sorted(SEEN), "UNSEEN", sorted(wanted - SEEN))
+    assert 0
