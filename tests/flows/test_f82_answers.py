@@ -278,10 +278,10 @@ def test_aut_08_a_mail_that_proves_itself_steers_only_where_it_names_the_address
         address = reply_to(report)
         to_bob = signed(as_bytes(letter("Hello", "RESEND\r\n", To="bob@example.com")), "example.com")
         unsigned = as_bytes(letter("Re: fax", "RESEND\r\n", To=address))
-        for forged, code in ((to_bob, b"5.7.21"), (unsigned, b"5.7.1"), (signed(unsigned, "example.com") + b"x", b"5.7.20")):
+        for forged, code in ((to_bob, "b'5.7.21"), (unsigned, "b'5.7.1"), (signed(unsigned, "example.com") + b"x", "b'5.7.20")):
             with pytest.raises(smtplib.SMTPDataError) as refused:
                 mx.send(forged, address)
-            assert refused.value.smtp_error.startswith(code)  # type: ignore[union-attr]
+            assert str(refused.value.smtp_error).startswith(code)
         fields = (b"from", b"to", b"subject", b"date", b"mime-version")
         taken = signed(unsigned, "example.com", fields=fields)
         mx.send(taken, address, sender="ann+bounces@example.com")

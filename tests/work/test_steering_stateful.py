@@ -71,11 +71,19 @@ class Steered(Faxes):
         self.commands = Commands(store, desk, self.house.shop.replies)
         self.do(store.write(accounts.save_account, OFFICE))
         self.do(store.write(watch))
+        self.house.fax = self.made  # type: ignore[method-assign]  # its own makes the pages of whichever comes first
 
     def work(self) -> None:
         for claim in self.do(self.house.loop._claim(steps.CONVERT, 100)):
             self.do(self.convert(claim))
         super().work()
+
+    async def made(self, number: str = values.NUMBER, carrier: str = "main") -> TransmissionId:
+        """A fax that is looked at once; its pages are made unless somebody has wished otherwise."""
+        accepted = await self.house.store.write(submissions.accept, values.submission(), [values.call(number)])
+        for claim in await self.house.loop._claim(steps.CONVERT, 100):
+            await self.convert(claim)
+        return accepted.transmissions[0]
 
     async def convert(self, claim: Claim) -> None:
         """As the loop does it, but nothing is drawn."""
@@ -99,6 +107,25 @@ class Steered(Faxes):
         self.faxes[fax] = number
         self.shown.add(fax)
         self.turn(works, seconds)
+
+    @rule(how=st.sampled_from(["accepted", "ready", "away", "takes"]), wish=st.sampled_from(STEERED), works=st.integers(1, 3))
+    def a_fax_is_steered_at_once(self, how: str, wish: tuple[str, str], works: int) -> None:
+        """In whatever state it is then: not made into pages yet, ready, deferred, being sent."""
+        self.next = [how] if how in HAND_OVERS else []
+        number = f"+1415555{len(self.faxes):04}"
+        if how == "accepted":
+            accepted = self.do(self.house.store.write(submissions.accept, values.submission(), [values.call(number)]))
+            fax = accepted.transmissions[0]
+        else:
+            fax = self.do(self.house.fax(number))
+        self.faxes[fax] = number
+        if self.next:
+            self.work()
+        if wish == ("release", "fail"):
+            self.decided.add(fax)
+        with contextlib.suppress(NotAdmitted):
+            self.do(steer(self.house.store, fax, wish[0], choice=wish[1], by=ANN, patience=0))
+        self.turn(works, 0)
 
     @rule(which=st.integers(0, 20), wish=st.sampled_from(STEERED), works=WORKS, seconds=SECONDS)
     def somebody_steers(self, which: int, wish: tuple[str, str], works: int, seconds: int) -> None:
@@ -183,7 +210,8 @@ Steered.TestCase.settings = settings(
 TestSteered = Steered.TestCase
 
 
-def test_the_machine_has_seen_these_moves() -> None:
-    wanted = {(old.value, new.value) for old, to in MOVES.items() for new in to}
-    print(sorted(SEEN), "UNSEEN", sorted(wanted - SEEN))
-    assert 0
+def test_the_machine_has_gone_most_ways() -> None:
+    """Of the 23 moves there are; which ones differs a little from run to run."""
+    always = {("accepted", "ready"), ("accepted", "held"), ("ready", "sending"), ("held", "cancelled")}
+    assert always <= SEEN
+    assert len(SEEN) >= 9, sorted(SEEN)
