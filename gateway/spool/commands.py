@@ -14,6 +14,7 @@ from gateway.spool import outbox, schema
 from gateway.spool.commit import Transaction
 
 _table = schema.command
+_SHORT = 10  # digits by which the mails about one fax are told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +73,13 @@ def take(t: Transaction, command: Command, *, wish: str = "", answer: str = "") 
         earlier = t.db.scalar(select(_table.c.answer).where(_table.c.once == command.once))
         raise Repeated(str(earlier or ""))
     t.note(command.transmission, "asked by mail", f"{command.words or 'nothing that is known'} by {command.asked_by}")
-    outbox.owe(t, kind=outbox.ANSWER, about=f"{command.transmission}#{values['id']}", recipient=command.asked_by)
+    outbox.owe(t, kind=outbox.ANSWER, about=f"{command.transmission}#{command.mail[:_SHORT]}", recipient=command.asked_by)
 
 
 def of(db: Connection, about: str) -> Asked | None:
     """The command that an answer is owed for (`about` of the outbox)."""
-    row = db.execute(select(_table).where(_table.c.id == about.partition("#")[2])).first()
+    fax, _, mail = about.partition("#")
+    row = db.execute(select(_table).where(_table.c.transmission_id == fax, _table.c.mail.startswith(mail))).first()
     if row is None:
         return None
     return Asked(words=row.words, message_id=row.message_id, wish=row.wish or "", answer=row.answer)
