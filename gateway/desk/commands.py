@@ -19,7 +19,7 @@ from gateway.desk.steer import Also, forward, resend, steer
 from gateway.desk.submit import Desk
 from gateway.errors import NotAdmitted, Refused
 from gateway.fax import Account, InboundId, TransmissionId
-from gateway.message import plain_address
+from gateway.message import addresses, plain_address
 from gateway.spool import approvals, commands, inbounds, queries
 from gateway.spool.commands import Command, Repeated
 from gateway.spool.commit import Transaction
@@ -77,8 +77,11 @@ class Commands:
         also_from  of the envelope, where that is proven too; ""
         Raises BadAddress or NotAdmitted where the author has no say in that fax: then nothing is answered.
         """
-        self._replies.check(ticket, author, *filter(None, (also_from,)))
         case = await self._store.read(queries.case, TransmissionId(ticket.subject))
+        who = {plain_address(one) for one in (author, also_from) if one}
+        if case is not None and plain_address(author) in _authors(case):
+            who.add(plain_address(case.submission.envelope.sender))  # where the report of what they wrote went
+        self._replies.check(ticket, *who)
         if case is None:
             raise NotAdmitted("That fax is not known here any more.")
         if ticket.scope is Scope.STEER and case.transmission.account != account.id:
@@ -92,7 +95,7 @@ class Commands:
             message_id=wanted.message_id,
         )
         try:
-            await self._done(ticket, account, case, command, wanted, {plain_address(one) for one in (author, also_from)})
+            await self._done(ticket, account, case, command, wanted, who)
         except Repeated as error:
             if error.earlier is not None:
                 await self._only_say(command, f"done already, and not a second time: {error.earlier}")
@@ -134,6 +137,11 @@ class Commands:
                 return
 
         await self._store.write(say)
+
+
+def _authors(case: Case) -> set[str]:
+    """Who wrote what is faxed: the envelope may name another address for reports."""
+    return {plain_address(one) for one in addresses([case.submission.from_header])} - {""}
 
 
 def _wish(command: Command) -> Also:

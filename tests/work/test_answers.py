@@ -94,6 +94,16 @@ async def test_only_who_got_the_mail_may_ask_and_nobody_else_is_answered(house: 
     assert (await values.case(house.store, fax)).wishes == ()
 
 
+async def test_who_wrote_the_mail_may_ask_though_its_reports_go_elsewhere(house: House) -> None:
+    verp = "ann+bounces@example.com"
+    submission = replace(values.submission(), envelope=replace(values.submission().envelope, sender=verp))
+    (fax,) = (await house.store.write(submissions.accept, submission, [values.call()])).transmissions
+    await ask(house, fax, STOP, to=verp)
+    assert len((await values.case(house.store, fax)).wishes) == 1
+    with pytest.raises(BadAddress):
+        await ask(house, fax, STOP, to=verp, by="bob@example.com")
+
+
 async def test_a_carrier_that_confirms_no_cancel_is_told_of(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     fax = await house.fax()
     await house.work()
