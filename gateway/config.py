@@ -223,6 +223,10 @@ class Config(Section):
         """Whether what the account of this name faxes is not to be read in mails."""
         return next((section.private for section in self.account if section.name == account), False)
 
+    def proof_of(self, account: str) -> bool:
+        """Whether the senders of the account of this name see the pages before a fax is sent."""
+        return any(section.proof for section in self.account if section.name == account)
+
     def approval_of(self, account: str) -> ApprovalSection | None:
         """Which faxes of the account of this name somebody must agree to."""
         return next((section.approval for section in self.account if section.name == account), None)

@@ -22,7 +22,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
 from gateway.desk.lines import Lines
 from gateway.desk.notary import shown
-from gateway.desk.steer import mail_again, release_received, steer
+from gateway.desk.steer import forward, mail_again, release_received, resend, steer
 from gateway.desk.submit import Desk
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
 from gateway.faults import validated
@@ -78,6 +78,8 @@ class Control:
             "queue": self._queue,
             "show": self._show,
             "steer": self._steer,
+            "resend": self._resend,
+            "forward": self._forward,
             "send": self._send,
             "judge": self._judge,
             "blocks": self._blocks,
@@ -270,11 +272,31 @@ class Control:
             raise NotAdmitted("--to is for received faxes.")
         return await steer(self._store, await self._find(fax), verb, choice=choice, by=by, patience=self._patience)
 
+    async def _resend(self, request: Json) -> object:
+        """An ended fax once more, or `pages` of it: the first and the last one."""
+        fax, by = await self._find(str(request["id"])), str(request.get("by", "operator"))
+        first, last = request.get("pages") or (0, 0)
+        pages = (int(first), int(last)) if first else None
+        return await resend(self._store, self._desk, await self._payer(fax), fax, pages=pages, by=by)
+
+    async def _forward(self, request: Json) -> object:
+        fax, by = await self._find(str(request["id"])), str(request.get("by", "operator"))
+        called = number.parse(str(request["number"]), self._config.region).e164
+        return await forward(self._store, self._desk, await self._payer(fax), fax, number=called, by=by)
+
+    async def _payer(self, fax: TransmissionId) -> Account:
+        case = await self._store.read(queries.case, fax)
+        account = await self._identity.by_id(case.transmission.account) if case else None
+        if account is None:
+            raise NotAdmitted("Its account has been removed: nobody pays for another one.")
+        return account
+
     async def _send(self, request: Json) -> object:
         """A mail made by the command line, for one number."""
         account = await self._account(str(request.get("account", "")))
         called = number.parse(str(request["number"]), self._config.region)
-        recipient = Recipient(written=str(request["number"]), number=called.e164)
+        asked = (("PREVIEW", "yes"),) if request.get("preview") is True else ()
+        recipient = Recipient(written=str(request["number"]), number=called.e164, options=asked)
         await self._desk.admit(account, recipient)
         envelope = Envelope(door=Door.COMMAND, sender=str(request["sender"]))
         content = base64.b64decode(request["mail"], validate=True)

@@ -37,6 +37,7 @@ from gateway.desk.admission import Admission
 from gateway.desk.applications import Applications
 from gateway.desk.approval import Links
 from gateway.desk.bounces import Bounces
+from gateway.desk.commands import Commands
 from gateway.desk.evidence import Evidence
 from gateway.desk.identity import Identity
 from gateway.desk.ledger import Ledger
@@ -44,6 +45,7 @@ from gateway.desk.limits import Limits
 from gateway.desk.lines import Lines
 from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices, read_rates
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.desk.submit import Desk
 from gateway.desk.throttle import Throttle
@@ -114,7 +116,15 @@ class Service:
         self.templates = Templates(config.templates)
         self.cabinet = cabinet_of(config)
         self.desk = desk_of(self.config, self.store, self.documents, self.identity)
-        self.mail = MailDoor(config, identity=self.identity, throttle=self.throttle, desk=self.desk, now=self.store.now)
+        commands = Commands(self.store, self.desk, replies_of(config))
+        self.mail = MailDoor(
+            config,
+            identity=self.identity,
+            throttle=self.throttle,
+            desk=self.desk,
+            now=self.store.now,
+            commands=commands,
+        )
         self.imap = ImapDoor(
             config,
             identity=self.identity,
@@ -122,6 +132,7 @@ class Service:
             desk=self.desk,
             store=self.store,
             documents=self.documents,
+            commands=commands,
         )
         self._stops: list[Callable[[], object]] = []
         self.outbound = Outbound(config.http.callback_networks)
@@ -332,6 +343,7 @@ class Service:
             links=self._links(),
             views=self._views(),
             notary=self.evidence.notary,
+            replies=replies_of(config),
             statements=statements,
             carriers=self.carriers,
             fence=self.fence,
@@ -479,6 +491,11 @@ def _place(config: Config, url: str) -> Place:
 def evidence_of(config: Config, store: Store, documents: Documents) -> Evidence:
     """What makes bundles of evidence, and seals."""
     return Evidence(store, documents, Notary(store, spool_key(config.spool)), config.domain[0])
+
+
+def replies_of(config: Config) -> Replies:
+    """The addresses that our mails ask answers to."""
+    return Replies(lambda: spool_key(config.spool), config.domain[0], config.mail.replies)
 
 
 def documents_of(config: Config) -> Documents:

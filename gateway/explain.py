@@ -103,7 +103,7 @@ async def _judged(
         entrance.close()
 
 
-def _parse(config: Config, path: str) -> Recipient | address.Special:
+def _parse(config: Config, path: str) -> Recipient | address.Special | address.Reply:
     """An address as the door reads it. Raises Refused."""
     return address.parse(
         path,
@@ -147,6 +147,8 @@ class _Recipients:
         told: Json = {"written": path, "number": "", "sub_address": "", "faxed": False, "reply": "", "reason": "", "asked": {}}
         try:
             parsed = _parse(self._config, path)
+            if isinstance(parsed, address.Reply):
+                return found, told | {"reason": "This address is for answers to our own mails."}
             if not isinstance(parsed, Recipient):
                 return found, told | {"reason": "This address goes to the operator, not to a fax machine."}
             found = parsed

@@ -59,6 +59,8 @@ INBOUND_MOVES: Mapping[I, frozenset[I]] = {
 FINAL = frozenset(state for state, to in MOVES.items() if not to)
 #: How the reason of a held fax begins that somebody must agree to before it is sent.
 APPROVAL = "approval"
+#: The same, where its own sender is shown the pages first.
+PROOF = "proof"
 #: The enhanced status code of a *delivered* fax whose carrier took it and says no more of any fax: relayed, and nobody knows.
 RELAYED = "2.1.9"
 #: While an attempt is in one of these, no new attempt may begin.

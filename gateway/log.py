@@ -34,6 +34,7 @@ ACTIONS = frozenset(
         "claim_failed",
         "clock_set",
         "clock_was_set",
+        "commanded",
         "concluded_elsewhere",
         "conversion_failed",
         "deaf",

@@ -102,6 +102,8 @@ class Headers:
     """The `smime-type` parameter, lower case."""
     answers_by_itself: bool = False
     """It has a field of older programs that answer by themselves (X-Autoreply, X-Autorespond)."""
+    wants_no_answers: bool = False
+    """X-Auto-Response-Suppress: a program wrote it that wants no program's answer."""
     gateways: tuple[str, ...] = ()
     """Hosts of fax gateways like this one that it has passed through, lower case."""
 
@@ -307,6 +309,7 @@ def _headers(mail: email.message.Message) -> Headers:
         content_type=_content_type(mail),
         smime_type=dict(_parameters(mail)).get("smime-type", "").lower(),
         answers_by_itself=any(name in mail for name in ("X-Autoreply", "X-Autorespond", "X-Autoresponder")),
+        wants_no_answers="X-Auto-Response-Suppress" in mail,
         gateways=tuple(host.lower() for value in mail.get_all("Received", []) for host in _GATEWAY.findall(str(value))),
     )
 

@@ -2,10 +2,11 @@
 
     [cover=none] [fine] [ref=1234] [at=18:00] Contract        the same in an address: …/COVER=none/RES=fine/REF=1234/AT=1800@…
 
-An account uses those that its `options` list. A bracket is meant as an option when it has the name and the form of one: it is
-then obeyed, or refused with the reason, and never printed. A name that nobody knows is refused where the account uses
-options and it is written like one (`[covr=none]`, `[fien]`); every other bracket ("[EXTERNAL]") is text, and ends the
-options. `/COVER=` and `/LANG=` in an address need no leave, like the other words for a cover page.
+An account uses those that its `options` list; `[preview]`, which sends nothing yet, is everybody's, in a subject. A bracket
+is meant as an option when it has the name and the form of one: it is then obeyed, or refused with the reason, and never
+printed. A name that nobody knows is refused where the account uses options and it is written like one (`[covr=none]`,
+`[fien]`); every other bracket ("[EXTERNAL]") is text, and ends the options. `/COVER=` and `/LANG=` in an address need no
+leave, like the other words for a cover page.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ NAMES = {
     "ref": "[ref=1234]: up to 32 letters, digits, dots, hyphens and underlines",
     "at": "[at=18:00] or [at=2026-01-31 18:00]",
     "lang": "[lang=de]",
+    "preview": "[preview]",
 }
 #: Doors whose mails are read for options.
 DOORS = frozenset({Door.SMTP, Door.LMTP, Door.IMAP})
 IN_SUBJECT = "550 5.6.0"
 IN_ADDRESS = "550 5.1.3"
 Option = tuple[str, str]
-"""Key in upper case, and value: COVER, RES, REF, AT, LANG."""
+"""Key in upper case, and value: COVER, RES, REF, AT, LANG, PREVIEW."""
 
-_FLAGS = ("fine", "standard")
+_FLAGS = ("fine", "standard", "preview")
 _KEYS = {"COVER": "cover", "RES": "fine", "REF": "ref", "AT": "at", "LANG": "lang"}
 _FREE = frozenset({"COVER", "LANG"})
 _BRACKET = re.compile(r"[ \t]*\[[ \t]*([A-Za-z][A-Za-z-]{0,19})[ \t]*(?:=[ \t]*([^\[\]\r\n]{0,80}?)[ \t]*)?\]")
@@ -86,13 +88,15 @@ class Rules:
 
     def _option(self, name: str, value: str | None, written: str) -> Option | None:
         """One bracket; None: it is text."""
+        if name == "preview" and value is None:
+            return "PREVIEW", "yes"
         if name in _FLAGS and value is None:
             self._check_allowed(written, "fine")
             return "RES", name
         if name in _KEYS.values() and name != "fine" and value is not None:
             self._check_allowed(written, name)
             return name.upper(), self._value(name.upper(), value, written, IN_SUBJECT)
-        if not self.allowed:
+        if not self.allowed and name != "preview":
             return None
         if name in NAMES or name in _FLAGS:
             raise Refused(

@@ -220,6 +220,8 @@ class MailOut(Section):
     """Postmaster, alarms, and what nobody else may be told."""
     retry: Annotated[tuple[Duration, ...], Field(min_length=1)] = _minutes(1, 5, 15, 30)
     """Waits before a mail that the smarthost did not take is offered again; the last one repeats (QUE-17)."""
+    replies: Duration = timedelta(days=30)
+    """How long our mails can be answered: a report with STOP, RESEND and so on, a received fax with a fax. "0s": not at all."""
     give_up: Duration = timedelta(days=5)
     """A report that cannot be handed over for this long is given up, and the operator told."""
     language: Text = "en"
@@ -282,6 +284,8 @@ class Pages(Section):
     """For the conversion of one mail."""
     memory: Size = 1_000_000_000
     """For the conversion of one mail."""
+    proof_wait: Duration = timedelta(days=1)
+    """A fax whose pages were shown to its sender first is cancelled when nobody has answered after this."""
 
 
 class Work(Section):
@@ -470,6 +474,8 @@ class AccountSection(Presentation):
     """It faxes for its credit only, at `[prices]`."""
     limits: LimitSection = LimitSection()
     """How much it may fax; its keys win over those of `[limits]`."""
+    proof: bool = False
+    """Its senders are shown the pages of each fax, and what it costs, and it waits for their answer."""
     approval: ApprovalSection | None = None
     """Which of its faxes somebody must agree to. Default: none."""
     private: bool = False

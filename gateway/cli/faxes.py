@@ -11,6 +11,7 @@ import ipaddress
 import json
 import mimetypes
 import os
+import re
 import sys
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
@@ -40,17 +41,26 @@ _PROOFS = {"login": "signed in", "network": "from its network", "dmarc": "proven
 @click.option("--from", "sender", default="", help="Who gets the report. Default: the operator.")
 @click.option("--subject", default="")
 @click.option("--message", "text", default="", help="Text for the cover page.")
+@click.option("--preview", is_flag=True, help="Mail its pages first; it waits for the answer.")
 @in_file
 @as_json_option
 @reported
 def send(
-    number: str, files: tuple[Path, ...], account: str, sender: str, subject: str, text: str, file: Path, as_json: bool
+    number: str,
+    files: tuple[Path, ...],
+    account: str,
+    sender: str,
+    subject: str,
+    text: str,
+    preview: bool,
+    file: Path,
+    as_json: bool,
 ) -> None:
     """Fax FILES to NUMBER."""
     settings = config.load(file)
     author = _checked(sender) if sender else settings.mail.operator
     mail = base64.b64encode(_mail(author, subject, text, files, settings.domain[0])).decode()
-    request = {"verb": "send", "number": number, "account": account, "sender": author, "mail": mail}
+    request = {"verb": "send", "number": number, "account": account, "sender": author, "mail": mail, "preview": preview}
     submission = ask(settings, request)
     click.echo(json.dumps({"submission": submission}) if as_json else f"accepted as {submission}; the report goes to {author}")
 
@@ -301,8 +311,7 @@ def _steering(verb: str, text: str) -> None:
     @reported
     def command(fax: str, file: Path, as_json: bool, choice: str = "", to: tuple[str, ...] = ()) -> None:
         settings = config.load(file)
-        by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
-        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "to": to, "by": by})
+        answer = ask(settings, {"verb": "steer", "do": verb, "id": fax, "choice": choice, "to": to, "by": _me()})
         click.echo(json.dumps({"id": fax, "answer": answer}) if as_json else f"{fax}: {answer}")
 
     command = click.argument("fax", metavar="ID")(command)
@@ -322,6 +331,41 @@ _steering("hold", "Keep a fax back until it is released.")
 _steering("release", "Let a held fax go on, or decide what became of it. A received one is mailed and called back again.")
 _steering("approve", "Agree to a fax that must be approved: it is sent.")
 _steering("reject", "Do not agree to it: it is not sent, and its sender is told.")
+
+
+@click.command("resend")
+@click.argument("fax", metavar="ID")
+@click.option("--pages", metavar="FIRST-LAST", default="", help="Only these pages of it, as they were sent.")
+@in_file
+@as_json_option
+@reported
+def resend_command(fax: str, pages: str, file: Path, as_json: bool) -> None:
+    """Send a fax that has ended once more, with the pages that it had."""
+    found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", pages)
+    if pages and (found is None or not 1 <= int(found[1]) <= int(found[2] or found[1])):
+        raise Refused("--pages needs a page, or the first and the last one, like 3-5")
+    wanted = [int(found[1]), int(found[2] or found[1])] if found else None
+    _told_new(ask(config.load(file), {"verb": "resend", "id": fax, "pages": wanted, "by": _me()}), fax, as_json=as_json)
+
+
+@click.command("forward")
+@click.argument("fax", metavar="ID")
+@click.argument("number")
+@in_file
+@as_json_option
+@reported
+def forward_command(fax: str, number: str, file: Path, as_json: bool) -> None:
+    """Send the mail of a fax to NUMBER too, with a cover page of its own."""
+    _told_new(ask(config.load(file), {"verb": "forward", "id": fax, "number": number, "by": _me()}), fax, as_json=as_json)
+
+
+def _told_new(new: object, fax: str, *, as_json: bool) -> None:
+    click.echo(json.dumps({"id": fax, "new": new}) if as_json else f"{fax}: sent as {new}")
+
+
+def _me() -> str:
+    """Who types this, for the fax's history."""
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
 
 
 @click.command("explain")
@@ -395,4 +439,4 @@ def _print_verdict(verdict: Json) -> None:
         screen.print(f"  {part['title']}: {pages}{'; ' if part['note'] else ''}{part['note']}", markup=False)
 
 
-COMMANDS += [send, queue, show, fetch, explain_command]
+COMMANDS += [send, queue, show, fetch, resend_command, forward_command, explain_command]

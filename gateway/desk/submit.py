@@ -95,10 +95,10 @@ class Desk:
             raise NotAdmitted(f"{caller} is not one of this account's lines.")
         return self._default_carrier, ""
 
-    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
-        """May this account fax this number now, beside `earlier` ones of the same mail? Raises Refused or Unavailable with the
-        reply and the reason."""
-        carrier, _ = await self.route(account.id)
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0, *, caller: str = "") -> None:
+        """May this account fax this number now, from its line `caller`, beside `earlier` ones of the same mail? Raises Refused
+        or Unavailable with the reply and the reason."""
+        carrier, _ = await self.route(account.id, caller)
         await self._check(account, [recipient], carrier)
         now = self._store.now()
         if first := self.limits.first(account, recipient.number, now):
@@ -131,14 +131,16 @@ class Desk:
         not_before: datetime | None = None,
         fingerprint: str = "",
         before: Callable[[Transaction], None] | None = None,
+        caller: str = "",
     ) -> SubmissionId:
         """Accept one mail, whose faxes begin `not_before` a time. Durable when it returns.
 
+        caller       our line it is sent from, E.164; "" = the account's first
         fingerprint  what makes it the same mail, whoever hands it in; "" = sender, Message-ID and content
         before  is done in the transaction that accepts it; what it raises accepts nothing
         Raises Refused, OverLimit, SpoolUnavailable.
         """
-        carrier, caller = await self.route(account.id)
+        carrier, caller = await self.route(account.id, caller)
         await self._check(account, recipients, carrier)
         document, content_hash = await self._kept(content, trace)
         headers = message.headers(content)
@@ -217,6 +219,17 @@ class Desk:
         self._tell_log(accepted, envelope, recipients)
         called = dict(zip(grouped, accepted.calls, strict=True))
         return [called[recipient.number, recipient.sub_address] for recipient in recipients]
+
+    def call(self, account: Account, recipients: Sequence[Recipient], *, carrier: str, caller: str) -> Call:
+        """One called number of a mail that was accepted before, counted and paid like a new one. Nothing is a repetition."""
+        return Call(
+            recipients=tuple(recipients),
+            carrier=carrier,
+            caller=caller,
+            key="",
+            price=self._price(account, recipients[0].number),
+            counted=self.limits.faxes(account, self._store.now()),
+        )
 
     async def _accepted(
         self,

@@ -45,6 +45,14 @@ class Special:
     """"postmaster", "abuse", "operator" (who is shown as sender of our mails) or "bounce" (of a received fax's mail)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An address that one of our own mails asked for its answer (`desk.replies`)."""
+
+    written: str
+    local: str
+
+
 def parse(
     path: str,
     *,
@@ -52,7 +60,7 @@ def parse(
     region: str,
     staffed: Collection[str] = (),
     number_in_subject: Collection[str] = (),
-) -> Recipient | Special:
+) -> Recipient | Special | Reply:
     """Read the path of RCPT, without its angle brackets.
 
     domains   ours, in lower case; an address literal only if it is listed, like "[192.0.2.10]"
@@ -71,6 +79,8 @@ def parse(
         return Special(written=path, name="operator")
     if domain and _BOUNCE.match(local):
         return Special(written=path, name="bounce")
+    if domain and local[:6].lower() == "reply+":
+        return Reply(written=path, local=local)
     if not domain:
         raise _malformed("An address has a domain, for example 14155550123@fax.example.com.")
     if local.lower() in number_in_subject:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -28,6 +29,7 @@ from gateway.intake.wire import PIECE, Wire
 from gateway.listeners import Purpose, Smtp
 
 _log = logging.getLogger(__name__)
+_TOKEN = re.compile(r"reply\+[^@\s>]+", re.IGNORECASE)  # what steers a fax is nothing for a log
 _COMMAND_LIMIT = 2048  # octets; RFC 3461 §5.4 asks for 1036
 _ERRORS = 10  # lines on one connection that are no command
 _CHATTER = 100  # commands between two mails that bring no mail nearer
@@ -270,7 +272,7 @@ class Connection(SMTP):
 
     def _log_refusal(self, command: str, argument: str, error: Refused) -> None:
         metrics.REFUSED.labels(error.reply.partition(" ")[2]).inc()
-        shown = log.shown(log.printable(argument))
+        shown = _TOKEN.sub("reply+…", log.shown(log.printable(argument)))
         extra = {"action": "refused"}
         _log.info("refused %s %s of %s: %s %s", command, shown, self._client.address, error.reply, error.text, extra=extra)
 

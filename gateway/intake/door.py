@@ -15,7 +15,7 @@ from gateway.intake.content import Room
 from gateway.intake.crowd import Crowd, Visit
 from gateway.intake.listener import Listener
 from gateway.intake.lmtp import GatewayLMTP
-from gateway.intake.reception import Desk, Reception, Throttle
+from gateway.intake.reception import Commands, Desk, Reception, Throttle
 from gateway.intake.smtp import GatewaySMTP
 from gateway.intake.tls import Certificate
 from gateway.listeners import Purpose
@@ -27,12 +27,19 @@ class MailDoor:
     """Listens on every address of `[smtp]` and `[lmtp]`, in the running loop."""
 
     def __init__(
-        self, config: Config, *, identity: Accounts, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
+        self,
+        config: Config,
+        *,
+        identity: Accounts,
+        throttle: Throttle,
+        desk: Desk,
+        now: Callable[[], datetime],
+        commands: Commands | None = None,
     ) -> None:
-        """Raises ConfigError when the certificate cannot be used."""
+        """`commands`: None where our mails cannot be answered. Raises ConfigError when the certificate cannot be used."""
         self.config = config
         self.certificate = Certificate(config)
-        self._reception = Reception(config, identity=identity, throttle=throttle, desk=desk, now=now)
+        self._reception = Reception(config, identity=identity, throttle=throttle, desk=desk, now=now, commands=commands)
         self.hall = Hall(
             host=config.host,
             settings=config.smtp,

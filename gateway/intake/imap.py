@@ -18,6 +18,7 @@ from typing import Any
 
 from gateway import log, metrics
 from gateway.config import Config
+from gateway.desk.commands import Commands
 from gateway.errors import ConfigError, GatewayError, LeaseLost, Refused, Unavailable
 from gateway.intake.authentication import Accounts
 from gateway.intake.mailbox import Mailbox, Means
@@ -47,10 +48,11 @@ class ImapDoor:
         desk: Desk,
         store: Store,
         documents: Documents,
+        commands: Commands,
     ) -> None:
         """Raises ConfigError."""
         self._store, self._lease = store, config.work.lease.total_seconds()
-        self._reception = Reception(config, identity=identity, throttle=throttle, desk=desk, now=store.now)
+        self._reception = Reception(config, identity=identity, throttle=throttle, desk=desk, now=store.now, commands=commands)
         self._all = [self._means(config, n, documents) for n in range(len(config.imap))]
         self._tasks: set[asyncio.Task[None]] = set()
         self._leases: list[Lease] = []

@@ -13,10 +13,12 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import message
 from gateway.config import Config
+from gateway.desk.commands import Wanted
+from gateway.desk.replies import Scope, Ticket
 from gateway.errors import BadAddress, NotAdmitted, OverLimit, Refused, Unavailable
 from gateway.fax import Account, Envelope, Recipient, SubmissionId, by_call
-from gateway.intake import address, authentication, proof, results, trace
-from gateway.intake.address import Special
+from gateway.intake import address, authentication, order, proof, results, screening, trace
+from gateway.intake.address import Reply, Special
 from gateway.intake.authentication import Accounts, Client, Proof
 from gateway.intake.entrance import Entrance
 from gateway.intake.results import Result
@@ -34,7 +36,7 @@ Answer = str | Refused | Unavailable
 class Desk(Protocol):
     """What is asked of `desk.submit`."""
 
-    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None: ...
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0, *, caller: str = "") -> None: ...
 
     async def submit(
         self,
@@ -47,6 +49,7 @@ class Desk(Protocol):
         not_before: datetime | None = None,
         fingerprint: str = "",
         before: Callable[[Write], None] | None = None,
+        caller: str = "",
     ) -> SubmissionId: ...
 
     def is_bounce(self, address: str) -> bool: ...
@@ -60,12 +63,31 @@ class Throttle(Protocol):
     async def by_password(self, client: str, login: str, password: str) -> Account | None: ...
 
 
+class Commands(Protocol):
+    """What is asked of `desk.commands`."""
+
+    def read(self, local: str, now: datetime) -> Ticket: ...
+
+    async def caller(self, ticket: Ticket) -> tuple[str, str]: ...
+
+    async def do(self, ticket: Ticket, account: Account, author: str, also_from: str, wanted: Wanted) -> None: ...
+
+
 class Reception:
     """Between the listeners and the desk."""
 
     def __init__(
-        self, config: Config, *, identity: Accounts, throttle: Throttle, desk: Desk, now: Callable[[], datetime]
+        self,
+        config: Config,
+        *,
+        identity: Accounts,
+        throttle: Throttle,
+        desk: Desk,
+        now: Callable[[], datetime],
+        commands: Commands | None = None,
     ) -> None:
+        """`commands`: None where our mails cannot be answered."""
+        self._commands = commands
         self._domains, self._region, self._host = frozenset(config.domain), config.region, config.host
         self._staffed, self._number_in_subject = frozenset({config.mail.from_.lower()}), frozenset(config.number_in_subject)
         self._identity, self._throttle, self._desk, self.now = identity, throttle, desk, now
@@ -84,8 +106,10 @@ class Reception:
             authentication.check_sender(self._identity, client.account, sender)
         return sender
 
-    async def recipient(self, client: Client, transaction: Transaction, path: str) -> Recipient | Special:
+    async def recipient(self, client: Client, transaction: Transaction, path: str) -> Recipient | Special | Reply:
         """Read the path of RCPT and decide whether it may be faxed. The operator may be written to by anybody."""
+        if transaction.ticket is not None:
+            raise Refused("An answer goes alone: send it to the others in another mail.", reply="452 4.5.3")
         found = address.parse(
             path,
             domains=self._domains,
@@ -97,6 +121,13 @@ class Reception:
             if found.name == "bounce" and not self._desk.is_bounce(found.written):
                 raise BadAddress("There is nobody by that name here.", reply="550 5.1.1")
             return found
+        if isinstance(found, Reply):
+            if transaction.standing is None:
+                transaction.standing = await self.entrance.standing(client, transaction.sender)
+            answered = await self._answered(transaction, found)
+            if isinstance(answered, Reply):
+                return answered
+            found = answered
         return await self.admitted(client, transaction, found)
 
     async def admitted(self, client: Client, transaction: Transaction, found: Recipient) -> Recipient:
@@ -107,8 +138,9 @@ class Reception:
         try:
             found = self._wishes.of_address(account, found)
             if found.number:
-                await self._desk.admit(account, found, len(transaction.recipients))
+                await self._desk.admit(account, found, len(transaction.recipients), caller=transaction.line)
         except (Refused, OverLimit) as error:
+            transaction.ticket, transaction.line = None, ""
             if transaction.proven:
                 raise
             # Whoever only claims to be the sender learns nothing of the account's countries, limits and credit.
@@ -119,14 +151,32 @@ class Reception:
             raise NotAdmitted(text, reply=error.reply) from error
         return found
 
+    async def _answered(self, transaction: Transaction, found: Reply) -> Recipient | Reply:
+        """What an address for answers is about: a fax to the caller of a received one, or a command. Raises Refused."""
+        if transaction.accepted:
+            raise Refused("An answer goes alone: send it to the others in another mail.", reply="452 4.5.3")
+        if self._commands is None:
+            raise BadAddress("Mails of this gateway are not answered by mail.", reply="550 5.1.1")
+        ticket = self._commands.read(found.local, self.now())
+        if ticket.scope is not Scope.FAX:
+            transaction.ticket = ticket
+            return found
+        called, line = await self._commands.caller(ticket)
+        transaction.ticket, transaction.line = ticket, line
+        return Recipient(written=found.written, number=called)
+
     async def mail(self, client: Client, transaction: Transaction, content: Octets) -> str:
         """Take one mail, for all recipients or for none; durable when this returns. The text for the answer."""
         field, content = await self._checked(client, transaction, content)
+        if transaction.commands:
+            return await self._unhurt(self._commanded(client, transaction, field, content))
         return await self._unhurt(self._store(transaction.envelope(client), transaction, field, content))
 
     async def each(self, client: Client, transaction: Transaction, content: Octets) -> list[Answer]:
         """Take one mail for each recipient who may have it. An answer for each, in the order of the RCPT commands."""
         field, content = await self._checked(client, transaction, content)
+        if transaction.commands:
+            return [await self._unhurt(self._commanded(client, transaction, field, content))]
         return await self._unhurt(self._store_each(transaction.envelope(client), transaction, field, content))
 
     async def _checked(self, client: Client, transaction: Transaction, content: Octets) -> tuple[bytes, Octets]:
@@ -134,11 +184,14 @@ class Reception:
         headers = await _headers(content)
         self.entrance.check_loop(headers)
         proven: list[Result] = []
+        if transaction.commands:
+            screening.check_written_by_hand(headers)
         if standing := transaction.standing:
-            proven = await self.entrance.check(standing, headers, content, client, transaction.sender, transaction.recipients)
+            proven = await self.entrance.check(standing, headers, content, client, transaction.sender, transaction.to_prove)
             if standing.proof is Proof.DMARC and not proof.is_by_way(proven):
                 transaction.fingerprint = await asyncio.to_thread(proof.fingerprint, content)
-            await self._read_wishes(transaction, standing.account, headers, content)
+            if not transaction.commands:
+                await self._read_wishes(transaction, standing.account, headers, content)
         field = trace.received(client, host=self._host, recipients=transaction.written, at=self.now())
         return (field + results.written(self._host, proven) if proven else field), results.cleansed(content, self._ids)
 
@@ -148,7 +201,7 @@ class Reception:
         asked = self._wishes.of_mail(account, before, headers, content)
         for earlier, (was, now) in enumerate(zip(before, asked, strict=True)):
             if now != was:
-                await self._desk.admit(account, now, earlier)
+                await self._desk.admit(account, now, earlier, caller=transaction.line)
         changed = iter(asked)
         transaction.accepted = [next(changed) if isinstance(one, Recipient) else one for one in transaction.accepted]
 
@@ -177,7 +230,7 @@ class Reception:
             for call, group in by_call(recipients).items():  # spellings of one number stay together, or it would ring twice
                 alone[call] = await _answer(faxed(list(group))) if len(group) < len(recipients) else together
         return [
-            special if isinstance(one, Special) else alone.get((one.number, one.sub_address), together)
+            alone.get((one.number, one.sub_address), together) if isinstance(one, Recipient) else special
             for one in transaction.accepted
         ]
 
@@ -194,8 +247,32 @@ class Reception:
             not_before=transaction.wishes.not_before,
             fingerprint=transaction.fingerprint,
             before=transaction.before,
+            caller=transaction.line,
         )
         return f"accepted as {submission}"
+
+    async def _commanded(self, client: Client, transaction: Transaction, field: bytes, content: Octets) -> str:
+        """An answer to one of our mails that asks something; durable when this returns. What is no command is for a person."""
+        assert self._commands is not None
+        assert transaction.ticket is not None
+        assert transaction.standing is not None
+        asked, headers = await asyncio.to_thread(order.read, bytes(content)), message.headers(content)
+        proven = transaction.standing.proof is not authentication.Proof.DMARC
+        wanted = Wanted(
+            verb=asked.verb if asked else "",
+            words=asked.words if asked else "",
+            pages=asked.pages if asked else None,
+            number=asked.number if asked else "",
+            message_id=headers.message_id,
+            mail=await asyncio.to_thread(message.content_hash, content),
+        )
+        author = headers.from_addresses[0]  # there is exactly one: `_checked`
+        envelope_sender = transaction.sender if proven else ""
+        await self._commands.do(transaction.ticket, transaction.standing.account, author, envelope_sender, wanted)
+        if asked is None:
+            envelope = transaction.envelope(client)
+            await self._desk.for_operator(envelope, transaction.written, trace=field, content=content)
+        return "noted; the answer follows by mail"
 
     async def _unhurt(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work`, which goes on to its end even when the client leaves in the middle."""

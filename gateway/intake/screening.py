@@ -53,6 +53,14 @@ def check_kind(headers: Headers, standing: Standing) -> None:
         raise NotAdmitted("Mail of mailing lists and bulk mail is not faxed for this account.")
 
 
+def check_written_by_hand(headers: Headers) -> None:
+    """What steers a fax was written by a person: nothing that any program has sent by itself counts. Raises NotAdmitted."""
+    bulk = headers.list_id or headers.precedence in (*_BULK, "auto_reply")
+    automatic = headers.auto_submitted != "no" or headers.answers_by_itself or headers.wants_no_answers
+    if automatic or bulk or headers.content_type in _REPORTS:
+        raise NotAdmitted("Automatic answers steer no fax.")
+
+
 def check_readable(headers: Headers, content: Octets) -> None:
     """A mail that is encrypted as a whole is not taken; what is so deeper inside, preparation finds. Raises BadDocument."""
     kind, body = headers.content_type, content.find(b"\r\n\r\n") + 4

@@ -17,6 +17,7 @@ from gateway import log
 from gateway.errors import Refused, TooMany, Unavailable
 from gateway.fax import Recipient
 from gateway.intake import authentication, parameters
+from gateway.intake.address import Special
 from gateway.intake.connection import Connection
 from gateway.intake.content import Content
 from gateway.intake.parameters import Later
@@ -159,7 +160,7 @@ class GatewaySMTP(Connection):
             found = await self._reception.recipient(self._client, transaction, path)
         if isinstance(found, Recipient):
             found = replace(found, notify=wishes.notify, original_recipient=wishes.original_recipient)
-        elif not self._may_write():
+        elif isinstance(found, Special) and not self._may_write():
             raise Refused("Too much mail to the operator from your network; try again later.", reply="450 4.7.1")
         transaction.accepted.append(found)
         self._say("250 2.1.5 OK")

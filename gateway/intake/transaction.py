@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.desk.replies import Scope, Ticket
 from gateway.fax import Account, Envelope, Recipient
-from gateway.intake.address import Special
+from gateway.intake.address import Reply, Special
 from gateway.intake.authentication import Client, Proof, Standing
 from gateway.intake.parameters import MailParameters
 from gateway.spool.commit import Transaction as Write
@@ -20,8 +21,12 @@ class Transaction:
     wishes: MailParameters
     standing: Standing | None = None
     """Whose mail it is, and by what proof; found at the first fax number."""
-    accepted: list[Recipient | Special] = field(default_factory=list)
+    accepted: list[Recipient | Special | Reply] = field(default_factory=list)
     """In the order of the RCPT commands."""
+    ticket: Ticket | None = None
+    """Its only recipient is an address for answers to this."""
+    line: str = ""
+    """Ours, E.164: it is faxed from there; "" = from the account's first."""
 
     fingerprint: str = ""
     """By what it is known when it comes again; "" = by its Message-ID and what is with it."""
@@ -41,6 +46,20 @@ class Transaction:
     def specials(self) -> list[str]:
         """Addresses that go to the operator."""
         return [one.written for one in self.accepted if isinstance(one, Special)]
+
+    @property
+    def commands(self) -> bool:
+        """Whether it is for no fax number and no person, but asks something about a fax."""
+        return self.ticket is not None and self.ticket.scope is not Scope.FAX
+
+    @property
+    def to_prove(self) -> list[Recipient]:
+        """What a mail that proves itself has to name in To or Cc."""
+        return [
+            one if isinstance(one, Recipient) else Recipient(written=one.written, number="")
+            for one in self.accepted
+            if not isinstance(one, Special)
+        ]
 
     @property
     def account(self) -> Account | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pypdf import PdfReader, PdfWriter
 
-from gateway import message
+from gateway import message, quoted
 from gateway.errors import BadDocument
-from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, quotes, wording
+from gateway.pages import child, cover, fonts, header, legible, parts, pdf, press, wording
 from gateway.pages.assemble import Job, Made
 from gateway.pages.paper import PAPERS, Paper
 from gateway.pages.parts import Chosen, ManifestEntry
@@ -66,7 +66,7 @@ def bind(job: Job) -> Made:
 
 
 def _is_forward(job: Job) -> bool:
-    return job.content_type == "message/rfc822" and quotes.is_forward(message.headers(job.source.read_bytes()).subject)
+    return job.content_type == "message/rfc822" and quoted.is_forward(message.headers(job.source.read_bytes()).subject)
 
 
 def _has_own_pages(body: Chosen, printer: Press, job: Job) -> bool:

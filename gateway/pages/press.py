@@ -13,6 +13,7 @@ import lxml.etree
 from markdown_it import MarkdownIt
 from pypdf import PdfReader
 
+from gateway import quoted
 from gateway.errors import BadDocument
 from gateway.pages import child, fonts, html, image, pdf, quotes, sniff, text
 from gateway.pages.manifest import BROKEN, MISSING, TOO_MUCH, UNSUPPORTED, Chosen
@@ -171,7 +172,7 @@ def _words(part: Chosen, cut_quotes: bool, about_html: str) -> tuple[str, str]:
     """Asked for twice: is it empty, and what is it."""
     if part.kind != "html":
         words = text.decode(part.content, part.charset)
-        kept = quotes.cut_text(words) if cut_quotes and part.is_body else words
+        kept = quoted.cut_text(words) if cut_quotes and part.is_body else words
         return part.preface + kept, "" if kept.split() == words.split() else _CUT
     source, cut = _cut_html(text.decode(part.content, part.charset or html.charset(part.content)), part, cut_quotes)
     not_fetched = _NOT_FETCHED if _REMOTE.search(part.content) else ""

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypdf import PdfWriter
+from pypdf.errors import PyPdfError
 from pypdf.generic import DictionaryObject, NameObject, NumberObject, StreamObject
 
+from gateway.errors import BadDocument
 from gateway.pages import raster, wire
 from gateway.pages.assemble import Measure, Print
 from gateway.pages.raster import FaxPage
@@ -41,6 +43,23 @@ def as_tiff(source: Path, out: Path, fine: bool = True) -> int:
 def profile_s(source: Path) -> bytes:
     """The pages as a TIFF of profile S, which any fax program reads: 1728 dots wide, each in the resolution it needs."""
     return wire.profile_s([page.bitmap for page in raster.fax_pages(source, fine=None)])
+
+
+def some(source: Path, out: Path, first: int, last: int) -> int:
+    """Write the pages `first` to `last` (from 1) of `source`, a fax of ours, to `out` as they are.
+
+    Returns their number. Raises BadDocument: it has fewer, or cannot be read.
+    """
+    writer = PdfWriter()
+    try:
+        writer.append(str(source), pages=(first - 1, last), import_outline=False)
+    except (PyPdfError, ValueError, IndexError) as error:
+        raise BadDocument("The pages of the earlier fax cannot be read.") from error
+    if len(writer.pages) != last - first + 1:
+        raise BadDocument("The earlier fax has fewer pages.")
+    with out.open("wb") as file:
+        writer.write(file)
+    return len(writer.pages)
 
 
 def render(order: Print) -> tuple[Measure, ...]:

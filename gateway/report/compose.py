@@ -261,11 +261,13 @@ class Composer:
         pdf: bytes,
         first_page: bytes,
         made_at: datetime,
+        link: tuple[str, datetime] | None = None,
         languages: Sequence[str] = (),
         reply_to: str = "",
     ) -> Mail:
         """Shows a fax to its sender before it is sent; `links` send it or not, ("", "") for none. `pdf` are its pages and
-        `first_page` is a PNG, b"" where the mail is not to show them; `seconds` on the wire, 0 where nobody knows."""
+        `first_page` is a PNG, b"" where the mail is not to show them: then `link` does, till a time. `seconds` on the wire,
+        0 where nobody knows."""
         w = self._catalogue.of(languages)
         question = facts.question(submission, transmission, recipients, self._zone, w, account=account, cost=cost, links=links)
         picture = f"page1.{outbox}@{self._sender.domain}" if first_page else ""
@@ -277,6 +279,8 @@ class Composer:
             wire=w.duration(seconds) if seconds else "",
             picture=picture,
             attached=bool(pdf),
+            link=link[0] if link else "",
+            link_until=w.moment(link[1], self._zone) if link else "",
             answers=bool(reply_to),
         )
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, first_page))

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from gateway import number
 from gateway.errors import Outcome, Refused
 from gateway.fax import Attempt, AttemptState, InboundFax, Recipient, Submission, Transmission, TransmissionState
-from gateway.lifecycle import APPROVAL, FINAL, RELAYED, TRAITS, Kind
+from gateway.lifecycle import APPROVAL, FINAL, PROOF, RELAYED, TRAITS, Kind
 from gateway.report.mime import plain
 from gateway.report.words import Words, english_words
 
@@ -183,14 +183,24 @@ def outcome_of(transmission: Transmission, attempts: Sequence[Attempt]) -> Outco
 def reason_of(transmission: Transmission, outcome: Outcome, w: Words) -> str:
     """The reason as the sender may read it."""
     if waits_for_approval(transmission):
-        return w("why", reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))))
+        return w("why", reason=w.said(plain(_asked_for(transmission))))
     hidden = outcome in _PRIVATE or transmission.state is TransmissionState.HELD
     return "" if hidden else w.said(plain(transmission.reason))
 
 
 def waits_for_approval(transmission: Transmission) -> bool:
-    """Whether it is held because somebody must agree to it."""
-    return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{APPROVAL}: ")
+    """Whether it is held because somebody must agree to it: an approver, or who sent it."""
+    return transmission.state is TransmissionState.HELD and transmission.reason.startswith((f"{APPROVAL}: ", f"{PROOF}: "))
+
+
+def waits_for_proof(transmission: Transmission) -> bool:
+    """Whether it is held because its sender is shown the pages first."""
+    return transmission.state is TransmissionState.HELD and transmission.reason.startswith(f"{PROOF}: ")
+
+
+def _asked_for(transmission: Transmission) -> str:
+    """Why somebody must agree to it."""
+    return transmission.reason.removeprefix(f"{APPROVAL}: ").removeprefix(f"{PROOF}: ")
 
 
 def is_relayed(transmission: Transmission) -> bool:
@@ -276,7 +286,7 @@ def question(
         fax=outgoing(submission, transmission, recipients, (), zone, w),
         sender=plain(submission.envelope.sender) or plain(submission.from_header),
         account=plain(account),
-        reason=w.said(plain(transmission.reason.removeprefix(f"{APPROVAL}: "))),
+        reason=w.said(plain(_asked_for(transmission))),
         pages=w.pages(transmission.pages),
         cost=w.money(cost),
         until=w.moment(transmission.due_at, zone) if transmission.due_at else "",

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from gateway.fax import TransmissionId, TransmissionState
-from gateway.lifecycle import APPROVAL
+from gateway.lifecycle import APPROVAL, PROOF
 from gateway.spool import schema
 from gateway.spool.commit import Transaction
 from gateway.spool.usage import Count
 
 _table = schema.approval
-_APPROVED = frozenset({TransmissionState.ACCEPTED, TransmissionState.READY})
+_TO_BE_SENT = frozenset({TransmissionState.ACCEPTED, TransmissionState.READY})
+APPROVED = "approved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,17 @@ FREE = Toll()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """The pages of a fax are to be shown to its sender before it is sent."""
+
+    to: str
+    """The sender's mail address."""
+    why: str
+    wait: timedelta
+    """How long the fax waits for the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """Somebody is, or was, to agree to a fax."""
 
@@ -57,13 +69,29 @@ class Approval:
     """How it was decided, as a sentence."""
     send_at: datetime | None = None
     """It is not sent before, whenever it is approved; None: at once."""
+    proof: bool = False
+    """Its own sender agrees to the pages; what its account's limits ask for comes after that."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether its sender has agreed to the pages as they are."""
+        return self.proof and self.verdict == APPROVED
 
 
-def ask(t: Transaction, transmission: TransmissionId, approver: str, reason: str, send_at: datetime | None = None) -> None:
-    """The fax is held until somebody agrees."""
+def ask(
+    t: Transaction,
+    transmission: TransmissionId,
+    approver: str,
+    reason: str,
+    send_at: datetime | None = None,
+    *,
+    proof: bool = False,
+) -> None:
+    """The fax is held until somebody agrees. Its proof was decided before that, if there was one."""
+    t.db.execute(delete(_table).where(_table.c.transmission_id == transmission, _table.c.decided_at.is_not(None)))
     values = {"transmission_id": transmission, "approver": approver, "reason": reason, "asked_at": t.now}
-    t.add(_table, {**values, "verdict": "", "words": "", "send_at": send_at})
-    t.note(transmission, APPROVAL, f"asked of {approver}: {reason}")
+    t.add(_table, {**values, "verdict": "", "words": "", "send_at": send_at, "proof": proof})
+    t.note(transmission, PROOF if proof else APPROVAL, f"asked of {approver}: {reason}")
 
 
 def of(db: Connection, transmission: TransmissionId) -> Approval | None:
@@ -80,12 +108,13 @@ def of(db: Connection, transmission: TransmissionId) -> Approval | None:
         verdict=row.verdict,
         words=row.words,
         send_at=row.send_at,
+        proof=row.proof,
     )
 
 
 def close(t: Transaction, transmission: TransmissionId, to: TransmissionState, words: str) -> None:
     """The fax is held no longer: if it waited to be approved, this has decided it."""
-    verdict = "approved" if to in _APPROVED else "cancelled" if to is TransmissionState.CANCELLED else "rejected"
+    verdict = APPROVED if to in _TO_BE_SENT else "cancelled" if to is TransmissionState.CANCELLED else "rejected"
     values = {"of": transmission, "decided_at": t.now, "verdict": verdict, "words": words}
     t.put_off(_CLOSE, values, sure=False)
 

@@ -30,6 +30,10 @@ APPROVAL = "approval"
 DELAYED, DIGEST = "delayed", "digest"
 #: Whoever wrote a mail that was found in a mailbox is told that it is not faxed.
 REFUSAL = "refusal"
+#: The sender is shown the pages of a fax before it is sent.
+PROOF = "proof"
+#: What came of a command that was asked by mail.
+ANSWER = "answer"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 #: A result that a digest will tell.
 GATHERED = "gathered"

@@ -18,8 +18,10 @@ from gateway.spool.commit import Transaction
 from gateway.spool.schema import (
     ABOUT,
     DOCUMENTS,
+    again,
     approval,
     attempt,
+    command,
     discarded,
     event,
     history,
@@ -65,6 +67,8 @@ def _let_go(t: Transaction, rows: Sequence[Any]) -> set[Sha256]:
     ids = [row.id for row in rows]
     t.db.execute(update(transmission).where(transmission.c.id.in_(ids)).values(document=None, shredded_at=t.now))
     gone |= reports.let_go(t, ids)
+    taken = delete(again).where(again.c.transmission_id.in_(ids)).returning(again.c.document)
+    gone |= {Sha256(sha256) for sha256 in t.db.scalars(taken)}
     mails = {row.submission_id for row in rows}
     # Locked before it is looked at: whoever sends one of these again locks it first, too.
     of = select(submission.c.id, submission.c.document).where(submission.c.id.in_(mails)).order_by(submission.c.id)
@@ -152,6 +156,7 @@ def forget_sent(t: Transaction, before: datetime) -> int:
     _forget_about(t, ids)
     t.db.execute(delete(steering).where(steering.c.transmission_id.in_(ids)))
     t.db.execute(delete(approval).where(approval.c.transmission_id.in_(ids)))
+    t.db.execute(delete(command).where(command.c.transmission_id.in_(ids)))
     t.db.execute(delete(recipient).where(recipient.c.transmission_id.in_(ids)))
     t.db.execute(delete(transmission).where(transmission.c.id.in_(ids)))
     mails = {row.submission_id for row in rows}

@@ -543,6 +543,33 @@ approval = Table(
     Column("verdict", String(12), nullable=False),
     Column("words", Text, nullable=False),
     Column("send_at", Moment),  # when it was to be sent, where it was asked for before that time
+    Column("proof", Boolean, nullable=False, server_default=false()),  # its sender is shown the pages, and agrees to them
+)
+
+#: What was asked by mail. `mail` is known again when it is handed in again, `once` when the same is asked again.
+command = Table(
+    "command",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("mail", String(64), nullable=False, unique=True),
+    Column("once", String(64), unique=True),
+    Column("transmission_id", String(32), nullable=False, index=True),
+    Column("words", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("wish", String(32)),  # of `steering`; NULL: the answer was known at once
+    Column("answer", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+#: Faxes whose pages are those of an earlier one, as they were sent.
+again = Table(
+    "again",
+    metadata,
+    Column("transmission_id", String(32), primary_key=True),
+    Column("document", String(64), nullable=False, index=True),
+    Column("first", Integer, nullable=False),
+    Column("last", Integer, nullable=False),
 )
 
 #: The gateway's own keys (`gateway.seal`). The private one is encrypted with the spool's; "" once another one follows.
@@ -663,6 +690,7 @@ DOCUMENTS = (
     outbox.c.document,
     attempt.c.report,
     pamfax_file.c.document,
+    again.c.document,
 )
 for _column in DOCUMENTS[1:6]:
     _partial(f"ix_{_column.table.name}_{_column.name}", _column.is_not(None), _column)

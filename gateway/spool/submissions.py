@@ -139,6 +139,7 @@ def again(t: Transaction, submission: Submission, call: Call) -> TransmissionId:
     of = schema.submission
     if not t.db.scalar(select(of.c.document).where(of.c.id == submission.id).with_for_update()):
         raise NotAdmitted("Its documents have been removed: the mail has to be sent anew.")
+    _count(t, [call])
     last = t.db.scalar(select(func.max(schema.recipient.c.n)).where(schema.recipient.c.submission_id == submission.id))
     tx = TransmissionId(new_id("tx"))
     _insert_calls(t, submission, [(tx, call)], first=(last or 0) + 1)

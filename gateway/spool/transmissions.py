@@ -16,9 +16,9 @@ from sqlalchemy import select, update
 
 from gateway.errors import Outcome
 from gateway.fax import AccountId, Attempt, AttemptState, Sha256, TransmissionId, TransmissionState
-from gateway.lifecycle import APPROVAL, ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT
-from gateway.spool import approvals, blocks, events, ledger, lines, outbox, schema, steering, steps, usage
-from gateway.spool.approvals import FREE, Toll
+from gateway.lifecycle import APPROVAL, ATTEMPT_MOVES, FINAL, MOVES, OPEN_ATTEMPT, PROOF
+from gateway.spool import approvals, blocks, events, ledger, lines, outbox, resent, schema, steering, steps, usage
+from gateway.spool.approvals import FREE, Showing, Toll
 from gateway.spool.commit import Held, Transaction, together
 from gateway.spool.steps import Claim
 from gateway.spool.usage import Count
@@ -63,14 +63,29 @@ class Ending:
 
 
 def prepared(
-    t: Transaction, claim: Claim, *, document: Sha256, pages: int, manifest: str, toll: Toll = FREE
+    t: Transaction,
+    claim: Claim,
+    *,
+    document: Sha256,
+    pages: int,
+    manifest: str,
+    toll: Toll = FREE,
+    showing: Showing | None = None,
 ) -> TransmissionState | None:
     """accepted -> ready: the pages are made and counted; the step becomes a hand-over. What its account's limits do not let
     pass is held until it is approved, where somebody can do that, else it fails; where they are not known it is held for the
-    operator. The state it has then; None: nothing was changed."""
+    operator. What is to be shown first waits for that, and comes back here. The state it has then; None: nothing was
+    changed."""
     transmission = _held_by(t, claim)
     if transmission is None or transmission.state is not TransmissionState.ACCEPTED:
         return None
+    if transmission.pages:  # they were known before they were made
+        resent.made(t, transmission.id)
+    if showing and not toll.unknown and (toll.approver or not toll.refused):
+        t.change(schema.transmission, {"id": transmission.id}, {"document": document, "pages": pages, "manifest": manifest})
+        t.note(transmission.id, "converted", f"{pages} pages")
+        _show(t, claim, transmission, showing)
+        return TransmissionState.HELD
     over = None if toll.refused else usage.reserve(t, toll.counts)
     refused = toll.refused or (over.text if over else "")
     counted = _counted(toll.counts) if toll.counts and not refused else None
@@ -100,6 +115,14 @@ def _ask_approval(t: Transaction, claim: Claim, transmission: Held, toll: Toll, 
     _settle(t, claim, transmission, held)
     approvals.ask(t, transmission.id, toll.approver, why, send_at)
     outbox.owe(t, kind=outbox.APPROVAL, about=transmission.id, recipient=toll.approver, of=claim)
+
+
+def _show(t: Transaction, claim: Claim, transmission: Held, showing: Showing) -> None:
+    send_at = _due_at(t, transmission.id)
+    held = Next(state=TransmissionState.HELD, reason=f"{PROOF}: {showing.why}", status="4.7.1", due_at=t.now + showing.wait)
+    _settle(t, claim, transmission, held)
+    approvals.ask(t, transmission.id, showing.to, showing.why, send_at, proof=True)
+    outbox.owe(t, kind=outbox.PROOF, about=transmission.id, recipient=showing.to, of=claim)
 
 
 def _due_at(t: Transaction, transmission: TransmissionId) -> datetime | None:

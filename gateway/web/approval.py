@@ -23,7 +23,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.steer import steer
 from gateway.errors import NotAdmitted, Unavailable
-from gateway.fax import TransmissionId
+from gateway.fax import Account, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.report import facts
 from gateway.report.words import english_words
@@ -116,7 +116,7 @@ class ApprovalPage:
             links=(self._beside(fax.id, APPROVE), self._beside(fax.id, REJECT)),
         )
         document = ""
-        if approval.decided_at is None and account is not None and self._limits.shows_content(account):
+        if approval.decided_at is None and self._shows(account, approval):
             document = f"{self._beside(fax.id, APPROVE)}/fax.pdf"
         return self._page(
             200,
@@ -142,10 +142,14 @@ class ApprovalPage:
     async def _pdf(self, _request: Request, case: Case, approval: Approval) -> Response:
         account = await self._identity.by_id(case.transmission.account)
         document = case.transmission.document
-        if approval.decided_at or document is None or account is None or not self._limits.shows_content(account):
+        if approval.decided_at or document is None or not self._shows(account, approval):
             return self._stop(404, "The fax cannot be read here.", "It has been decided, or is not to be shown.")
         headers = {**_HEADERS, "Content-Disposition": f'inline; filename="{case.transmission.id}.pdf"'}
         return Response(await self._documents.get(document), media_type="application/pdf", headers=headers)
+
+    def _shows(self, account: Account | None, approval: Approval) -> bool:
+        """Whether who is asked may see the pages: who sent them may."""
+        return account is not None and (approval.proof or self._limits.shows_content(account))
 
     def _beside(self, fax: TransmissionId, verb: str) -> str:
         """From one of a fax's pages to another, wherever a proxy has put them."""

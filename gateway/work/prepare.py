@@ -11,11 +11,12 @@ from pathlib import Path
 
 from gateway import metrics, options
 from gateway.errors import BadDocument, ConverterUnavailable, Outcome
-from gateway.fax import TransmissionState
+from gateway.fax import Sha256, TransmissionState
 from gateway.message import headers
 from gateway.pages import job
 from gateway.pages.assemble import Job, Made
-from gateway.spool import steps, transmissions
+from gateway.spool import resent, steps, transmissions
+from gateway.spool.approvals import Showing
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
 from gateway.spool.transmissions import Next
@@ -31,11 +32,14 @@ _CRASH_WAIT = timedelta(seconds=5)
 
 async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     """Make the pages and record them, or end the fax with the name of what cannot become pages."""
-    began = time.monotonic()
+    if case.transmission.pages:
+        await _known(shop, claim, case)
+        return
+    began, showing = time.monotonic(), await approval.showing(shop, case)
     try:
         async with shop.documents.local(case.submission.document) as mail:
             with shop.documents.scratch() as folder:
-                made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, mail, folder))
+                made = await shop.fence.run("gateway.pages.assemble:make", await _job(shop, case, mail, folder, showing))
                 assert isinstance(made, Made)
                 document = await shop.documents.put_file(made.pdf)
     except (BadDocument, ConverterUnavailable) as error:
@@ -45,9 +49,37 @@ async def prepare(shop: Workshop, claim: Claim, case: Case) -> None:
     metrics.CONVERSION.observe(time.monotonic() - began)
     metrics.PAGES.labels("out").inc(made.pages)
     manifest = json.dumps([asdict(entry) for entry in made.manifest], ensure_ascii=False)
-    toll = await approval.toll(shop, case, made.pages)
+    await _prepared(shop, claim, case, document.sha256, made.pages, manifest, showing)
+
+
+async def _known(shop: Workshop, claim: Claim, case: Case) -> None:
+    """The pages are those that its sender has agreed to, or those of an earlier fax: nothing is drawn anew."""
+    fax = case.transmission
+    if fax.document is not None:
+        await _prepared(shop, claim, case, fax.document, fax.pages, fax.manifest)
+        return
+    of = await shop.store.read(resent.of, fax.id)
+    assert of is not None  # written with the number of its pages
+    try:
+        async with shop.documents.local(of.document) as source:
+            with shop.documents.scratch() as folder:
+                out = folder / "pages.pdf"
+                await shop.fence.run("gateway.pages.printed:some", source, out, of.first, of.last)
+                document = await shop.documents.put_file(out)
+    except (BadDocument, ConverterUnavailable) as error:
+        await not_made(shop, claim, case, error)
+        return
+    title = f"pages {of.first} to {of.last} of an earlier fax, as they were sent"
+    entry = {"title": title, "first_page": 1, "last_page": fax.pages, "note": "without a cover page of their own"}
+    await _prepared(shop, claim, case, document.sha256, fax.pages, json.dumps([entry]))
+
+
+async def _prepared(
+    shop: Workshop, claim: Claim, case: Case, document: Sha256, pages: int, manifest: str, showing: Showing | None = None
+) -> None:
+    toll = await approval.toll(shop, case, pages)
     became = await shop.store.write(
-        transmissions.prepared, claim, document=document.sha256, pages=made.pages, manifest=manifest, toll=toll
+        transmissions.prepared, claim, document=document, pages=pages, manifest=manifest, toll=toll, showing=showing
     )
     if became is TransmissionState.FAILED:
         metrics.RESULTS.labels(became).inc()
@@ -80,7 +112,7 @@ async def _refuse(shop: Workshop, claim: Claim, reason: str, status: str) -> Non
         metrics.RESULTS.labels(failed.state).inc()
 
 
-async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
+async def _job(shop: Workshop, case: Case, mail: Path, out: Path, showing: Showing | None) -> Job:
     submission = case.submission
     carrier = shop.carriers.get(case.transmission.carrier)
     account = next((one.name for one in await shop.identity.all() if one.id == submission.account), "")
@@ -103,4 +135,5 @@ async def _job(shop: Workshop, case: Case, mail: Path, out: Path) -> Job:
         written=job.written(shop.config, account, head) if submission.envelope.door in options.DOORS else None,
         familiar=shop.familiar.of(submission.envelope.sender, submission.id),
     )
-    return replace(asked, printed=carrier is not None and (carrier.document != "pdf" or asked.fine is not None))
+    printed = showing is not None or (carrier is not None and (carrier.document != "pdf" or asked.fine is not None))
+    return replace(asked, printed=printed)

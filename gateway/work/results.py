@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gateway import message
+from gateway.desk.replies import Scope
 from gateway.fax import AccountId, SubmissionId, Transmission
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
@@ -39,8 +40,10 @@ async def about(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
             return None
     elif owed.about != fax.id and fax.state is not T.HELD:  # said of one moment, not of the end
         return None  # a person has decided meanwhile; what became of it is told by a row of its own
+    elif owed.about != fax.id and facts.waits_for_proof(fax):
+        return None  # the proof says so itself
     original, name = await _original(shop, case), await _name(shop, fax.account)
-    reports = shop.config.reports_of(name)
+    reports, sender = shop.config.reports_of(name), case.submission.envelope.sender
     account = Told(good_news=reports.delivered, receipts=reports.receipts)
     receipt = account.receipts and audience.mdn_address(case.submission, fax)
     told = audience.wanted(case.submission, fax, case.recipients, good_news=account.good_news or bool(receipt))
@@ -55,6 +58,7 @@ async def about(shop: Workshop, owed: Owed, case: Case) -> Mail | None:
         original=original,
         made_at=shop.now(),
         languages=_languages(shop, original, name),
+        reply_to=shop.replies.address(Scope.STEER, fax.id, sender, shop.now()) if sender else "",
         beside=replace(await _beside(shop, case, name, reports), whole=await _may_go_back(shop, case)),
         account=account,
     )

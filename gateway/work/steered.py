@@ -82,7 +82,7 @@ async def _cancel(shop: Workshop, case: Case, wish: Wish) -> tuple[Move | None, 
     if attempt is None:
         return lambda t, claim: transmissions.settle(t, claim, cancelled), "cancelled; nothing was sent"
     if attempt.state is not AttemptState.SUBMITTED:
-        return None, "not cancelled: it is not known whether the carrier has it; that is looked up first"
+        return None, "not cancelled: nobody knows whether the carrier has it, which is looked up first; it may still arrive"
     confirmed, why = await _cancelled_at_carrier(shop, attempt)
     if not confirmed:
         return None, why

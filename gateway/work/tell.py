@@ -14,10 +14,11 @@ import hashlib
 import json
 import logging
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from gateway import metrics
+from gateway import metrics, number
 from gateway.desk.approval import APPROVE, REJECT
+from gateway.desk.replies import Scope
 from gateway.errors import Refused, Unavailable, Uncertain
 from gateway.fax import AccountId, Door, InboundId, Settings, SubmissionId, TransmissionState
 from gateway.report import facts, smime
@@ -27,12 +28,14 @@ from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.queries import Case
 from gateway.spool.steps import Claim
-from gateway.work import receive, records, results
+from gateway.work import answers, proof, receive, records, results
 from gateway.work.picture import first_page, profile_s
 from gateway.work.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _HEADERS = 256 * 1024
+#: An answer to a command waits in such steps for what was asked to be done.
+_SOON = timedelta(seconds=0.5)
 _OF_FAXES = frozenset({outbox.RESULT, outbox.HELD, outbox.CONFIRMATION, outbox.DELAYED})
 #: Doors of programs: they are told as their account says.
 _PROGRAMS = frozenset({Door.HELLOFAX})
@@ -43,6 +46,9 @@ async def step(shop: Workshop, claim: Claim) -> None:
     owed = await shop.store.read_one(outbox.several, claim.subject)
     if owed is None or owed.state != outbox.WAITING:
         await shop.store.write(steps.done, claim)
+        return
+    if owed.kind == outbox.ANSWER and await answers.is_open(shop, owed):
+        await shop.store.write(steps.put_back, claim, due_at=shop.now() + _SOON)
         return
     case = await shop.store.read_one(queries.cases, owed.about_id) if owed.kind in _OF_FAXES else None
     if owed.kind == outbox.DIGEST and not await results.closes(shop, claim, owed):
@@ -125,6 +131,10 @@ async def _compose(shop: Workshop, owed: Owed, case: Case | None) -> Mail | None
         return await _about_received(shop, owed, made_at)
     if owed.kind == outbox.APPROVAL:
         return await _ask_approval(shop, owed)
+    if owed.kind == outbox.PROOF:
+        return await proof.mail(shop, owed)
+    if owed.kind == outbox.ANSWER:
+        return await answers.mail(shop, owed)
     if owed.kind == outbox.FORWARD:
         assert owed.document is not None
         original = await shop.documents.get(owed.document)
@@ -169,7 +179,16 @@ async def _about_received(shop: Workshop, owed: Owed, made_at: datetime) -> Mail
         made_at=made_at,
         languages=shop.config.languages_of(account.name if account else ""),
         bounce=shop.bounces.address(owed.id),
+        reply_to=shop.replies.address(Scope.FAX, inbound.id, "", made_at) if _can_be_faxed(inbound.caller) else "",
     )
+
+
+def _can_be_faxed(caller: str) -> bool:
+    """Whether a received fax can be answered: it says from which number it came."""
+    try:
+        return caller.startswith("+") and bool(number.parse(caller, ""))
+    except Refused:
+        return False
 
 
 async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
@@ -194,6 +213,7 @@ async def _ask_approval(shop: Workshop, owed: Owed) -> Mail | None:
         first_page=picture,
         made_at=shop.now(),
         languages=shop.config.languages_of(account.name if account else ""),
+        reply_to=shop.replies.address(Scope.DECIDE, fax.id, owed.recipient, shop.now()),
     )
 
 

@@ -15,6 +15,7 @@ from gateway.desk.bounces import Bounces
 from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.notary import Notary
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.desk.views import Views
 from gateway.fax import Account, InboundFax, Transmission
@@ -52,6 +53,7 @@ class Workshop:
     links: Links
     views: Views
     notary: Notary
+    replies: Replies
     statements: Statements
     carriers: Mapping[str, Carrier]
     fence: Fence

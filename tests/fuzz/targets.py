@@ -11,7 +11,7 @@ from gateway import message, opening, options
 from gateway.errors import BadDocument, Refused
 from gateway.fax import Recipient
 from gateway.intake import address
-from gateway.intake.address import Special
+from gateway.intake.address import Reply, Special
 from gateway.intake.door import MailDoor
 from gateway.pages import parts
 from tests.intake.recorder import NOW, Recorder, configured
@@ -37,7 +37,7 @@ def address_of(data: bytes) -> None:
         address.sender(path)
 
 
-def _read(path: str) -> Recipient | Special | Refused:
+def _read(path: str) -> Recipient | Special | Reply | Refused:
     try:
         return address.parse(path, domains=("fax.example",), region="US", number_in_subject=("fax",))
     except Refused as error:

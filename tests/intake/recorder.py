@@ -59,7 +59,7 @@ class Recorder:
     """Numbers that the accept transaction refuses."""
     admission: Admission = field(default_factory=lambda: Admission({"main": Capabilities()}))
 
-    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0) -> None:
+    async def admit(self, account: Account, recipient: Recipient, earlier: int = 0, *, caller: str = "") -> None:
         self.admission.check(account, recipient, "main")
         if self.not_admitted:
             raise self.not_admitted
@@ -75,6 +75,7 @@ class Recorder:
         not_before: dt.datetime | None = None,
         fingerprint: str = "",
         before: Callable[[Transaction], None] | None = None,
+        caller: str = "",
     ) -> SubmissionId:
         await self._work()
         if bad := [recipient for recipient in recipients if recipient.number in self.full]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.errors import Refused
 from gateway.fax import Recipient
 from gateway.intake import address
-from gateway.intake.address import Special
+from gateway.intake.address import Reply, Special
 
 T = TypeVar("T")
 DOMAINS = ("fax.example", "[192.0.2.10]")
@@ -51,7 +51,7 @@ def _examples() -> list[Example]:
 EXAMPLES = _examples()
 
 
-def read(path: str, region: str = "US") -> Recipient | Special:
+def read(path: str, region: str = "US") -> Recipient | Special | Reply:
     return address.parse(path, domains=DOMAINS, region=region)
 
 

@@ -420,7 +420,7 @@ async def test_lmt_02_a_fault_of_ours_is_told_to_each_and_nothing_is_lost(start:
 async def test_who_only_claims_to_be_the_sender_learns_no_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = await start(lmtp=(ANY,))
 
-    async def over(*_: object) -> None:
+    async def over(*_: object, **_more: object) -> None:
         raise OverLimit("This account may fax 50 faxes in one day.")
 
     monkeypatch.setattr(gateway.desk, "admit", over)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import quoted
 from gateway.errors import BadDocument
 from gateway.pages import image, markup, quotes
 from gateway.pages.paper import PAPERS
@@ -305,7 +306,7 @@ NOTE = (
     ],
 )
 def test_quoted_history_and_notes_are_cut_from_text(text: str, kept: str) -> None:
-    assert quotes.cut_text(text).strip() == kept
+    assert quoted.cut_text(text).strip() == kept
 
 
 @pytest.mark.parametrize(

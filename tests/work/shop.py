@@ -23,6 +23,7 @@ from gateway.desk.identity import Identity
 from gateway.desk.limits import Limits
 from gateway.desk.notary import Notary
 from gateway.desk.prices import Prices
+from gateway.desk.replies import Replies
 from gateway.desk.statements import Statements
 from gateway.desk.views import Views
 from gateway.errors import CallbackNotTaken, CarrierRefused, CarrierUncertain, Outcome
@@ -200,6 +201,7 @@ class House:
             links=Links(bytes(32), "https://x.example"),
             views=Views(bytes(32), "https://x.example"),
             notary=Notary(self.store, bytes(32)),
+            replies=Replies(lambda: bytes(32), "x.example", timedelta(days=30)),
             statements=self.statements,
             carriers={"main": self.carrier},
             fence=Fence(memory=10**9, time_limit=10.0, folder=folder),

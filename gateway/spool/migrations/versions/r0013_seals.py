@@ -6,7 +6,7 @@ from alembic import op
 from gateway.spool.schema import Moment
 
 revision = "r0013"
-down_revision = "r0011"
+down_revision = "r0012"
 
 
 def upgrade() -> None:
