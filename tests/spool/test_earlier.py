@@ -32,6 +32,7 @@ class Inherited(House):
         dump = (self.spool / "dump.sql").read_text()
         self.mails: list[tuple[str, str]] = json.loads((self.spool / "mails.json").read_text())
         self.settings["retry"] = {"busy": ["0.1s", "0.1s", "0.1s"], "give_up": "30000d"}
+        self.settings["reports"] = {"delayed": "never"}  # they are years late
         if url:
             self.settings["database"] = url
             with psycopg.connect(url, autocommit=True) as connection:
