@@ -106,7 +106,7 @@ async def test_imp_07_idle_says_done_when_its_time_is_over_and_at_news(tmp_path:
         assert [line for line in server.heard if line in ("IDLE", "DONE")] == ["IDLE", "DONE"]
 
 
-async def test_imp_07_news_between_the_search_and_the_wait_are_not_waited_for(tmp_path: Path) -> None:
+async def test_imp_08_news_between_the_search_and_the_wait_are_not_waited_for(tmp_path: Path) -> None:
     """A server tells of a mail once, in whatever it answers then."""
     server = Server(tmp_path, {"SELECT": SELECTED, "UID SEARCH": "* SEARCH 9", "UID STORE": "* 4 EXISTS", "IDLE": "+ idling"})
     server.answers |= {"LOGOUT": "* BYE", "": "A5 OK done"}  # to DONE
