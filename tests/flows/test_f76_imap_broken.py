@@ -161,9 +161,12 @@ def test_a_mailbox_that_fails_does_not_disturb_another_and_the_operator_is_told_
             "a mailbox cannot be read" in one.subject and f"mailbox {name}" in one.flat for one in list(house.sink.letters)
         )
 
+    def tried(name: str) -> bool:
+        return house.log.read_text().count(f"the mailbox {name} cannot be read") >= 3
+
     for name in ("broken", "nowhere"):
         house.wait(partial(alarms, name), 30, "the alarm")
-        house.wait(lambda name=name: house.log.read_text().count(f"the mailbox {name} cannot be read") >= 3, 60, "three tries")
+        house.wait(partial(tried, name), 60, "three tries")
         assert alarms(name) == 1
     found = states(house)
     assert {name: found[name]["state"] for name in ("broken", "nowhere", "stranger")} == dict.fromkeys(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_imp_12_one_node_reads_and_when_it_dies_between_commit_and_mark_the_othe
         first, second, third = fresh(), fresh(), fresh()
         deliver(server, first, CLINIC)
         two.wait(lambda: two.faxes(first), 30, "the first mail to be taken")
-        two.wait(lambda: flags(server, CLINIC, first) == {"$Faxed"}, 30, "its mark")
+        two.wait(partial(marked, server, first), 30, "its mark")
         assert one.process is not None
         assert two.process is not None
         assert states(two)["clinic"]["read_by"].endswith(f":{one.process.pid}")
@@ -63,10 +64,14 @@ def test_imp_12_one_node_reads_and_when_it_dies_between_commit_and_mark_the_othe
         assert states(two)["clinic"]["read_by"].endswith(f":{two.process.pid}")
         for number in (first, second, third):
             assert two.fax(number, patience=60)["state"] == "delivered"
-            two.wait(lambda number=number: flags(server, CLINIC, number) == {"$Faxed"}, 30, "its mark")
+            two.wait(partial(marked, server, number), 30, "its mark")
         assert Counter(call.number for call in place.calls()) == dict.fromkeys((first, second, third), 1)
         assert states(two)["clinic"]["mails"] == {"taken": 3}
         assert token.read_text() not in one.log.read_text() + two.log.read_text()
+
+
+def marked(server: Dovecot, number: str) -> bool:
+    return flags(server, CLINIC, number) == {"$Faxed"}
 
 
 def _node(place: Place, server: Dovecot, port: int, command: list[str]) -> Node:
