@@ -55,6 +55,7 @@ ACTIONS = frozenset(
         "mail_given_up",
         "mail_again",
         "mail_not_taken",
+        "mail_stumbled",
         "mail_waits",
         "mailbox_failed",
         "mailbox_opened",

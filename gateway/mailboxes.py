@@ -63,7 +63,8 @@ class ImapSection(Section):
     delivery_header: Text = "Delivered-To"
     """The field in which the mailbox's server says for which address a mail came."""
     servers: tuple[Text, ...] = ()
-    """Names of the mailbox's own servers, as they stand in their Received fields behind "by"."""
+    """The mailbox's own servers, as they stand in their Received fields behind "by"; ".example.com" is any host in that domain,
+    "2001:db8:" any whose address begins so."""
     received: Annotated[int, Field(ge=1, le=20)] = 1
     """How many Received fields they write. What stands below is the sender's word."""
     recipient: str = ""

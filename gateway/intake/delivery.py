@@ -18,7 +18,7 @@ from gateway.mailboxes import ImapSection
 from gateway.message import Headers, Octets
 
 _COMMENT = re.compile(r"\([^()]*\)")
-_BY = re.compile(r"(?:^|\s)by\s+([A-Za-z0-9.-]{1,255})", re.IGNORECASE)
+_BY = re.compile(r"(?:^|\s)by\s+([A-Za-z0-9.:-]{1,255})", re.IGNORECASE)
 _LONGEST = 20_000  # characters of address fields that are read
 SENT = "$mdnsent"
 """The keyword of a mail whose sender was told what became of it."""
@@ -46,7 +46,7 @@ def label(mail: Octets, section: ImapSection) -> Label:
         if field.name == "received":
             received += 1
             by = _BY.search(_COMMENT.sub(" ", field.value[:_LONGEST]))
-            if by is None or by[1].lower() not in servers:
+            if by is None or not _is_theirs(by[1].lower(), servers):
                 return Label()
             if received == section.received:
                 return Label(
@@ -57,6 +57,13 @@ def label(mail: Octets, section: ImapSection) -> Label:
         elif field.name in (wanted, "return-path"):
             found.setdefault(field.name, field.value)
     return Label()
+
+
+def _is_theirs(host: str, servers: Collection[str]) -> bool:
+    """Whether a host is one of those named: whole, by the domain it is in (".example.com"), or by how its address begins."""
+    return host in servers or any(
+        (name.startswith(".") and host.endswith(name)) or (name.endswith(":") and host.startswith(name)) for name in servers
+    )
 
 
 def addressed(section: ImapSection, written: Label, mail: Octets, domains: Collection[str]) -> list[tuple[str, str]]:

@@ -127,6 +127,7 @@ class ImapDoor:
             metrics.MAILBOXES.labels(name).set(1)
             metrics.LOOKED.labels(name).set(self._store.now().timestamp())
 
+        mailbox = Mailbox(means, lease, heard)
         while True:
             began = time.monotonic()
             try:
@@ -134,7 +135,7 @@ class ImapDoor:
                     metrics.MAILBOXES.labels(name).set(0)
                     await asyncio.sleep(self._lease / 6)  # another node reads it
                     continue
-                await self._while_ours(lease, Mailbox(means, lease, heard).read)
+                await self._while_ours(lease, mailbox.read)
             except (Refused, Unavailable) as error:
                 metrics.MAILBOXES.labels(name).set(0)
                 wait = _FIRST if heard_at[0] > began else min(2 * wait, _LONGEST)

@@ -35,7 +35,7 @@ from gateway.intake.session import Folder, Listed, Session
 from gateway.mailboxes import ImapSection
 from gateway.spool import imap, outbox
 from gateway.spool.documents import Documents
-from gateway.spool.imap import Lease, Mail, Place
+from gateway.spool.imap import Known, Lease, Mail, Place
 from gateway.spool.store import Store
 
 _log = logging.getLogger(__name__)
@@ -76,16 +76,14 @@ def place_of(section: ImapSection, before: Place | None, folder: Folder, now: da
     Raises MailboxRefused.
     """
     validity, next_uid = folder.validity, folder.next_uid
-    if before is not None:
-        return (
-            before
-            if before.validity == validity
-            else Place(validity=validity, next_uid=1, found_uid=next_uid, since=before.since)
-        )
-    if section.existing == "take":
-        return Place(validity=validity, next_uid=1, found_uid=next_uid, since=_LONG_AGO)
+    if before is not None and before.validity == validity:
+        return before
     if folder.exists and not next_uid:
         raise MailboxRefused("The server does not say UIDNEXT: which mails are new cannot be told.")
+    if before is not None:
+        return Place(validity=validity, next_uid=1, found_uid=next_uid, since=before.since)
+    if section.existing == "take":
+        return Place(validity=validity, next_uid=1, found_uid=next_uid, since=_LONG_AGO)
     return Place(validity=validity, next_uid=max(next_uid, 1), found_uid=max(next_uid, 1), since=now)
 
 
@@ -143,7 +141,8 @@ class Mailbox:
         section, now = self._section, self._store.now()
         wait = section.idle if b"IDLE" in connection.able and len(section.folders) == 1 else section.poll
         later = [until - now for _, until, _ in self._stuck.values()]
-        seconds = max(min([wait, *later]).total_seconds(), 0.1)
+        seconds = 0.0 if connection.news else min([wait, *later]).total_seconds()
+        seconds = max(seconds, 0.1)
         if b"IDLE" in connection.able:
             await connection.idle(seconds)
         else:
@@ -157,6 +156,8 @@ class Mailbox:
         self._shown.clear()
         place = await self._place(name, folder)
         uids = await connection.search(place.next_uid)
+        for key in [key for key in self._stuck if key[0] == name and key[1] not in uids]:
+            del self._stuck[key]  # somebody else has taken it away
         known = await self._store.read(imap.known, self._section.name, name, place)
         left, undone = place.left_alone, await self._mark_again(connection, name, folder, uids, known)
         fresh = [uid for uid in uids if uid not in known]
@@ -188,9 +189,7 @@ class Mailbox:
 
     async def _deal(self, connection: Session, name: str, folder: Folder, one: Listed, place: Place) -> bool:
         """Take or refuse a mail, and mark it. False: not now."""
-        key = (name, one.uid)
-        since, until, wait = self._stuck.get(key, (self._store.now(), _LONG_AGO, 0.0))
-        if self._store.now() < until:
+        if self._waits(name, one.uid):
             return False
         row = Mail(folder=name, validity=folder.validity, uid=one.uid)
         try:
@@ -199,12 +198,28 @@ class Mailbox:
         except (Refused, Unavailable) as error:
             if isinstance(error, MailboxUnavailable | SpoolUnavailable | LeaseLost):
                 raise  # it is not about this mail
-            wait = min(max(2 * wait, 5.0), 900.0)
-            self._stuck[key] = (since, self._store.now() + timedelta(seconds=_pause(error, wait)), wait)
-            await self._complain(row, since, error.text)
+            await self._later(row, error)
             return False
-        self._stuck.pop(key, None)
+        except Exception:  # noqa: BLE001  # a border: one poisonous mail must not stop those behind it
+            text = "the gateway stumbled over mail %d in the mailbox %s"
+            _log.exception(text, one.uid, self._section.name, extra={"action": "mail_stumbled"})
+            await self._later(row, Unavailable("The gateway stumbled over it: its log says more."))
+            return False
+        self._stuck.pop((name, one.uid), None)
         return True
+
+    def _waits(self, name: str, uid: int) -> bool:
+        """Whether it is too early to try a mail again."""
+        key = (name, uid)
+        return key in self._stuck and self._store.now() < self._stuck[key][1]
+
+    async def _later(self, row: Mail, error: Refused | Unavailable) -> None:
+        """A mail that cannot be dealt with now is tried again after longer and longer waits."""
+        key, now = (row.folder, row.uid), self._store.now()
+        since, _, wait = self._stuck.get(key, (now, now, 0.0))
+        wait = min(max(2 * wait, 5.0), 900.0)
+        self._stuck[key] = (since, now + timedelta(seconds=_pause(error, wait)), wait)
+        await self._complain(row, since, error.text)
 
     async def _decide(self, connection: Session, folder: Folder, one: Listed, row: Mail, place: Place) -> tuple[str, bool]:
         """What becomes of a mail; durable when it returns. And whether a disposition notification was promised."""
@@ -291,20 +306,22 @@ class Mailbox:
             await self._store.write(imap.mark, self._lease, name, folder.validity, shown)
 
     async def _mark_again(
-        self, connection: Session, name: str, folder: Folder, uids: list[int], known: dict[int, tuple[str, bool]]
+        self, connection: Session, name: str, folder: Folder, uids: list[int], known: dict[int, Known]
     ) -> list[int]:
         """What was committed and not marked: a crash or a cut connection came between. Those that still are not."""
-        undone = {uid: state for uid, (state, marked) in known.items() if not marked}
+        undone = {uid: one for uid, one in known.items() if not one.marked}
         there = undone.keys() & set(uids)
         if gone := undone.keys() - there:
             await self._store.write(imap.mark, self._lease, name, folder.validity, gone)
         left = list[int]()
         for uid in sorted(there):
+            if self._waits(name, uid):
+                left.append(uid)
+                continue
             try:
-                await self._mark(connection, name, folder, uid, undone[uid])
+                await self._mark(connection, name, folder, uid, undone[uid].state, notified=undone[uid].notified)
             except MailboxRefused as error:
-                since, _, _ = self._stuck.setdefault((name, uid), (self._store.now(), _LONG_AGO, 0.0))
-                await self._complain(Mail(folder=name, validity=folder.validity, uid=uid), since, error.text)
+                await self._later(Mail(folder=name, validity=folder.validity, uid=uid), error)
                 left.append(uid)
             else:
                 self._stuck.pop((name, uid), None)

@@ -57,15 +57,16 @@ class Pickup:
         transaction.disposition_to = delivery.disposition_to(
             self._section, headers, content, label, flags, kept=folder.keeps("$MDNSent")
         )
-        remember = partial(imap.take, lease=lease, mail=row)
-        transaction.before = remember
+        notified = bool(transaction.disposition_to)
+        transaction.before = partial(imap.take, lease=lease, mail=replace(row, notified=notified))
         for written, path in self._addressed(content, label):
             found = await self._reception.recipient(self.client, transaction, path) if path else await self._fixed(transaction)
             transaction.accepted.append(replace(found, written=written))
         await self._reception.mail(self.client, transaction, content)
         if not transaction.recipients:  # for the operator alone
-            await self._store.write(remember)
-        return bool(transaction.disposition_to and transaction.recipients)
+            await self._store.write(imap.take, lease, row)
+            return False
+        return notified
 
     def _addressed(self, content: Octets, label: delivery.Label) -> list[tuple[str, str]]:
         """Addresses as written, and as RCPT would have them; "" where the address does not say the number."""

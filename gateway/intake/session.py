@@ -69,6 +69,8 @@ class Session:
     """Capabilities, upper case."""
     in_clear: asyncio.StreamWriter | None = None
     """What the connection was before STARTTLS: whoever lets go of it closes the connection."""
+    news: bool = False
+    """The server has told of mail since the last search began: whatever it answered then, and it tells nothing twice."""
     _n: int = 0
 
     # --- who we are
@@ -157,6 +159,7 @@ class Session:
         """UIDs from `first` on, in their order; not those that are marked as deleted."""
         criteria = (b"UID", b"%d:*" % first, *(() if deleted else (b"UNDELETED",)))
         found: set[int] = set()
+        self.news = False
         for answer in await self.command(b"UID", b"SEARCH", *criteria):
             if answer.kind == b"SEARCH":
                 found.update(_sound(answers.numbers, answer))
@@ -214,7 +217,7 @@ class Session:
         await self._invited(tag)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while True:
+                while not self.news:
                     line = await self._line()  # a line that has not come whole when time is over is read later
                     if line.startswith(tag + b" "):
                         return
@@ -315,9 +318,11 @@ class Session:
             pieces.append(literal)
             line = await self._line()
         try:
-            return answers.read(head, [*pieces, line]) if pieces else answers.read(line)
+            answer = answers.read(head, [*pieces, line]) if pieces else answers.read(line)
         except ValueError as error:
             raise MailboxUnavailable(f"The server makes no sense: an answer {error}.") from error
+        self.news = self.news or answer.kind == b"EXISTS"
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,18 @@ class Mail:
     """By what it is known under another number, once it is taken; "" = it was not read."""
     state: str = TAKEN
     reason: str = ""
+    notified: bool = False
+    """A disposition notification was promised to its sender."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a mail that was dealt with."""
+
+    state: str
+    notified: bool = False
+    marked: bool
+    """The mailbox shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +140,12 @@ def put(t: Transaction, lease: Lease, folder: str, now: Place) -> None:
         t.add(imap_folder, {"mailbox": lease.mailbox, "folder": folder, **values})
 
 
-def known(db: Connection, mailbox: str, folder: str, now: Place) -> dict[int, tuple[str, bool]]:
-    """Mails from `next_uid` on that were dealt with: what became of them, and whether the mailbox shows it."""
+def known(db: Connection, mailbox: str, folder: str, now: Place) -> dict[int, Known]:
+    """Mails from `next_uid` on that were dealt with."""
     of = imap_mail.c
     here = _in(mailbox, folder, now.validity) & (of.uid >= now.next_uid)
-    return {row.uid: (row.state, row.marked) for row in db.execute(select(of.uid, of.state, of.marked).where(here))}
+    rows = db.execute(select(of.uid, of.state, of.notified, of.marked).where(here))
+    return {row.uid: Known(state=row.state, notified=row.notified, marked=row.marked) for row in rows}
 
 
 # --- what became of its mails
@@ -214,6 +227,7 @@ def _insert(t: Transaction, mailbox: str, mail: Mail) -> bool:
     same = here | ((of.mailbox == mailbox) & (of.key == key)) if key else here
     if t.db.scalar(select(of.uid).where(same).limit(1)) is not None:  # the mailbox's row is locked: nobody writes meanwhile
         return False
-    values = {"folder": mail.folder, "validity": mail.validity, "uid": mail.uid, "state": mail.state, "reason": mail.reason}
+    values = {"folder": mail.folder, "validity": mail.validity, "uid": mail.uid, "notified": mail.notified}
+    values |= {"state": mail.state, "reason": mail.reason}
     t.add(imap_mail, {"mailbox": mailbox, "key": key or None, "marked": False, "at": t.now, **values})
     return True

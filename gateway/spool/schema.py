@@ -646,6 +646,7 @@ imap_mail = Table(
     Column("uid", BigInteger, primary_key=True),
     Column("key", String(64)),  # NULL: it was not faxed, or another row has the key
     Column("state", String(12), nullable=False),  # taken, again, refused
+    Column("notified", Boolean, nullable=False),  # a disposition notification was promised
     Column("marked", Boolean, nullable=False),  # the mailbox shows it
     Column("reason", Text, nullable=False),
     Column("at", Moment, nullable=False, index=True),

@@ -312,11 +312,11 @@ class Dovecot:
         if how is signal.SIGTERM:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
-            family = psutil.wait_procs(family, timeout=0.3)[1]
+            _wait_for(family, 0.3)
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, timeout=10)
+        _wait_for(family, 10)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
@@ -328,6 +328,20 @@ class Dovecot:
                 return connection.recv(4) == b"* OK"
         except OSError:
             return False
+
+
+def _wait_for(family: list[psutil.Process], patience: float) -> None:
+    """Until they have ended. Whoever adopts them may take its time to notice."""
+    until = time.monotonic() + patience
+    while not all(map(_has_ended, family)) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def quoted(folder: str) -> str:

@@ -43,6 +43,10 @@ def test_imp_10_a_host_may_write_several_received_fields_and_no_more_than_it_doe
     to = "X-Original-To: <fax+14155550123@Example.com>\r\n"
     more = {"received": 2, "delivery_header": "X-Original-To"}
     assert numbers(OURS + to + OURS + STRANGE + END, **more) == ["14155550123@fax.example.com"]
+    hosts = BY.format("a.mail.example.net") + to + BY.format("2001:db8:1::2")
+    assert numbers(hosts + END, servers=[".Mail.example.net", "2001:db8:"], **more) == ["14155550123@fax.example.com"]
+    with pytest.raises(Refused):
+        numbers(hosts + END, servers=[".il.example.net", "2001:db8:"], **more)
     for forged in (OURS + OURS + to + END, OURS + to + STRANGE + END):
         with pytest.raises(Refused):
             numbers(forged, **more)

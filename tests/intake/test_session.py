@@ -49,6 +49,7 @@ class Server:
                 self.heard.append(line.partition(" ")[2] or line)
                 tag, _, command = line.partition(" ")
                 said = next((text for start, text in self.answers.items() if command.startswith(start)), "")
+                said = said.replace("TAG", tag)
                 if said == "silence":
                     continue
                 writer.write("".join(f"{one}\r\n" for one in said.split("\n") if one).encode())
@@ -103,6 +104,22 @@ async def test_imp_07_idle_says_done_when_its_time_is_over_and_at_news(tmp_path:
             client.patience = 0.5  # this server says nothing to DONE: the connection is half open
             await begun
         assert [line for line in server.heard if line in ("IDLE", "DONE")] == ["IDLE", "DONE"]
+
+
+async def test_imp_08_news_between_the_search_and_the_wait_are_not_waited_for(tmp_path: Path) -> None:
+    """A server tells of a mail once, in whatever it answers then."""
+    server = Server(tmp_path, {"SELECT": SELECTED, "UID SEARCH": "* SEARCH 9", "UID STORE": "* 4 EXISTS", "IDLE": "+ idling"})
+    server.answers |= {"LOGOUT": "* BYE", "": "A5 OK done"}  # to DONE
+    async with server.session(patience=30) as client:
+        await client.open("INBOX")
+        await client.search(1)
+        assert not client.news
+        await client.flag(9, "$Faxed")
+        assert client.news
+        async with asyncio.timeout(20):
+            await client.idle(60)
+        await client.search(1)
+        assert not client.news
 
 
 async def test_imp_13_nobody_signs_in_where_the_certificate_has_another_name(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import LeaseLost, MailTaken
 from gateway.spool import imap, outbox
 from gateway.spool.commit import Transaction
-from gateway.spool.imap import Lease, Mail, Notice, Place
+from gateway.spool.imap import Known, Lease, Mail, Notice, Place
 from gateway.spool.store import Store
 from tests.carriers.tools import Clock
 from tests.spool.values import AT
@@ -65,9 +65,9 @@ async def test_imp_01_a_mail_is_taken_once_by_number_and_by_content(store: Store
     assert await store.read(imap.is_known, "office", MAIL.key)
     assert not await store.read(imap.is_known, "clinic", MAIL.key)
     assert await store.write(imap.settle, OURS, replace(MAIL, validity=8, uid=1, state=imap.AGAIN))
-    assert await store.read(imap.known, "office", "INBOX", PLACE) == {9: (imap.TAKEN, False)}
+    assert await store.read(imap.known, "office", "INBOX", PLACE) == {9: Known(state=imap.TAKEN, marked=False)}
     await store.write(imap.mark, OURS, "INBOX", 7, [9])
-    assert await store.read(imap.known, "office", "INBOX", PLACE) == {9: (imap.TAKEN, True)}
+    assert await store.read(imap.known, "office", "INBOX", PLACE) == {9: Known(state=imap.TAKEN, marked=True)}
 
 
 async def test_a_mail_and_what_is_done_with_it_are_one_transaction(store: Store) -> None:
@@ -110,4 +110,4 @@ async def test_what_is_old_and_marked_is_forgotten(store: Store) -> None:
     later = store.now() + timedelta(days=1)
     assert await store.write(imap.forget, store.now() - timedelta(days=1)) == 0
     assert await store.write(imap.forget, later) == 1
-    assert await store.read(imap.known, "office", "INBOX", PLACE) == {10: (imap.TAKEN, False)}
+    assert await store.read(imap.known, "office", "INBOX", PLACE) == {10: Known(state=imap.TAKEN, marked=False)}

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("uid", sa.BigInteger(), primary_key=True),
         sa.Column("key", sa.String(length=64)),
         sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("notified", sa.Boolean(), nullable=False),
         sa.Column("marked", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("at", Moment(), nullable=False),
