@@ -307,8 +307,11 @@ async def test_an_account_that_wants_content_gets_the_first_page_and_the_fax(
     await here.house.close()
 
 
-async def test_a_private_account_gets_a_link_that_ends_and_no_content(tmp_path: Path, clock: Clock, sink: Sink) -> None:
-    here = await house(tmp_path, clock, sink, **an_office(private=True))
+@pytest.mark.parametrize("others", [{}, {"content": True}])
+async def test_a_private_account_gets_a_link_that_ends_and_no_content(
+    tmp_path: Path, clock: Clock, sink: Sink, others: dict[str, bool]
+) -> None:
+    here = await house(tmp_path, clock, sink, reports=others, **an_office(private=True))
     await here.house.store.write(accounts.save_account, OFFICE)
     (fax,) = await here.faxes(NUMBERS[0], ret="FULL")
     await here.ends(NUMBERS[0], "disconnected")
