@@ -77,9 +77,7 @@ def faxes(db: Connection, submission: SubmissionId) -> Sequence[TransmissionId]:
     return [TransmissionId(one) for one in found]
 
 
-def told(
-    t: Transaction, submission: SubmissionId, state: str, answer: str, *, message_id: str = "", sha256: str = ""
-) -> None:
+def told(t: Transaction, submission: SubmissionId, state: str, answer: str, *, message_id: str = "", sha256: str = "") -> None:
     """gathered -> what became of the digest, with its Message-ID and the SHA-256 of its octets; said in each fax's history."""
     values = {"state": state, "answer": answer, "sent_at": t.now if state == outbox.SENT else None}
     gathered = update(mail).where(_results(submission), mail.c.state == outbox.GATHERED)

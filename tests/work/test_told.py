@@ -427,7 +427,9 @@ async def test_a_digest_that_could_not_be_mailed_is_mailed_again_whole_and_stand
     assert await here.rows(outbox.RESULT) == [outbox.GIVEN_UP] * 3
     await notary.seal()
     sink.answer = "250 kept"
-    (digest,) = await store.read(lambda db: list(db.scalars(select(schema.outbox.c.id).where(schema.outbox.c.kind == "digest"))))
+    (digest,) = await store.read(
+        lambda db: list(db.scalars(select(schema.outbox.c.id).where(schema.outbox.c.kind == "digest")))
+    )
     assert await store.write(inbounds.mailed_again, digest, "an operator")
     assert await here.rows(outbox.RESULT) == [outbox.GATHERED] * 3
     (mail,) = [letter for letter in await here.told() if letter.subject.startswith("2 of 3 faxes delivered")]
