@@ -50,7 +50,7 @@ async def track(shop: Workshop, claim: Claim, case: Case, times_set: int) -> Non
         else:
             await _look_up(shop, claim, case, carrier, attempt, said)
     except CarrierUnavailable:
-        _same_clock(shop, times_set)
+        same_clock(shop, times_set)
         if not _overdue(shop, attempt):
             raise
         await _undecided(shop, claim, case, "The carrier cannot be reached; nobody can say what became of this fax.")
@@ -76,7 +76,7 @@ async def _result(
         if known or not carrier.capabilities.forgets:  # else what came to our secret address is all that is left
             said = _usable(carrier, said)
         final = _final(said)
-    _same_clock(shop, times_set)
+    same_clock(shop, times_set)
     if final is not None:
         await conclude_with(shop, claim, case, carrier, attempt, final, said)
     elif case.transmission.state is T.HELD or _overdue(shop, attempt):
@@ -208,8 +208,8 @@ def _final(said: Sequence[Stored]) -> Stored | None:
     return next((stored for stored in said if stored.statement.state in _FINAL), None)
 
 
-def _same_clock(shop: Workshop, times_set: int) -> None:
-    """The times of a case that was read before the clock was set say nothing of how long it takes: look again.
+def same_clock(shop: Workshop, times_set: int) -> None:
+    """The times of a case that was read before the clock was set say nothing of what is late or due: look again.
 
     Raises SpoolUnavailable."""
     if shop.store.times_set != times_set:

@@ -12,7 +12,7 @@ from gateway.spool.steps import Claim
 from gateway.work import approval, steered
 from gateway.work.prepare import prepare
 from gateway.work.send import send
-from gateway.work.track import track
+from gateway.work.track import same_clock, track
 from gateway.work.workshop import Workshop
 
 
@@ -20,6 +20,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
     """Move one transmission on."""
     times_set = shop.store.times_set
     case = await shop.store.read_one(queries.cases, claim.subject)
+    same_clock(shop, times_set)
     if case is None or case.transmission.state in FINAL:
         await shop.store.write(steps.done, claim)
         return

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -433,4 +434,34 @@ async def test_a_clock_that_is_set_while_the_carrier_is_asked_makes_no_fax_overd
     clock.forward(120)
     await here.work()
     assert await state(here, fax) is T.DELIVERED
+    await here.close()
+
+
+async def test_a_clock_that_is_set_back_while_a_fax_is_looked_at_puts_no_redial_off(tmp_path: Path, clock: Clock) -> None:
+    passed = timedelta(0)
+    here = House(tmp_path, clock, FarEnd(), elapsed=lambda: timedelta(seconds=steps.uptime()) + passed)
+    await here.open()
+    fax = await here.fax()
+    await here.work()
+    await here.say(here.far.calls[0], "busy")
+    await here.work()
+    assert await state(here, fax) is T.DEFERRED
+    read = here.store.read_one
+
+    async def slowly(query: Any, key: Any) -> Any:
+        found = await read(query, key)
+        if query is queries.cases:
+            here.store.read_one = read  # type: ignore[method-assign]
+            clock.forward(-86400)
+            await here.store.write(steps.claim, "nowhere", 1, 60.0, steps.uptime())  # as every second
+        return found
+
+    here.store.read_one = slowly  # type: ignore[method-assign]
+    passed = timedelta(hours=1)
+    clock.forward(3600)
+    await here.work()
+    passed += timedelta(minutes=2)
+    clock.forward(120)
+    await here.work()
+    assert len(here.far.calls) == 2
     await here.close()
