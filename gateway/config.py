@@ -215,9 +215,11 @@ class Config(Section):
         return self.limits.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
 
     def reports_of(self, account: str) -> ReportSection:
-        """What senders of the account of this name are told."""
+        """What senders of the account of this name are told. Of what is private no mail has content because all others have:
+        the account itself must want that."""
         own = next((section.reports for section in self.account if section.name == account), ReportSection())
-        return self.reports.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+        house = {"content": False} if self.is_private(account) else {}
+        return self.reports.model_copy(update=house | {name: getattr(own, name) for name in own.model_fields_set})
 
     def is_private(self, account: str) -> bool:
         """Whether what the account of this name faxes is not to be read in mails."""

@@ -24,7 +24,8 @@ class ReportSection(BaseModel):
     """The faxes of one mail to several numbers are reported together, when all have ended, at the latest after this; what
     ends later gets a report of its own. Default: one report for each fax."""
     content: bool | None = None
-    """Reports of faxes that have ended show the first page and have the fax attached as PDF. Default: no."""
+    """Reports of faxes that have ended show the first page and have the fax attached as PDF. Default: no; of private
+    accounts only their own key counts."""
     link: Duration = timedelta(days=7)
     """So long the link to the pages holds that reports of private accounts have instead. At most "90d"."""
     receipts: bool = True

@@ -220,9 +220,14 @@ def equipment() -> dict[str, str]:
 
 
 def _said(what: str, wrapped: Sequence[str] = ()) -> str:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and program
-        [*wrapped, *_command(what)], env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
-    )
+    """What the converter's program says about itself; "" where it does not answer: nothing else has to wait for that."""
+    command = [*wrapped, *_command(what)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and program
+            command, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     return done.stdout.decode()
 
 

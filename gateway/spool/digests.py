@@ -8,7 +8,7 @@ Every result is thus in one report, and in no other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select, update
 
@@ -20,6 +20,8 @@ from gateway.spool.schema import transmission
 from gateway.spool.steps import Claim
 
 _CLOSED = "closed"
+_SOON = timedelta(seconds=5)
+"""Until a result that is told alone, or not at all, has been settled."""
 
 
 def join(t: Transaction, claim: Claim, submission: SubmissionId) -> bool:
@@ -41,7 +43,7 @@ def join(t: Transaction, claim: Claim, submission: SubmissionId) -> bool:
 
 
 def look(t: Transaction, submission: SubmissionId) -> None:
-    """A result that is not told in it has been settled: perhaps it was the last one that the digest waited for."""
+    """A result is not told in it: perhaps it is the last one that the digest waits for."""
     row = t.db.execute(_digest(submission)).first()
     if row is not None and row.state == outbox.WAITING:
         steps.nudge(t, row.id)
@@ -55,8 +57,8 @@ def close(t: Transaction, claim: Claim, submission: SubmissionId, until: datetim
     row = t.db.execute(_digest(submission).with_for_update()).first()
     if row is None:
         return False
-    if row.text != _CLOSED and t.now < until and _is_incomplete(t.db, submission):
-        steps.put_back(t, claim, due_at=until)
+    if row.text != _CLOSED and t.now < until and (wait := _missing(t.db, submission, until - t.now)):
+        steps.put_back(t, claim, due_at=t.now + wait)
         return False
     t.db.execute(update(mail).where(mail.c.id == row.id).values(text=_CLOSED))
     return True
@@ -75,10 +77,19 @@ def faxes(db: Connection, submission: SubmissionId) -> Sequence[TransmissionId]:
     return [TransmissionId(one) for one in found]
 
 
-def told(t: Transaction, submission: SubmissionId, state: str, answer: str) -> None:
-    """gathered -> what became of the digest."""
+def told(t: Transaction, submission: SubmissionId, state: str, answer: str, *, message_id: str = "", sha256: str = "") -> None:
+    """gathered -> what became of the digest, with its Message-ID and the SHA-256 of its octets; said in each fax's history."""
     values = {"state": state, "answer": answer, "sent_at": t.now if state == outbox.SENT else None}
-    t.db.execute(update(mail).where(_results(submission), mail.c.state == outbox.GATHERED).values(**values))
+    gathered = update(mail).where(_results(submission), mail.c.state == outbox.GATHERED)
+    for fax in sorted(t.db.scalars(gathered.values(**values, message_id=message_id, mail=sha256).returning(mail.c.about))):
+        t.note(fax, "told", f"{outbox.DIGEST}: {state}; {answer}")
+
+
+def gather_again(t: Transaction, submission: SubmissionId) -> None:
+    """given up -> gathered: the digest that could not be mailed is owed anew, and tells what nobody was told."""
+    given_up = update(mail).where(_results(submission), mail.c.state == outbox.GIVEN_UP)
+    for row in t.db.execute(given_up.values(state=outbox.GATHERED).returning(mail.c.id, mail.c.about)).all():
+        t.note(row.about, outbox.AGAIN, row.id)
 
 
 def _digest(submission: SubmissionId) -> Select[tuple[str, str, str]]:
@@ -90,11 +101,12 @@ def _results(submission: SubmissionId) -> ColumnElement[bool]:
     return (mail.c.kind == outbox.RESULT) & mail.c.about.in_(mine)
 
 
-def _is_incomplete(db: Connection, submission: SubmissionId) -> bool:
-    """Whether a fax has not ended, or its result has not been looked at. In this order: a fax ends with its result owed."""
+def _missing(db: Connection, submission: SubmissionId, most: timedelta) -> timedelta:
+    """How long to wait for a fax that has not ended, or a result that has not been looked at; none: all are there. In this
+    order: a fax ends with its result owed."""
     of = transmission.c
     running = select(func.count()).where(of.submission_id == submission, of.finished_at.is_(None))
     if db.execute(running).scalar_one():
-        return True
+        return most
     waiting = select(func.count()).where(_results(submission), mail.c.state == outbox.WAITING)
-    return bool(db.execute(waiting).scalar_one())
+    return min(_SOON, most) if db.execute(waiting).scalar_one() else timedelta(0)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, tuple_, update
 
-from gateway.fax import AccountId, InboundFax, InboundId, InboundState, OutboxId, Sha256, new_id
+from gateway.fax import AccountId, InboundFax, InboundId, InboundState, OutboxId, Sha256, SubmissionId, new_id
 from gateway.lifecycle import INBOUND_MOVES
-from gateway.spool import outbox, pamfax, rows, schema, steps
+from gateway.spool import digests, outbox, pamfax, rows, schema, steps
 from gateway.spool.commit import Transaction
 from gateway.spool.outbox import Owed
 from gateway.spool.steps import Claim
@@ -259,7 +259,10 @@ def mailed_again(t: Transaction, mail: OutboxId, by: str) -> bool:
     """The mail to one mailbox is owed anew: held or undelivered -> fetched. False: there is nothing to mail again."""
     owed = outbox.get(t.db, mail)
     if owed is None or owed.kind != outbox.RECEIVED:
-        return outbox.again(t, mail)
+        was_owed_anew = outbox.again(t, mail)
+        if was_owed_anew and owed is not None and owed.kind == outbox.DIGEST and owed.state == outbox.GIVEN_UP:
+            digests.gather_again(t, SubmissionId(owed.about))
+        return was_owed_anew
     fax = _locked(t, owed.about_id)
     if fax is None or fax.document is None or not outbox.again(t, mail):
         return False

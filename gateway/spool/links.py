@@ -43,7 +43,8 @@ _RECIPIENTS = select(recipient).where(schema.among(recipient.c.transmission_id, 
 _ATTEMPTS = select(attempt).where(schema.among(attempt.c.transmission_id, "wanted"))
 _OURS = select(event).where(schema.among(event.c.reference, "wanted"))
 _THEIRS = select(event).where(event.c.carrier == bindparam("of"), schema.among(event.c.carrier_ref, "wanted"))
-_MAILS = select(mail, ABOUT.label("fax")).where(ABOUT.in_(bindparam("wanted", expanding=True)), mail.c.state != outbox.WAITING)
+_OPEN = (outbox.WAITING, outbox.GATHERED)
+_MAILS = select(mail, ABOUT.label("fax")).where(ABOUT.in_(bindparam("wanted", expanding=True)), mail.c.state.not_in(_OPEN))
 _INBOUNDS = select(inbound).where(schema.among(inbound.c.id, "wanted"))
 _HISTORY = select(history).where(schema.among(history.c.subject, "wanted")).order_by(history.c.id)
 
@@ -73,7 +74,8 @@ def of(db: Connection, faxes: Iterable[str]) -> dict[str, list[Json]]:
         said = {"at": _time(row.at), "node": row.node, "detail": row.detail}
         found[row.subject].append(((row.at, row.id), {"key": f"noted:{row.id}", "what": "noted", "note": row.what, **said}))
     for row in db.execute(_MAILS, {"wanted": wanted}):
-        found[row.fax].append(((row.sent_at or row.created_at, 0), _told(row)))
+        times = sum(link.get("note") == outbox.AGAIN and link["detail"] == row.id for _, link in found[row.fax])
+        found[row.fax].append(((row.sent_at or row.created_at, 0), _told(row, times)))
     sent = [fax for fax in wanted if fax.startswith("tx_")]
     there = _sent(db, sent, removed, found) if sent else set[str]()
     for row in db.execute(_INBOUNDS, {"wanted": [fax for fax in wanted if not fax.startswith("tx_")]}):
@@ -159,9 +161,11 @@ def _statement(row: Row[Any]) -> Json:
     return {"key": key, "what": "carrier's statement", "event": row.id, **times, **more, **raw}
 
 
-def _told(row: Row[Any]) -> Json:
+def _told(row: Row[Any], times: int) -> Json:
+    """What became of a mail that was owed anew so many times: each time it is another link."""
     told = _values(row, ("kind", "recipient", "state", "answer", "message_id", "mail", "sent_at"))
-    return {"key": f"told:{row.id}", "what": "told", "outbox": row.id, **told}
+    key = f"told:{row.id}:{times}" if times else f"told:{row.id}"
+    return {"key": key, "what": "told", "outbox": row.id, **told}
 
 
 def _received(row: Row[Any], removed: Mapping[str, str], noted: Sequence[_Placed]) -> list[_Placed]:

@@ -37,6 +37,8 @@ ANSWER = "answer"
 WAITING, SENT, SILENT, GIVEN_UP = "waiting", "sent", "silent", "given up"
 #: A result that a digest will tell.
 GATHERED = "gathered"
+#: What the history of a fax says when one of its mails, which follows by its id, is owed anew.
+AGAIN = "owed again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,9 @@ def again(t: Transaction, outbox: OutboxId) -> bool:
     if not t.db.execute(update(table).where(of.id == outbox, of.kind != CALLBACK, failed).values(**values)).rowcount:
         waits = t.db.scalar(select(of.id).where(of.id == outbox, of.kind != CALLBACK, of.state == WAITING))
         return waits is not None and steps.nudge(t, outbox)
+    fax = t.db.scalar(select(of.about).where(of.id == outbox)) or ""
+    if fax.startswith(("tx_", "in_")):
+        t.note(fax.split("#", 1)[0], AGAIN, outbox)
     about = of.about.in_([outbox, f"{outbox}#back"])
     t.db.execute(delete(table).where(of.kind == ALARM, of.state != WAITING, about))
     steps.add(t, outbox, *way(t.db.scalar(select(of.kind).where(of.id == outbox)) or RESULT))

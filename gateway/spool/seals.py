@@ -325,6 +325,11 @@ def _different(link: Json, now: dict[str, Json]) -> str:
         return "" if f"said:{name}" in now else "gone"
     if kind == "pages":  # made anew
         return "" if any(int(one[6:]) > int(name) for one in now if one.startswith("pages:")) else "gone"
+    if kind == "told":
+        row, _, times = name.partition(":")
+        again = sum(one.get("note") == outbox.AGAIN and one["detail"] == row for one in now.values())
+        if again > int(times or 0):
+            return ""
     if kind == "told" and (link["state"] == outbox.GIVEN_UP or link["kind"] == outbox.ALARM):  # owed anew
         return ""
     return "gone"

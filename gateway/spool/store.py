@@ -68,7 +68,8 @@ class Store:
     ) -> None:
         self._clock, self._elapsed = now, elapsed or (lambda: now() - _EPOCH)
         self._zero = now() - elapsed() if elapsed else _EPOCH
-        self._times_set = 0
+        self.times_set = 0
+        """Another number whenever the times of everything unfinished were moved, because the clock was set."""
         self.node = node or f"{socket.gethostname()}:{os.getpid()}"
         self._spool = spool
         self.embedded = not url
@@ -130,10 +131,10 @@ class Store:
     async def write(self, verb: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run one verb in a transaction shared with others. On disk when this returns. Raises SpoolUnavailable."""
         subject = next((value.subject for value in args if isinstance(value, Claim)), "")
-        times_set = self._times_set
+        times_set = self.times_set
 
         def check() -> None:
-            if self._times_set != times_set:  # what it was told is due then is due at another time now
+            if self.times_set != times_set:  # what it was told is due then is due at another time now
                 raise SpoolUnavailable("The clock was set in this moment.")
 
         return await self._committer.write(verb, args, kwargs, subject, check)
@@ -184,8 +185,9 @@ class Store:
             if transaction.woken and self._wakeups is not None:
                 announce(connection, self._wakeups.name, transaction.woken)
         if was_set:
+            self.times_set += 1  # once before and once after: whoever reads between them has neither number
             self._zero += by
-            self._times_set += 1
+            self.times_set += 1
             _log.warning("the clock was set by %s: what waits is moved along", by, extra={"action": "clock_set"})
 
     def _not_ahead(self, connection: Connection) -> None:

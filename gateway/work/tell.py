@@ -61,7 +61,7 @@ async def step(shop: Workshop, claim: Claim) -> None:
         return
     mail = await _compose(shop, owed, case)
     if mail is None:
-        await shop.store.write(outbox.told, claim, owed, outbox.SILENT, "nobody wants to be told")
+        await shop.store.write(_silent, claim, owed)
         records.sent(shop, owed, case, "nobody")
         return
     try:
@@ -81,6 +81,12 @@ async def step(shop: Workshop, claim: Claim) -> None:
     await _record_sent(shop, claim, owed, mail, answer)
 
 
+def _silent(t: Transaction, claim: Claim, owed: Owed) -> None:
+    answer = "nobody wants to be told"
+    if outbox.told(t, claim, owed, outbox.SILENT, answer) and owed.kind == outbox.DIGEST:
+        digests.told(t, SubmissionId(owed.about), outbox.SILENT, answer)
+
+
 async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, mail: Mail, answer: str) -> None:
     digest = hashlib.sha256(mail.content).hexdigest()
 
@@ -88,7 +94,7 @@ async def _record_sent(shop: Workshop, claim: Claim, owed: Owed, mail: Mail, ans
         if not outbox.told(t, claim, owed, outbox.SENT, answer, message_id=mail.message_id, mail=digest):
             return False
         if owed.kind == outbox.DIGEST:
-            digests.told(t, SubmissionId(owed.about), outbox.SENT, answer)
+            digests.told(t, SubmissionId(owed.about), outbox.SENT, answer, message_id=mail.message_id, sha256=digest)
         return owed.kind == outbox.RECEIVED and inbounds.mailed(t, InboundId(owed.about_id))
 
     whole = await shop.store.write(record)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from gateway.carriers.base import Carrier, Receipt
-from gateway.errors import CarrierRefused, CarrierUnavailable, Outcome, Unsupported
+from gateway.errors import CarrierRefused, CarrierUnavailable, Outcome, SpoolUnavailable, Unsupported
 from gateway.fax import Attempt, AttemptState
 from gateway.fax import TransmissionState as T
 from gateway.spool import attempts, events, schema, steps, transmissions
@@ -36,8 +36,8 @@ _HEARD = timedelta(minutes=5)  # between looks at a fax that the carrier's liste
 _NO_RESULT = timedelta(hours=24)
 
 
-async def track(shop: Workshop, claim: Claim, case: Case) -> None:
-    """Apply what was said; else ask; else look up; else come back later."""
+async def track(shop: Workshop, claim: Claim, case: Case, times_set: int) -> None:
+    """Apply what was said; else ask; else look up; else come back later. `times_set`: the store's, when the case was read."""
     attempt = case.open_attempt
     carrier = shop.carriers.get(attempt.carrier) if attempt else None
     if attempt is None or carrier is None:
@@ -46,16 +46,25 @@ async def track(shop: Workshop, claim: Claim, case: Case) -> None:
     said = _usable(carrier, await _waiting(shop, attempt))
     try:
         if attempt.state is AttemptState.SUBMITTED:
-            await _result(shop, claim, case, carrier, attempt, said)
+            await _result(shop, claim, case, carrier, attempt, said, times_set)
         else:
             await _look_up(shop, claim, case, carrier, attempt, said)
     except CarrierUnavailable:
+        same_clock(shop, times_set)
         if not _overdue(shop, attempt):
             raise
         await _undecided(shop, claim, case, "The carrier cannot be reached; nobody can say what became of this fax.")
 
 
-async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, attempt: Attempt, said: Sequence[Stored]) -> None:
+async def _result(
+    shop: Workshop,
+    claim: Claim,
+    case: Case,
+    carrier: Carrier,
+    attempt: Attempt,
+    said: Sequence[Stored],
+    times_set: int,
+) -> None:
     """The carrier has it: what became of it?"""
     final = _final(said)
     if final is None and not carrier.capabilities.final_results:
@@ -67,6 +76,7 @@ async def _result(shop: Workshop, claim: Claim, case: Case, carrier: Carrier, at
         if known or not carrier.capabilities.forgets:  # else what came to our secret address is all that is left
             said = _usable(carrier, said)
         final = _final(said)
+    same_clock(shop, times_set)
     if final is not None:
         await conclude_with(shop, claim, case, carrier, attempt, final, said)
     elif case.transmission.state is T.HELD or _overdue(shop, attempt):
@@ -196,6 +206,14 @@ def _usable(carrier: Carrier, said: Sequence[Stored]) -> Sequence[Stored]:
 def _final(said: Sequence[Stored]) -> Stored | None:
     """The first final statement."""
     return next((stored for stored in said if stored.statement.state in _FINAL), None)
+
+
+def same_clock(shop: Workshop, times_set: int) -> None:
+    """The times of a case that was read before the clock was set say nothing of what is late or due: look again.
+
+    Raises SpoolUnavailable."""
+    if shop.store.times_set != times_set:
+        raise SpoolUnavailable("The clock was set meanwhile.")
 
 
 def _overdue(shop: Workshop, attempt: Attempt) -> bool:

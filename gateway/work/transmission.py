@@ -12,13 +12,15 @@ from gateway.spool.steps import Claim
 from gateway.work import approval, steered
 from gateway.work.prepare import prepare
 from gateway.work.send import send
-from gateway.work.track import track
+from gateway.work.track import same_clock, track
 from gateway.work.workshop import Workshop
 
 
 async def step(shop: Workshop, claim: Claim) -> None:
     """Move one transmission on."""
+    times_set = shop.store.times_set
     case = await shop.store.read_one(queries.cases, claim.subject)
+    same_clock(shop, times_set)
     if case is None or case.transmission.state in FINAL:
         await shop.store.write(steps.done, claim)
         return
@@ -35,9 +37,9 @@ async def step(shop: Workshop, claim: Claim) -> None:
         await send(shop, claim, case)
     elif state is T.SENDING:
         if not await steered.taken_back(shop, claim, case):
-            await track(shop, claim, case)
+            await track(shop, claim, case, times_set)
     elif await _spoken_of(shop, case):
-        await track(shop, claim, case)  # held, and the carrier spoke after all
+        await track(shop, claim, case, times_set)  # held, and the carrier spoke after all
     else:
         await approval.wait_on(shop, claim, case)
 

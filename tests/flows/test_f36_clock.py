@@ -22,6 +22,13 @@ from tests.spool import postgres
 LIBRARY = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 COLUMNS = {"SQLite": "", "PostgreSQL": "postgresql"}
 ROWS = {"clock a day ahead, then right": "+1d", "clock a day behind, then right": "-1d"}
+#: Under libfaketime a deadline of clock_nanosleep has always passed, so that Python's sleep, and with it the wait for another
+#: process that has not ended yet, raises OSError (EINVAL).
+SLEEP = """
+import select, time
+
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
 pytestmark = pytest.mark.needs("faketime", "postgres")
 
 
@@ -62,7 +69,9 @@ def hand_in(node: Node, number: str) -> None:
 def test_the_clock_is_set_with_faxes_under_way(
     column: str, row: str, matrix: Matrix, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(trapline.install(tmp_path / "site")))
+    site = trapline.install(tmp_path / "site")
+    (site / "sitecustomize.py").write_text(SLEEP)
+    monkeypatch.setenv("PYTHONPATH", str(site))
     name = f"clock{list(ROWS).index(row)}"
     place = Place(tmp_path / "place", postgres.database(server, name) if COLUMNS[column] else "")
     clock = Clock(tmp_path / "time")

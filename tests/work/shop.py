@@ -181,9 +181,10 @@ class House:
     def __init__(
         self, folder: Path, now: Callable[[], datetime], far: FarEnd, *, url: str = "", node: str = "here",
         capabilities: Capabilities | None = None, settings: Mapping[str, Any] | None = None,
+        elapsed: Callable[[], timedelta] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.now, self.far = folder, now, far
-        self.store = Store(folder, url, now=now, node=node)
+        self.store = Store(folder, url, now=now, elapsed=elapsed, node=node)
         self.documents = Documents(folder / "documents")
         self.identity = Identity(self.store)
         self.statements = Statements(self.store, self.documents)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -400,3 +402,66 @@ async def test_a_fax_that_was_delivered_after_all_is_not_dialled_again(house: Ho
     await house.work()
     assert len(house.far.calls) == 1
     assert await house.owed("alarm", fax) == 1
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_clock_that_is_set_while_the_carrier_is_asked_makes_no_fax_overdue(
+    tmp_path: Path, clock: Clock, answered: bool
+) -> None:
+    passed = timedelta(0)
+    here = House(tmp_path, clock, FarEnd(), elapsed=lambda: timedelta(seconds=steps.uptime()) + passed)
+    await here.open()
+    fax = await here.fax()
+    await here.work()
+    poll = here.carrier.poll
+
+    async def slowly(carrier_ref: str) -> Sequence[Event]:
+        clock.forward(2 * 86400)
+        await here.store.write(steps.claim, "nowhere", 1, 60.0, steps.uptime())  # as every second
+        if not answered:
+            raise CarrierUnavailable("Not now.")
+        return await poll(carrier_ref)
+
+    here.carrier.poll = slowly  # type: ignore[method-assign]
+    passed = timedelta(seconds=31)
+    clock.forward(31)
+    await here.work()
+    assert clock.ahead > timedelta(days=2), "it was asked"
+    assert await state(here, fax) is T.SENDING
+    here.carrier.poll = poll  # type: ignore[method-assign]
+    here.far.calls[0].status = "delivered"
+    passed += timedelta(minutes=2)
+    clock.forward(120)
+    await here.work()
+    assert await state(here, fax) is T.DELIVERED
+    await here.close()
+
+
+async def test_a_clock_that_is_set_back_while_a_fax_is_looked_at_puts_no_redial_off(tmp_path: Path, clock: Clock) -> None:
+    passed = timedelta(0)
+    here = House(tmp_path, clock, FarEnd(), elapsed=lambda: timedelta(seconds=steps.uptime()) + passed)
+    await here.open()
+    fax = await here.fax()
+    await here.work()
+    await here.say(here.far.calls[0], "busy")
+    await here.work()
+    assert await state(here, fax) is T.DEFERRED
+    read = here.store.read_one
+
+    async def slowly(query: Any, key: Any) -> Any:
+        found = await read(query, key)
+        if query is queries.cases:
+            here.store.read_one = read  # type: ignore[method-assign]
+            clock.forward(-86400)
+            await here.store.write(steps.claim, "nowhere", 1, 60.0, steps.uptime())  # as every second
+        return found
+
+    here.store.read_one = slowly  # type: ignore[method-assign]
+    passed = timedelta(hours=1)
+    clock.forward(3600)
+    await here.work()
+    passed += timedelta(minutes=2)
+    clock.forward(120)
+    await here.work()
+    assert len(here.far.calls) == 2
+    await here.close()

@@ -28,6 +28,9 @@ class Scripted(Post):
     async def signed(self, mail: Mail) -> Mail:
         return mail
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
     async def send(self, mail: Mail) -> str:
         word = self._script.pop(0) if self._script else "taken"
         if word in ("taken", "uncertain", "dies after"):

@@ -4,7 +4,9 @@ nothing; and, for every order and repetition of what a carrier says, exactly one
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +23,9 @@ from gateway.carriers.base import Capabilities
 from gateway.fax import Account, AccountId, Sha256, TransmissionId
 from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
-from gateway.spool import accounts, outbox, schema, steering, steps, submissions, transmissions
+from gateway.seal import Json
+from gateway.spool import accounts, inbounds, outbox, schema, seals, steering, steps, submissions, transmissions
+from gateway.spool.store import Store
 from gateway.work import delays
 from tests.carriers.tools import Clock
 from tests.flows.house import Letter, Sink
@@ -303,8 +307,11 @@ async def test_an_account_that_wants_content_gets_the_first_page_and_the_fax(
     await here.house.close()
 
 
-async def test_a_private_account_gets_a_link_that_ends_and_no_content(tmp_path: Path, clock: Clock, sink: Sink) -> None:
-    here = await house(tmp_path, clock, sink, **an_office(private=True))
+@pytest.mark.parametrize("others", [{}, {"content": True}])
+async def test_a_private_account_gets_a_link_that_ends_and_no_content(
+    tmp_path: Path, clock: Clock, sink: Sink, others: dict[str, bool]
+) -> None:
+    here = await house(tmp_path, clock, sink, reports=others, **an_office(private=True))
     await here.house.store.write(accounts.save_account, OFFICE)
     (fax,) = await here.faxes(NUMBERS[0], ret="FULL")
     await here.ends(NUMBERS[0], "disconnected")
@@ -401,3 +408,43 @@ def _final(letter: Letter) -> list[str]:
     groups = letter.content.replace(b"\r\n", b"\n").split(b"\n\n")
     final = [group for group in groups if b"\nAction: delivered\n" in group or b"\nAction: failed\n" in group]
     return [group.split(b"Final-Recipient: rfc822;")[1].split(b"\n")[0].decode() for group in final]
+
+
+async def test_a_digest_that_could_not_be_mailed_is_mailed_again_whole_and_stands_in_the_evidence_of_each_fax(
+    url: str, tmp_path: Path, clock: Clock, sink: Sink
+) -> None:
+    here = await house(tmp_path, clock, sink, url=url, reports={"digest": "4h"})
+    store, notary = here.house.store, here.house.shop.notary
+    faxes = await here.faxes(*NUMBERS)
+    for number in NUMBERS[:2]:
+        await here.ends(number)
+        await here.told()
+    await notary.seal()
+    assert [link["state"] for fax in faxes for link in await told_of(store, fax)] == [], "nobody was told yet"
+    await here.ends(NUMBERS[2], "disconnected")
+    sink.answer = "550 5.1.1 No such user"
+    await here.told()
+    assert await here.rows(outbox.RESULT) == [outbox.GIVEN_UP] * 3
+    await notary.seal()
+    sink.answer = "250 kept"
+    (digest,) = await store.read(
+        lambda db: list(db.scalars(select(schema.outbox.c.id).where(schema.outbox.c.kind == "digest")))
+    )
+    assert await store.write(inbounds.mailed_again, digest, "an operator")
+    assert await here.rows(outbox.RESULT) == [outbox.GATHERED] * 3
+    (mail,) = [letter for letter in await here.told() if letter.subject.startswith("2 of 3 faxes delivered")]
+    await notary.seal()
+    assert await here.rows(outbox.RESULT) == [outbox.SENT] * 3
+    for fax in faxes:
+        first, second = await told_of(store, fax)
+        assert (first["state"], second["state"]) == (outbox.GIVEN_UP, outbox.SENT)
+        assert second["message_id"] == mail.mail["Message-ID"]
+        assert second["mail"] == hashlib.sha256(mail.content).hexdigest()
+    assert await store.read(seals.changed, faxes) == []
+    await here.house.close()
+
+
+async def told_of(store: Store, fax: TransmissionId) -> list[Json]:
+    """What the evidence of a fax says of its result."""
+    chain = [json.loads(link) for part in await store.read(seals.parts, fax) for link in part.new]
+    return [link for link in chain if link["what"] == "told" and link["kind"] == outbox.RESULT]
