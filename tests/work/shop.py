@@ -238,6 +238,7 @@ class House:
             await self.store.write(steps.free_all)
 
     async def close(self) -> None:
+        await self.shop.post.close()
         self.identity.close()
         self.documents.close()
         await self.client.aclose()
