@@ -87,6 +87,15 @@ def addressed(section: ImapSection, written: Label, mail: Octets, domains: Colle
     return [(one, _path(section, one, domains)) for one in ours]
 
 
+def answered(mail: Octets, domains: Collection[str]) -> list[str]:
+    """The addresses for answers to our own mails (`desk.replies`) that a mail names in To or Cc."""
+    said = [one.value for one in fields(mail) if one.name in ("to", "cc")]
+    if sum(map(len, said)) > _LONGEST:
+        return []
+    named = dict.fromkeys(message.addresses(said))
+    return [one for one in named if one[:6].lower() == "reply+" and one.rpartition("@")[2].lower() in domains]
+
+
 def _path(section: ImapSection, address: str, domains: Collection[str]) -> str:
     """An address at one of our domains, or the mailbox's own with the number behind a plus: fax+14155550123@example.com."""
     if address.rpartition("@")[2].lower() in domains:

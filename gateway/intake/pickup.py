@@ -63,15 +63,16 @@ class Pickup:
             found = await self._reception.recipient(self.client, transaction, path) if path else await self._fixed(transaction)
             transaction.accepted.append(replace(found, written=written))
         await self._reception.mail(self.client, transaction, content)
-        if not transaction.recipients:  # for the operator alone
-            await self._store.write(imap.take, lease, row)
+        if not transaction.recipients:  # for the operator alone, or an answer to one of our mails
+            await self._store.write(imap.take, lease=lease, mail=row)
             return False
         return notified
 
     def _addressed(self, content: Octets, label: delivery.Label) -> list[tuple[str, str]]:
         """Addresses as written, and as RCPT would have them; "" where the address does not say the number."""
-        if self._section.number in ("subject", "recipient"):
-            return [(self._section.own_address, "")]
+        if self._section.number in ("subject", "recipient"):  # an answer to a mail of ours is no fax to that number
+            answers = delivery.answered(content, self._domains)
+            return [(one, one) for one in answers] or [(self._section.own_address, "")]
         return delivery.addressed(self._section, label, content, self._domains)
 
     async def _fixed(self, transaction: Transaction) -> Recipient:

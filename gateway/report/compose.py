@@ -143,7 +143,8 @@ class Composer:
         fax = facts.outgoing(submission, transmission, told or recipients, attempts, self._zone, w, shown)
         picture = f"page1.{outbox}@{self._sender.domain}" if shown.first_page else ""
         instead_of = None if told else mime.plain(submission.envelope.sender)
-        words = self._rendered(w, fax.kind, fax=fax, instead_of=instead_of, picture=picture)
+        answers = facts.answers(transmission) if told and reply_to else ""
+        words = self._rendered(w, fax.kind, fax=fax, instead_of=instead_of, picture=picture, answers=answers)
         root = words.alternative(_boundary(outbox, "text"), _with_picture(words.html, outbox, picture, shown.first_page))
         if shown.pdf:
             attached = _document(f"fax-{transmission.id}.pdf", shown.pdf)

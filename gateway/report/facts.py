@@ -208,6 +208,14 @@ def is_relayed(transmission: Transmission) -> bool:
     return transmission.state is TransmissionState.DELIVERED and transmission.status == RELAYED
 
 
+def answers(transmission: Transmission) -> str:
+    """What its sender can ask by answering the mail about it: "stop", "again" (send it again, or to another number); "" =
+    nothing that would help."""
+    if transmission.state in FINAL:
+        return "again" if transmission.pages else ""
+    return "" if transmission.outcome is Outcome.UNKNOWN else "stop"
+
+
 def kind_of(transmission: Transmission) -> str:
     """The name of the template that tells its state."""
     if is_relayed(transmission):

@@ -265,7 +265,7 @@ class Committer:
                     return
                 self._something.clear()
                 continue
-            batch.sort(key=lambda waiting: (waiting.verb.__qualname__, waiting.subject))
+            batch.sort(key=lambda waiting: (getattr(waiting.verb, "__qualname__", ""), waiting.subject))  # a partial has none
             results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
             for waiting, (value, error) in zip(batch, results, strict=True):
                 if waiting.answer.cancelled():

@@ -23,13 +23,14 @@ _SHOWN = timedelta(days=7)
 
 async def mail(shop: Workshop, owed: Owed) -> Mail | None:
     """The mail for a row of the outbox; None: the fax does not wait for its sender any more. The pages of a private account are
-    behind a link."""
+    behind a link, unless it wants them in its mails."""
     case = await shop.store.read_one(queries.cases, owed.about_id)
     if case is None or case.transmission.document is None or not facts.waits_for_proof(case.transmission):
         return None
     fax, document = case.transmission, case.transmission.document
     account = await shop.identity.by_id(case.transmission.account)
-    name, private = account.name if account else "", account is not None and shop.config.is_private(account.name)
+    name = account.name if account else ""
+    private = shop.config.is_private(name) and not shop.config.reports_of(name).content
     seconds, picture = await _printed(shop, document)
     until, linked = fax.due_at or shop.now() + _SHOWN, bool(shop.config.http.public_url)
     return shop.composer.proof(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.answers import answer
 from tests.flows import dovecot
 from tests.flows.dovecot import CLINIC, OFFICE, PASSWORD, Dovecot, Tokens
 from tests.flows.house import SENDER, House, as_bytes, fresh, letter
@@ -96,6 +97,26 @@ def test_imp_06_a_mail_is_faxed_reported_and_gets_the_keyword(server: Dovecot, s
     assert len(shared.calls(number)) == 1
     shared.wait(lambda: flags(server, OFFICE, number) == {"$Faxed"}, 30, "the mark")  # and not \Seen (IMP-05, IMP-09)
     shared.wait(lambda: [one for one in shared.sink.letters if f"For {number}" in one.text], 30, "the report")
+
+
+def test_an_answer_to_a_report_steers_once_though_it_is_found_twice(server: Dovecot, shared: House) -> None:
+    number = fresh()
+    deliver(server, number)
+    (report,) = shared.wait(lambda: [one for one in shared.sink.letters if f"For {number}" in one.text], 30, "the report")
+    assert "RESEND on the first line" in report.flat
+    local = str(report.mail["Reply-To"]).partition("@")[0]
+    made = PROOF.encode() + answer("outlook-base64-de", to=plus(OFFICE, local), report=str(report.mail["Message-ID"]))
+    for _ in range(2):
+        server.deliver(plus(OFFICE, local), made, SENDER)
+
+    def done() -> bool:
+        mine = [marks for content, marks in server.filed(OFFICE) if plus(OFFICE, local).encode() in content]
+        return [marks - {"\\Recent"} for marks in mine] == [{"$Faxed"}] * 2
+
+    shared.wait(done, 30, "both to be marked")
+    shared.wait(lambda: [one["state"] for one in shared.faxes(number)] == ["delivered"] * 2, 30, "the second fax")
+    said = [one for one in list(shared.sink.letters) if str(one.mail["Subject"]).startswith("RESEND")]
+    assert len(said) == 1
 
 
 def flags(server: Dovecot, user: str, number: str) -> set[str]:

@@ -127,7 +127,7 @@ def test_a_fax_is_sent_again_as_often_as_it_was_asked_in_other_words_and_with_th
         assert new["pages"] == len(wanted)
     assert len(house.calls(number)) == 4
     replayed = say(house, report, "gmail-top")
-    assert "done already, and not a second time: sent as tx_" in told(house, replayed).flat
+    assert "Done already, and not a second time: sent as tx_" in told(house, replayed).flat
     house.send(replayed, reply_to(report))  # the same mail once more: nobody hears of it
     assert "has 4 pages, so" in told(house, say_text(house, report, "RESEND 3-5")).flat
     assert len(house.calls(number)) == 4
@@ -150,14 +150,14 @@ def test_a_fax_is_forwarded_to_another_number_with_a_cover_page_of_its_own(house
     number, other = fresh(), "+14155559023"
     report = sent(house, number)
     mail = say(house, report, "apple-mail")
-    assert "sent as tx_" in told(house, mail).flat
+    assert "Sent as tx_" in told(house, mail).flat
     fax = house.fax(other)
     cover, *rest = house.pages(fax)
     assert "415-555-9023" in cover
     assert number[-4:] not in cover
     assert len(rest) == 3
     not_allowed = say_text(house, report, "FORWARD +442079460123")
-    assert "not done: " in told(house, not_allowed).flat
+    assert "Not done: " in told(house, not_allowed).flat
     assert house.calls("+442079460123") == []
 
 
@@ -166,7 +166,7 @@ def test_a_fax_that_waits_is_stopped(house: House, name: str) -> None:
     number = fresh("18")
     report = held(house, number)
     mail = say(house, report, name)
-    assert "cancelled; " in told(house, mail).flat
+    assert "Cancelled; " in told(house, mail).flat
     assert house.fax(number)["state"] == "cancelled"
     assert "cancelled already; there is nothing to cancel" in told(house, say(house, report, name)).flat
 
@@ -177,7 +177,7 @@ def test_a_fax_that_is_being_sent_is_stopped_only_as_the_carrier_confirms(house:
     house.cli("release", house.faxes(number)[0]["id"])
     house.wait(lambda: house.calls(number), what="the call")
     house.fax(number, "sending")
-    assert "cancelled; the carrier confirms it" in told(house, say(house, report, "thunderbird-bottom")).flat
+    assert "Cancelled; the carrier confirms it" in told(house, say(house, report, "thunderbird-bottom")).flat
     assert [call.status for call in house.calls(number)] in (["cancelled"], ["delivered"])
     assert house.fax(number)["state"] == "cancelled"
 
@@ -285,11 +285,11 @@ def test_aut_08_a_mail_that_proves_itself_steers_only_where_it_names_the_address
         fields = (b"from", b"to", b"subject", b"date", b"mime-version")
         taken = signed(unsigned, "example.com", fields=fields)
         mx.send(taken, address, sender="ann+bounces@example.com")
-        assert "sent as tx_" in told(mx, taken).flat
+        assert "Sent as tx_" in told(mx, taken).flat
         mx.send(taken, address)
         mx.wait(lambda: len(mx.calls(number)) == 2, what="the fax to be sent again")
         mx.send(taken.replace(b"Message-ID: <", b"Message-ID: <x"), address)
-        mx.wait(lambda: any("done already" in one.flat for one in list(mx.sink.letters)), what="the replay's answer")
+        mx.wait(lambda: any("Done already" in one.flat for one in list(mx.sink.letters)), what="the replay's answer")
         assert len(mx.calls(number)) == 2
     finally:
         mx.close()
@@ -336,7 +336,7 @@ def test_the_sender_sees_exactly_the_pages_that_are_sent_and_approves_them(house
 def test_a_proof_that_is_rejected_is_not_sent_and_one_that_was_decided_is_decided(house: House) -> None:
     proof, number = shown(house)
     mail = say(house, proof, "thunderbird-html-bottom", author=CAREFUL)
-    assert "cancelled; nothing was sent" in told(house, mail).flat
+    assert "Cancelled; nothing was sent" in told(house, mail).flat
     assert house.fax(number)["state"] == "cancelled"
     late = as_bytes(letter("Re: Send this fax?", "APPROVE\r\n", To=reply_to(proof))).replace(
         b"Ann Doe <ann@example.com>", CAREFUL.encode()
@@ -351,5 +351,5 @@ def test_preview_in_the_subject_shows_one_fax_first(house: House) -> None:
     assert "you asked to see the pages first" in proof.flat
     assert "preview" not in house.pages(house.fax(number, "held"))[0]
     mail = say_text(house, proof, "APPROVE")
-    assert "approved" in told(house, mail).flat
+    assert "Approved" in told(house, mail).flat
     assert house.fax(number)["state"] == "delivered"

@@ -167,6 +167,7 @@ def result(
     of: Submission | None = None,
     original: bytes = ORIGINAL,
     beside: Beside = NOTHING,
+    reply_to: str = "",
 ) -> Mail:
     return COMPOSER.result(
         outbox=OUTBOX,
@@ -176,6 +177,7 @@ def result(
         attempts=attempts,
         original=original,
         beside=beside,
+        reply_to=reply_to,
         made_at=START + timedelta(minutes=101),
     )
 

@@ -453,3 +453,25 @@ def test_what_was_stopped_before_any_call_is_told_with_what_to_do() -> None:
     words = " ".join(text_of(parsed(result(fax))).split())
     assert f"Nothing was sent. Why, and what you can do: {reason}" in words
     assert "Ask the operator" not in words
+
+
+@pytest.mark.parametrize(
+    ("fax", "said"),
+    [
+        (dataclasses.replace(HELD, outcome=None), "STOP on the first line"),
+        (transmission(TransmissionState.DEFERRED, None, finished_at=None), "STOP on the first line"),
+        (HELD, ""),
+        (DELIVERED, "RESEND on the first line"),
+        (FAILED, "FORWARD +14155550123"),
+        (transmission(outcome=Outcome.DOCUMENT_REFUSED, pages=0), ""),
+    ],
+)
+def test_a_report_says_what_can_be_asked_by_answering_it(fax: Transmission, said: str) -> None:
+    message = parsed(result(fax, reply_to="reply+s@fax.example"))
+    for kind in ("plain", "html"):
+        body = message.get_body((kind,))
+        assert body is not None
+        shown = " ".join(body.get_content().split())
+        assert bool(said) == ("on the first line" in shown)
+        assert said in shown
+    assert "on the first line" not in result(fax).content.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import sqlite3
 from collections.abc import AsyncIterator
@@ -135,3 +136,9 @@ async def test_what_is_read_together_is_found_in_an_index(stores: list[Store]) -
     for name, plan in (await stores[-1].read(plans)).items():
         assert plan[0].startswith("SEARCH"), (name, plan)
         assert [line for line in plan if line.startswith("SCAN")] == ["SCAN anon_1 VIRTUAL TABLE INDEX 1:"], (name, plan)
+
+
+async def test_a_verb_without_a_name_harms_nobody(store: Store) -> None:
+    """The committer sorts verbs by name: one that has none must not stop it, and all that wait with it."""
+    assert await asyncio.wait_for(store.write(functools.partial(lambda _t, n: n, n=7)), 20) == 7
+    assert await asyncio.wait_for(store.write(lambda _t: 8), 20) == 8

@@ -237,6 +237,7 @@ async def test_every_method_says_the_same_in_both_formats(tmp_path: Path) -> Non
         "Common/ListCountryStates": "country_has_no_states",
         "FaxJob/AddRemoteFile": "download_failed",
         "FaxJob/SendLater": "enough_credit",
+        "FaxJob/Cancel": "unable_to_cancel",  # nobody works here, so nobody confirms it
         "FaxJob/SetRecipients": "no_fax",
         "FaxJob/RemoveAllRecipients": "no_fax",
         "FaxJob/SendUnpaidFaxes": "fax_not_found",

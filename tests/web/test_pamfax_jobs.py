@@ -14,7 +14,8 @@ import pypdf
 import pytest
 from sqlalchemy import update
 
-from gateway.spool import ledger, queries
+from gateway.carriers import pamfax_wire as wire
+from gateway.spool import ledger, queries, steering
 from gateway.spool.commit import Transaction
 from gateway.spool.schema import transmission
 from tests.web.pamfax_door import LETTER, LINE, LOGIN, OTHER, PASSWORD, TO, Door, arrived, element, entries, opened, settings
@@ -260,6 +261,30 @@ async def test_the_pages_are_shown_before_they_are_sent(door: Door) -> None:
     answer = await door.raw("Common/GetPagePreview", apioutputformat="API_FORMAT_JSON", max_width=0, **page)
     assert answer.headers["content-type"] == "image/png"
     assert await door.code("Common/GetPagePreview", uuid=page["uuid"], page_no=9) == "file_not_found"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("cancelled; nothing was sent", "success"),
+        ("not cancelled: the carrier does not confirm it; it may still arrive", "unable_to_cancel"),
+    ],
+)
+async def test_a_fax_is_called_cancelled_only_where_it_is(door: Door, answer: str, code: str) -> None:
+    await door.credit(10)
+    (uuid,) = await written(door)
+    await door.ready()
+    await door.call("FaxJob/Send")
+    (fax,) = await door.house.store.read(queries.page)
+
+    async def work() -> None:
+        while not (wishes := await door.house.store.read(steering.pending, fax.id)):
+            await asyncio.sleep(0.02)
+        await door.house.store.write(steering.answer, wishes[0].id, answer)
+
+    said, _ = await asyncio.gather(door.raw("FaxJob/Cancel", apioutputformat=wire.JSON, uuid=uuid), work())
+    assert said.json()["result"]["code"] == code
+    assert code == "success" or answer in said.text
 
 
 async def test_a_fax_of_another_account_is_unknown(door: Door) -> None:

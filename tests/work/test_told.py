@@ -25,6 +25,7 @@ from gateway.fax import TransmissionState as T
 from gateway.lifecycle import FINAL
 from gateway.seal import Json
 from gateway.spool import accounts, inbounds, outbox, schema, seals, steering, steps, submissions, transmissions
+from gateway.spool.approvals import Showing
 from gateway.spool.store import Store
 from gateway.work import delays
 from tests.carriers.tools import Clock
@@ -324,6 +325,34 @@ async def test_a_private_account_gets_a_link_that_ends_and_no_content(
     kinds = {part.get_content_type() for part in mail.mail.walk()}
     assert not kinds & {"application/pdf", "image/png", "message/rfc822"}
     assert b"hello" not in mail.content
+    await here.house.close()
+
+
+@pytest.mark.parametrize("content", [False, True])
+async def test_the_proof_of_a_private_account_has_a_link_unless_it_wants_pages(
+    content: bool, tmp_path: Path, clock: Clock, sink: Sink
+) -> None:
+    here = await house(tmp_path, clock, sink, **an_office(private=True, reports={"content": content}))
+    store = here.house.store
+    await store.write(accounts.save_account, OFFICE)
+    (fax,) = (await store.write(submissions.accept, values.submission(), [values.call(NUMBERS[0])])).transmissions
+    document = await here.house.documents.put(fax_files.pdf("words"))
+    claim = await values.claim(store, steps.CONVERT)
+    showing = Showing(to="ann@example.com", why="you asked to see the pages first", wait=timedelta(days=2))
+    await store.write(transmissions.prepared, claim, document=Sha256(document.sha256), pages=1, manifest="[]", showing=showing)
+    (mail,) = await here.told()
+    assert mail.subject.startswith("Send this fax to")
+    links = [line for line in mail.text.splitlines() if line.startswith("https://x.example/view/")]
+    kinds = {part.get_content_type() for part in mail.mail.walk()}
+    if content:
+        assert (links, kinds >= {"application/pdf", "image/png"}) == ([], True)
+    else:
+        assert not kinds & {"application/pdf", "image/png"}
+        seconds, mac = links[0].split("/")[-2:]
+        until = here.house.shop.views.until(fax, seconds, mac)
+        assert until is not None
+        assert timedelta(days=1, hours=23) < until - clock() <= timedelta(days=2)
+    await here.house.shop.fence.close()
     await here.house.close()
 
 

@@ -188,17 +188,17 @@ async def cancel(house: House, call: Call) -> Members:
     some = await house.store.read(records.group, fax.id) if call.flag("siblings_too") else [fax]
     if fax.state in FINAL and len(some) == 1:
         raise Fault("fax_removed", "This fax has ended already.")
-    for one in some:
-        if one.state not in FINAL:
-            await _cancel(house, call, one)
+    answers = [await _cancel(house, call, one) for one in some if one.state not in FINAL]
+    if failed := [answer for answer in answers if not answer.startswith("cancelled")]:
+        raise Fault("unable_to_cancel", failed[0])
     return {}
 
 
-async def _cancel(house: House, call: Call, fax: Transmission) -> None:
+async def _cancel(house: House, call: Call, fax: Transmission) -> str:
     try:
-        await steer(house.store, fax.id, "cancel", by=call.account.login or call.account.name)
+        return await steer(house.store, fax.id, "cancel", by=call.account.login or call.account.name)
     except NotAdmitted:
-        return  # it has ended meanwhile
+        return "too late: the fax has ended meanwhile"
 
 
 @fax_job.method("FaxesInProgress")
