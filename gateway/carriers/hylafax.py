@@ -10,8 +10,10 @@ What the protocol does not say is decided here:
   would not do, because hfaxd 6.0.7 writes a deleted job anew at JSUBM.
 - One job is one call (`redials = "ours"`): MAXDIALS and MAXTRIES are 1. Else HylaFAX redials, and we do not.
 - A job that was aborted counts as cancelled if no page was confirmed, else as partly sent.
-- Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result is
-  the same, and does not tell them.
+- A page whose confirmation was lost makes a fax unknown only if it was the last one. The record of calls counts the pages that
+  were confirmed before it; a job whose call broke off may not.
+- Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result does
+  not tell them, and a fax whose call broke off between two pages is unknown.
 - A received fax is known by file and time; it is listed until it is safe here, and removed there where that is wished.
 
 Sources: hfaxd(8c), sendq(5), recvq(5), xferfaxlog(5), and hfaxd 6.0.7 as it answers.
@@ -376,6 +378,8 @@ def event(name: Name, told: Told, call: Call, now: datetime) -> Event:
     pages = max(told.pages, call.pages)
     if state is AttemptState.CANCELLED and pages:
         state, outcome = AttemptState.FAILED, Outcome.PARTLY_SENT
+    if outcome is Outcome.UNKNOWN and call.kind and told.dials == 1 and 0 < pages < told.total - 1:
+        outcome = Outcome.PARTLY_SENT  # whatever became of the page in hand, those behind it were never sent
     delivered = state is AttemptState.DELIVERED
     return Event(
         key=f"{name}:{printable(told.word, 80)}",
