@@ -106,21 +106,6 @@ def test_a_line_test_says_what_the_two_modems_agreed_on(house: House, line: Exch
     assert (came["caller"], came["pages"], came["complete"], came["damaged"], came["different"]) == (OURS, 1, True, 0, 0)
 
 
-def test_a_fax_is_cancelled_while_its_call_is_on(house: House, line: Exchange) -> None:
-    line.wait_idle()
-    sessions = line.sessions()
-    mail = letter("To be cancelled", files=[("two.pdf", "application/pdf", pdf("this page", "and this one"))])
-    house.send(mail, OTHER)
-    house.wait(lambda: "SEND begin page" in line.said_since(sessions), 100, "the page to be on its way")
-    fax = house.faxes(OTHER)[0]
-    house.cli("cancel", fax["id"])
-    house.wait(lambda: house.faxes(OTHER)[0]["state"] in ("cancelled", "failed"), 60, "the call to end")
-    fax = house.faxes(OTHER)[0]
-    assert (fax["state"], fax["outcome"], fax["pages_sent"]) == ("cancelled", "cancelled", 0), line.logged()
-    (report,) = house.reports(mail)
-    assert "cancel" in report.flat
-
-
 def test_a_busy_line_is_told_as_busy(house: House, line: Exchange) -> None:
     line.wait_idle()
     mail = letter("To a busy line")
