@@ -92,9 +92,9 @@ def compared(sent: bytes, received: bytes) -> tuple[tuple[int, int], ...]:
 
 def _different(sent: Mask, arrived: Mask | None) -> int:
     if arrived is None or arrived.shape[1] != sent.shape[1]:
-        return sent.size
+        return int(sent.size)
     common = min(len(sent), len(arrived))
-    return int(np.count_nonzero(sent[:common] != arrived[:common])) + (len(sent) - common) * sent.shape[1]
+    return int(np.count_nonzero(sent[:common] != arrived[:common])) + sent[common:].size
 
 
 def _finely(sent: bytes, arrived: Sequence[Mask]) -> list[bool]:

@@ -14,6 +14,7 @@ import pypdf
 import pytest
 
 from gateway.cli import trials
+from gateway.cli.terminal import ask
 from gateway.config import Config
 from gateway.pages import wire
 from gateway.pages.received import to_pdf
@@ -56,10 +57,8 @@ def test_a_test_page_that_arrives_dot_for_dot_is_good(house: House) -> None:
 
 
 def test_a_page_that_was_spoiled_on_the_way_is_not_good(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = trials.ask
-
     def spoiled(settings: Config, request: dict[str, Any]) -> Any:
-        answer = asked(settings, request)
+        answer = ask(settings, request)
         if request["verb"] == "fetch":
             page = pypdf.PdfReader(io.BytesIO(base64.b64decode(answer["pdf"]))).pages[0]
             picture = page.images[0].image
