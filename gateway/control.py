@@ -24,6 +24,7 @@ from gateway.desk.lines import Lines
 from gateway.desk.notary import shown
 from gateway.desk.steer import forward, mail_again, release_received, resend, steer
 from gateway.desk.submit import Desk
+from gateway.desk.trials import Trials
 from gateway.errors import ConfigError, NotAdmitted, Refused, Unavailable
 from gateway.faults import validated
 from gateway.fax import (
@@ -71,6 +72,7 @@ class Control:
         self._config, self._store, self._identity, self._desk = config, store, identity, desk
         self._documents, self._capabilities = documents, capabilities
         self._applications, self._evidence = applications, evidence
+        self._trials = Trials(desk=desk, identity=identity, store=store, documents=documents, capabilities=capabilities)
         self._running = lines  # None: no service is running, and no carrier can be asked
         self._patience = 10.0 if lines else 0.0
         self._verbs: Mapping[str, Callable[[Json], Awaitable[object]]] = {
@@ -96,6 +98,8 @@ class Control:
             "line-areas": self._line_areas,
             "line-buy": self._line_buy,
             "line-release": self._line_release,
+            "line-test": self._line_test,
+            "line-tested": self._line_tested,
             "applications": self._applications_list,
             "application-add": self._application_add,
             "application-remove": self._application_remove,
@@ -455,6 +459,13 @@ class Control:
             raise NotAdmitted(f"There is no line {called}.")
         await lines.release(account, called)
         return called
+
+    async def _line_test(self, request: Json) -> object:
+        self._at_carriers()  # it is watched: nothing would happen without the service
+        return await self._trials.begin(str(request["line"]), str(request.get("to") or ""))
+
+    async def _line_tested(self, request: Json) -> object:
+        return await self._trials.state(str(request["id"]))
 
     async def _line_save(self, request: Json) -> object:
         account = await self._account(str(request.get("account", "")))

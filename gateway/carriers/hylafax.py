@@ -9,9 +9,12 @@ What the protocol does not say is decided here:
   suspended has a session that did not end yet, and in which JSUBM may still arrive: it is asked for again. To delete it
   would not do, because hfaxd 6.0.7 writes a deleted job anew at JSUBM.
 - One job is one call (`redials = "ours"`): MAXDIALS and MAXTRIES are 1. Else HylaFAX redials, and we do not.
-- A job that was aborted counts as cancelled if no page was confirmed, else as partly sent.
-- Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result is
-  the same, and does not tell them.
+- A job that was aborted counts as cancelled if no page was confirmed, else as partly sent; while its last page was on its way,
+  as unknown, for HylaFAX goes on sending for a while.
+- A page whose confirmation was lost makes a fax unknown only if it was the last one. The record of calls counts the pages that
+  were confirmed before it; a job whose call broke off may not.
+- Speed, station and seconds are only in the record of all calls, which an administrator may read. Without one the result does
+  not tell them, and a fax whose call broke off between two pages is unknown.
 - A received fax is known by file and time; it is listed until it is safe here, and removed there where that is wished.
 
 Sources: hfaxd(8c), sendq(5), recvq(5), xferfaxlog(5), and hfaxd 6.0.7 as it answers.
@@ -374,8 +377,14 @@ def event(name: Name, told: Told, call: Call, now: datetime) -> Event:
     if told.word in _USED_UP:
         outcome = reason(told.status) or outcome
     pages = max(told.pages, call.pages)
-    if state is AttemptState.CANCELLED and pages:
-        state, outcome = AttemptState.FAILED, Outcome.PARTLY_SENT
+    behind = told.total - pages > 1  # the page in hand
+    if state is AttemptState.CANCELLED and (pages or call.speed):
+        if not behind:  # the call goes on for seconds after it was to end: the last page may have arrived
+            state, outcome = AttemptState.FAILED, Outcome.UNKNOWN
+        elif pages:
+            state, outcome = AttemptState.FAILED, Outcome.PARTLY_SENT
+    elif outcome is Outcome.UNKNOWN and call.kind and told.dials == 1 and pages and behind:
+        outcome = Outcome.PARTLY_SENT  # whatever became of the page in hand, those behind it were never sent
     delivered = state is AttemptState.DELIVERED
     return Event(
         key=f"{name}:{printable(told.word, 80)}",

@@ -10,7 +10,20 @@ from typing import Any
 import click
 
 from gateway import __version__, config, log
-from gateway.cli import accounts, applications, blocks, evidence, faxes, mailboxes, pages, routes, sandbox, templates, upkeep
+from gateway.cli import (
+    accounts,
+    applications,
+    blocks,
+    evidence,
+    faxes,
+    mailboxes,
+    pages,
+    routes,
+    sandbox,
+    templates,
+    trials,
+    upkeep,
+)
 from gateway.cli.terminal import NOT_NOW, as_json_option, ask, fail, in_file, reported, require_own, screen
 from gateway.control import Json
 from gateway.errors import Unavailable
@@ -139,6 +152,7 @@ def demo(out: Path, keep: bool) -> None:
         raise Unavailable(f"the demo cannot go on: {error.strerror or error} ({error.filename or 'a port'})") from error
 
 
+accounts.line.add_command(trials.line_test)
 for _command in (
     *faxes.COMMANDS,
     *blocks.COMMANDS,

@@ -9,12 +9,15 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.carriers.base import Order
+from gateway.carriers.hylafax import event
+from gateway.carriers.hylafax_calls import Call
+from gateway.carriers.hylafax_job import Name, Told
 from gateway.errors import CarrierRefused, CarrierUnavailable, CarrierUncertain, Outcome
 from gateway.fax import AttemptState
 from tests.carriers.conformance import CarrierConformance
@@ -182,6 +185,26 @@ async def test_a_failed_call_says_why(far: HylaFaxFarEnd, pages: int, code: int,
     await far.server.ended(job)
     last = (await far.adapter.poll(name))[-1]
     assert (last.state, last.outcome, last.pages_sent, last.text) == (AttemptState.FAILED, outcome, pages, text)
+
+
+@pytest.mark.parametrize(
+    ("code", "pages", "total", "speed", "state", "outcome"),
+    [("E345", 0, 3, None, AttemptState.CANCELLED, Outcome.CANCELLED),
+     ("E345", 0, 3, 14400, AttemptState.CANCELLED, Outcome.CANCELLED),
+     ("E345", 1, 3, 14400, AttemptState.FAILED, Outcome.PARTLY_SENT),
+     ("E345", 2, 3, 14400, AttemptState.FAILED, Outcome.UNKNOWN),
+     ("E345", 0, 1, 14400, AttemptState.FAILED, Outcome.UNKNOWN),
+     ("E345", 0, 1, None, AttemptState.CANCELLED, Outcome.CANCELLED),
+     ("E147", 1, 4, 14400, AttemptState.FAILED, Outcome.PARTLY_SENT),
+     ("E147", 3, 4, 14400, AttemptState.FAILED, Outcome.UNKNOWN),
+     ("E147", 0, 4, 14400, AttemptState.FAILED, Outcome.UNKNOWN)],
+)  # fmt: skip
+def test_a_call_that_broke_off_is_unknown_only_where_the_last_page_may_have_arrived(
+    code: str, pages: int, total: int, speed: int | None, state: AttemptState, outcome: Outcome
+) -> None:
+    told = Told(job="1", tag="at_1 1", state="FAILED", code=code, status="", pages=0, total=total, dials=1, raw=b"")
+    said = event(Name(1, 1, "at_1"), told, Call(kind="SEND", pages=pages, speed=speed), datetime.now(UTC))
+    assert (said.state, said.outcome, said.pages_sent) == (state, outcome, pages)
 
 
 async def test_a_call_that_ends_is_told_at_once(far: HylaFaxFarEnd) -> None:

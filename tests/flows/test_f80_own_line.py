@@ -6,6 +6,7 @@ One gateway and one exchange for the whole file (tests/line/exchange.py). A call
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,6 @@ def house(tmp_path_factory: pytest.TempPathFactory, line: Exchange) -> Iterator[
         {"number": OURS, "account": "office", "carrier": "main", "mailbox": ["office@example.com"]},
         {"number": OTHER, "account": "office", "carrier": "main", "mailbox": ["other@example.com"]},
     ]
-    made.settings["work"]["lease"] = "200s"
     made.settings["retry"] = {"busy": [], "no_answer": [], "line_trouble": []}
     try:
         made.start()
@@ -94,6 +94,18 @@ def test_a_mail_becomes_a_call_and_the_call_a_mail_dot_for_dot(house: House, lin
     assert attempt["pages_sent"] == fax["pages"]
 
 
+def test_a_line_test_says_what_the_two_modems_agreed_on(house: House, line: Exchange) -> None:
+    line.wait_idle()
+    done = house.cli("line", "test", OURS, "--wait", "150", "--json", check=False)
+    assert done.returncode == 0, done.stderr + done.stdout + line.logged()
+    told = json.loads(done.stdout)
+    assert (told["to"], told["state"], told["pages_confirmed"]) == (OTHER, "delivered", 1)
+    assert (told["speed"], told["resolution"], told["negotiated"]) == (14_400, "fine", "error correction, MMR")
+    assert 10 < told["call_seconds"] < told["seconds"]
+    came = told["received"]
+    assert (came["caller"], came["pages"], came["complete"], came["damaged"], came["different"]) == (OURS, 1, True, 0, 0)
+
+
 def test_a_busy_line_is_told_as_busy(house: House, line: Exchange) -> None:
     line.wait_idle()
     mail = letter("To a busy line")
@@ -115,18 +127,15 @@ def test_a_line_where_nobody_answers_is_told_as_that(house: House, line: Exchang
 
 def test_a_call_that_is_cut_in_the_middle_is_told_with_the_pages_that_arrived(house: House, line: Exchange) -> None:
     line.wait_idle()
-    before = set((line.spool / "log").glob("c*"))
+    sessions = line.sessions()
     mail = letter(
         "Cut in the middle", files=[("three.pdf", "application/pdf", pdf(*(f"page {n} of the cut fax" for n in range(3))))]
     )
     house.send(mail, OTHER)
-    confirmed = "(page 1 of "
-    house.wait(
-        lambda: any(confirmed in log.read_text("utf-8", "replace") for log in set((line.spool / "log").glob("c*")) - before),
-        100,
-        "the first page to be confirmed",
-    )
+    house.wait(lambda: "(page 1 of " in line.said_since(sessions), 100, "the first page to be confirmed")
     with line.dead(line.modems[1]):
         (report,) = house.reports(mail, patience=150)
     assert "1 of 4" in report.flat, report.text + line.logged()
-    assert house.faxes(OTHER)[0]["outcome"] == "partly_sent"
+    fax = house.faxes(OTHER)[0]
+    assert fax["outcome"] == "partly_sent", house.ask("show", id=fax["id"])["attempts"]
+    assert fax["pages_sent"] == 1

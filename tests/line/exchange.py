@@ -63,6 +63,14 @@ class Exchange:
         files = [self.folder / "console", *sorted((self.folder / "log").glob("tty*")), *sorted((self.spool / "log").glob("c*"))]
         return "\n".join(f"== {file.name}\n{file.read_text('utf-8', 'replace')[-3000:]}" for file in files if file.is_file())
 
+    def sessions(self) -> frozenset[Path]:
+        """The logs of the calls there were."""
+        return frozenset((self.spool / "log").glob("c0*"))
+
+    def said_since(self, before: frozenset[Path]) -> str:
+        """What the modems of calls did that are not among `before`."""
+        return "\n".join(log.read_text("utf-8", "replace") for log in sorted(self.sessions() - before))
+
     def start(self) -> None:
         """Until both modems wait for a call and hfaxd answers."""
         self._write()
