@@ -35,7 +35,7 @@ CASES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def made(name: str) -> Mail:
     about, how = CASES[name]
-    how = {"pdf": PDF, "first_page": PNG, **how}
+    how = {"pdf": PDF, "first_page": PNG, "bounce": f"bounce+{inbound().id}@fax.example", **how}
     return COMPOSER.received(outbox=OUTBOX, inbound=inbound(**about), to="office@corp.example", made_at=START, **how)
 
 
