@@ -384,9 +384,15 @@ class Service:
         metrics.OUTBOX_AGE.set((self.store.now() - owed_since).total_seconds() if owed_since else 0)
         metrics.QUEUE_AGE.set((self.store.now() - oldest).total_seconds() if oldest else 0)
 
+    def failed(self) -> str:
+        """The name of a task that died without which nothing is right; "" while all live."""
+        if self.store.failed:
+            return "committer"
+        return self.loop.failed() if self.loop is not None else ""
+
     def alive(self) -> bool:
-        """Whether the work loop looks at its lanes and none of its tasks has died."""
-        if self.loop is None or self.loop.failed():
+        """Whether the work loop looks at its lanes and none of the tasks has died."""
+        if self.loop is None or self.failed():
             return False
         return asyncio.get_running_loop().time() - self.loop.looked_at < _LOOKED_LATELY
 
@@ -409,7 +415,7 @@ async def serve(config: Config) -> str:
             await asyncio.wait_for(stop.wait(), 5.0)
         if service.alive():
             systemd.notify("WATCHDOG=1")
-        elif service.loop is not None and (dead := service.loop.failed()):
+        elif dead := service.failed():
             reason = f"“{dead}” has died"
     systemd.notify("STOPPING=1")
     await service.stop()

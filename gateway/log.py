@@ -31,6 +31,7 @@ ACTIONS = frozenset(
         "certificate_renewed",
         "certificate_unusable",
         "chore_failed",
+        "committer_died",
         "claim_failed",
         "clock_set",
         "clock_was_set",

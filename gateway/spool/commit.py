@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from gateway.errors import SpoolUnavailable
 from gateway.fax import AccountId, TransmissionId, TransmissionState
 from gateway.spool import bulk, schema
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 _BATCH = 500
@@ -217,6 +219,7 @@ class Committer:
     ) -> None:
         self._begin, self._woken = begin, woken
         self._waiting: list[_Waiting] = []
+        self._in_hand: list[_Waiting] = []
         self._something = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="committer")
         self._task: asyncio.Task[None] | None = None
@@ -232,7 +235,7 @@ class Committer:
         self._closing = True
         self._something.set()
         if self._task:
-            await self._task
+            await asyncio.gather(self._task, return_exceptions=True)  # one that died was told of when it did
         self._thread.shutdown(wait=True)
 
     async def write(
@@ -255,7 +258,27 @@ class Committer:
         self._something.set()
         return await answer
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has died: nothing is written any more."""
+        return (
+            self._task is not None and self._task.done() and not self._task.cancelled() and self._task.exception() is not None
+        )
+
     async def _work(self) -> None:
+        """Should it ever die, nobody waits for it for ever, and who comes then is told that nothing can be written."""
+        try:
+            await self._batches()
+        except Exception:
+            _log.exception("nothing can be written any more", extra={"action": "committer_died"})
+            raise
+        finally:
+            self._closing = True
+            for waiting in (*self._in_hand, *self._waiting):
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(SpoolUnavailable())
+
+    async def _batches(self) -> None:
         while True:
             await self._something.wait()
             await asyncio.sleep(0)  # those who were answered a moment ago, and write again
@@ -265,6 +288,7 @@ class Committer:
                     return
                 self._something.clear()
                 continue
+            self._in_hand = batch
             batch.sort(key=lambda waiting: (getattr(waiting.verb, "__qualname__", ""), waiting.subject))  # a partial has none
             results, woken = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
             for waiting, (value, error) in zip(batch, results, strict=True):

@@ -112,6 +112,11 @@ class Store:
         if self._wakeups is not None:
             self._wakeups.start()
 
+    @property
+    def failed(self) -> bool:
+        """Whether nothing will ever be written any more. It means: stop the service."""
+        return self._committer.failed
+
     async def close(self) -> None:
         """Write what waits, then let go of the spool."""
         if self._wakeups is not None:

@@ -138,6 +138,17 @@ async def test_what_is_read_together_is_found_in_an_index(stores: list[Store]) -
         assert [line for line in plan if line.startswith("SCAN")] == ["SCAN anon_1 VIRTUAL TABLE INDEX 1:"], (name, plan)
 
 
+async def test_a_committer_that_died_leaves_nobody_waiting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_batch: object) -> None:
+        raise RuntimeError("a fault of our own")
+
+    monkeypatch.setattr(store._committer, "_commit", broken)
+    for _ in range(2):  # the one in hand, and who comes later
+        with pytest.raises(SpoolUnavailable):
+            await asyncio.wait_for(store.write(lambda _t: 1), 20)
+    assert store.failed, "the service is to stop"
+
+
 async def test_a_verb_without_a_name_harms_nobody(store: Store) -> None:
     """The committer sorts verbs by name: one that has none must not stop it, and all that wait with it."""
     assert await asyncio.wait_for(store.write(functools.partial(lambda _t, n: n, n=7)), 20) == 7
