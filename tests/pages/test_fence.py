@@ -357,7 +357,15 @@ def test_check_config_can_say_what_there_is_to_convert_with() -> None:
     assert said["HTML mail, SVG"] == "laid out by WeasyPrint"
     assert said["HEIC pictures"] == "pi-heif"
     assert said["broken PDF"] == "pypdf, pikepdf, pdfium"
-    assert set(said) == {"office documents", "HTML mail, SVG", "scripts", "broken PDF", "HEIC pictures", "fax pages"}
+    assert set(said) == {
+        "office documents",
+        "HTML mail, SVG",
+        "scripts",
+        "broken PDF",
+        "HEIC pictures",
+        "fax pages",
+        "bar codes",
+    }
 
 
 def test_the_protection_is_described_without_a_running_server() -> None:

@@ -70,7 +70,7 @@ def test_the_accounts_presentation_is_on_the_cover(tmp_path: Path) -> None:
     assert made is not None
     found = (made.template, made.from_organisation, made.from_phone, made.logo, made.confidential)
     assert found == ("formal", "Doe Ltd", "+1 415", b"a logo", "Secret")
-    assert asked(known).languages == ("de",)
+    assert asked(known).languages == ("de", "en"), "its own, then the house's"
     other = asked(known, "", "somebody else").cover
     assert other is not None
     assert (other.template, other.logo) == ("standard", b"")
@@ -115,10 +115,10 @@ def test_the_address_wins_over_the_mails_field() -> None:
 @pytest.mark.parametrize(
     ("field", "languages"),
     [
-        ("de-AT, en;q=0.5", ("de", "en", "it")),
-        ("FR", ("fr", "it")),
-        ("../../etc, x, 12, deutsch", ("it",)),
-        ("", ("it",)),
+        ("de-AT, en;q=0.5", ("de", "en", "it", "en")),
+        ("FR", ("fr", "it", "en")),
+        ("../../etc, x, 12, deutsch", ("it", "en")),
+        ("", ("it", "en")),
     ],
 )
 def test_the_content_language_of_the_mail_comes_first(field: str, languages: tuple[str, ...]) -> None:
